@@ -1,0 +1,168 @@
+"""Direct binary search: a halftone that minimises what a model of the eye sees of its error.
+
+Source: M. Analoui, J. Allebach, *Model-based halftoning using direct binary search*, Proc. SPIE 1666 (1992). The cost is
+extended here to several terms, each looking at the halftone through its own filter after multiplication by a carrier,
+so that a halftone can be searched that carries further signals at frequencies where the eye sees least.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numba
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Term:
+    """One quadratic term `weight * || filter ∗ (h * carrier - target) ||²` of the cost, h in {-1, 1}.
+
+    target   (H, W) float, what the filtered, demodulated halftone should be, nominally in [-1, 1]
+    filter   (K, K) float, K odd: the point spread through which the error is seen; sums to 1
+    weight   factor of the term
+    carrier  (row, column) parities: the carrier is (-1)^(row * y + column * x); (0, 0) is no carrier
+    """
+
+    target: np.ndarray
+    filter: np.ndarray
+    weight: float = 1.0
+    carrier: tuple[int, int] = (0, 0)
+
+
+def gaussian_filter(sigma: float, radius: int) -> np.ndarray:
+    """Return a (2 radius + 1, 2 radius + 1) float64 Gaussian of standard deviation `sigma` pixels; its sum is 1."""
+    line = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    line /= line.sum()
+    return np.outer(line, line)
+
+
+def direct_binary_search(start: np.ndarray, terms: Sequence[Term], passes: int = 8) -> np.ndarray:
+    """Improve a halftone by toggling pixels and swapping neighbours while that lowers the summed cost of `terms`.
+
+    start   (H, W) uint8 in {0, 255}: the halftone to start from (left untouched)
+    passes  at most so many sweeps over the image; a sweep without a change ends the search
+    Returns (H, W) uint8 in {0, 255}.
+
+    The image is cut into blocks further apart than the filters reach; blocks that cannot see each other are searched
+    in parallel, so the result does not depend on the number of threads. Beyond the border the error counts as zero.
+    Raises ValueError when a shape or a carrier does not fit.
+    """
+    if start.ndim != 2 or start.dtype != np.uint8:
+        raise ValueError(f"start must be (H, W) uint8, not {start.shape} {start.dtype}")
+    if not terms:
+        raise ValueError("direct binary search needs at least one term")
+    reach = max(term.filter.shape[0] for term in terms) - 1
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    height, width = start.shape
+    halftone = np.where(start > 127, np.float32(1), np.float32(-1))
+    slope = np.zeros((height + 2 * reach, width + 2 * reach), np.float32)
+    inner = slope[reach : reach + height, reach : reach + width]
+    for term in terms:
+        if term.target.shape != start.shape:
+            raise ValueError(f"a target of shape {term.target.shape} does not fit a halftone of shape {start.shape}")
+        correlation = _autocorrelation(term.filter)
+        margin = reach - correlation.shape[0] // 2
+        # Carriers are characters of the grid, c(p) c(q) = c(p - q), so all terms share one kernel and one slope field.
+        inside = slice(margin, kernel.shape[0] - margin)
+        kernel[inside, inside] += term.weight * correlation * _carrier(term.carrier, correlation.shape)
+        carrier = _carrier(term.carrier, start.shape)
+        error = halftone * carrier - term.target.astype(np.float32)
+        seen = cv2.filter2D(error, cv2.CV_32F, correlation, borderType=cv2.BORDER_CONSTANT)
+        inner += np.float32(term.weight) * carrier * seen
+    # Two blocks searched at once must be further apart than two reaches, plus the neighbour each may swap with.
+    block = max(32, 2 * reach + 4)
+    _search(halftone, slope, kernel.astype(np.float32), passes, block)
+    return np.where(halftone > 0, np.uint8(255), np.uint8(0))
+
+
+def _autocorrelation(kernel: np.ndarray) -> np.ndarray:
+    """Full autocorrelation of a (K, K) filter: (2 K - 1, 2 K - 1) float64."""
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
+        raise ValueError(f"a filter must be square with an odd side, not {kernel.shape}")
+    size = 2 * kernel.shape[0] - 1
+    spectrum = np.abs(np.fft.fft2(kernel, (size, size))) ** 2
+    return np.fft.fftshift(np.fft.ifft2(spectrum).real)
+
+
+def _carrier(parity: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """(H, W) float32 of (-1)^(row y + column x); its centre is +1 for the odd, centred kernels used here."""
+    row, column = parity
+    if row not in (0, 1) or column not in (0, 1):
+        raise ValueError(f"a carrier is a pair of parities out of 0 and 1, not {parity}")
+    y = np.arange(shape[0], dtype=np.int64)[:, None]
+    x = np.arange(shape[1], dtype=np.int64)[None, :]
+    return (1 - 2 * ((row * y + column * x) & 1)).astype(np.float32)
+
+
+@numba.njit(cache=True)
+def _add(slope, kernel, y, x, amount):
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            slope[y + i, x + j] += amount * kernel[i, j]
+
+
+@numba.njit(cache=True)
+def _search_block(halftone, slope, kernel, top, left, bottom, right):
+    """One sweep over the pixels of a block; returns the number of changes."""
+    height, width = halftone.shape
+    reach = kernel.shape[0] // 2
+    centre = kernel[reach, reach]
+    changes = 0
+    for y in range(top, bottom):
+        for x in range(left, right):
+            value = halftone[y, x]
+            gain = value * slope[y + reach, x + reach]
+            best = centre - gain  # a quarter of the change in cost when the pixel toggles
+            best_y, best_x = y, x
+            for v in range(max(y - 1, 0), min(y + 2, height)):
+                for u in range(max(x - 1, 0), min(x + 2, width)):
+                    if halftone[v, u] != value:
+                        cost = (
+                            2 * (centre - kernel[reach + v - y, reach + u - x])
+                            - gain
+                            + value * slope[v + reach, u + reach]
+                        )
+                        if cost < best:
+                            best = cost
+                            best_y, best_x = v, u
+            if best < -1e-6:
+                halftone[y, x] = -value
+                _add(slope, kernel, y, x, -2 * value)
+                if best_y != y or best_x != x:
+                    halftone[best_y, best_x] = value
+                    _add(slope, kernel, best_y, best_x, 2 * value)
+                changes += 1
+    return changes
+
+
+@numba.njit(cache=True, parallel=True)
+def _search(halftone, slope, kernel, passes, block):
+    height, width = halftone.shape
+    rows = (height + block - 1) // block
+    columns = (width + block - 1) // block
+    moved = np.ones((rows + 2, columns + 2), np.int64)
+    for _ in range(passes):
+        before = moved.copy()
+        moved[:] = 0
+        for phase in range(4):
+            first_row, first_column = phase // 2, phase % 2
+            tall = (rows - first_row + 1) // 2
+            wide = (columns - first_column + 1) // 2
+            for index in numba.prange(tall * wide):
+                row = first_row + 2 * (index // wide)
+                column = first_column + 2 * (index % wide)
+                # A block around which nothing changed since its last sweep has nothing left to do.
+                around = before[row : row + 3, column : column + 3].sum()
+                around += moved[row : row + 3, column : column + 3].sum()
+                if around > 0:
+                    moved[row + 1, column + 1] = _search_block(
+                        halftone,
+                        slope,
+                        kernel,
+                        row * block,
+                        column * block,
+                        min((row + 1) * block, height),
+                        min((column + 1) * block, width),
+                    )
+        if moved.sum() == 0:
+            break
