@@ -1,0 +1,133 @@
+"""Checkpoint files: written whole or not at all, read without running what is inside."""
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from utils.errors import UserError
+from utils.files import atomic_write
+
+LAST, PREVIOUS, BEST = "model_last.pth.tar", "model_prev.pth.tar", "model_best.pth.tar"
+
+# The released system stored numpy numbers (`monitor_best`); these four names are all that needs.
+_NUMPY_NUMBERS = [
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+]
+
+
+class BrokenCheckpoint(UserError):
+    """The file is there but cannot be read: truncated, damaged or no checkpoint at all."""
+
+
+def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
+    """Write under a temporary name, then rename. Raises UserError naming the file; the old one survives a full disk."""
+    try:
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            torch.save(checkpoint, file)
+    except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
+        reason = getattr(error, "strerror", None) or _root_reason(error)
+        kept = ", the checkpoint before it is kept" if Path(path).exists() else ""
+        raise UserError(f"{path}: cannot write the checkpoint: {reason}{kept}") from None
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint dict onto the CPU with `weights_only=True`: tensors and plain values, never code.
+
+    A bare state dict is returned as {"state_dict": ...}. Raises UserError when there is no such file and
+    BrokenCheckpoint (a UserError) when it is truncated, damaged, no checkpoint or holds other Python objects.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint file")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise BrokenCheckpoint(f"{path}: damaged checkpoint: wrong checksum in {damaged}")
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on foreign bytes torch comments on their pickle protocol
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except BrokenCheckpoint:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the checkpoint: {error.strerror or error}") from None
+    except Exception as error:  # bytes that are no checkpoint make the unpickler raise almost anything
+        if isinstance(error, pickle.UnpicklingError) and " GLOBAL " in str(error):
+            reason = "refused: holds Python objects besides tensors and plain values, which loading would have to run"
+        else:
+            reason = "not a checkpoint, or a truncated one"
+        raise BrokenCheckpoint(f"{path}: {reason}") from None
+    if not isinstance(checkpoint, dict):
+        raise BrokenCheckpoint(f"{path}: not a checkpoint: holds a {type(checkpoint).__name__}, not a dict")
+    if "state_dict" not in checkpoint:
+        if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
+            raise BrokenCheckpoint(f"{path}: not a checkpoint: no state_dict inside")
+        checkpoint = {"state_dict": checkpoint}
+    checkpoint["state_dict"] = strip_module_prefix(checkpoint["state_dict"])
+    return checkpoint
+
+
+def strip_module_prefix(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drop the `module.` that DataParallel puts before every key; other state dicts come back unchanged."""
+    if state_dict and all(key.startswith("module.") for key in state_dict):
+        return {key.removeprefix("module."): value for key, value in state_dict.items()}
+    return dict(state_dict)
+
+
+def load_network(path: str | Path, build: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
+    """Read a checkpoint and hand it to `build`, whose ValueError becomes a UserError naming the file."""
+    checkpoint = read_checkpoint(path)
+    try:
+        return build(checkpoint)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def write_rotating(folder: Path, checkpoint: dict[str, Any]) -> Path:
+    """Write model_last.pth.tar; the one before it becomes model_prev.pth.tar, untouched until the new one is whole."""
+    last = folder / LAST
+    fresh = folder / f"{LAST}.new"
+    try:
+        write_checkpoint(fresh, checkpoint)
+    except UserError as error:
+        kept = f", {last} is kept" if last.exists() else ""
+        raise UserError(f"{error}{kept}") from None
+    if last.exists():
+        last.replace(folder / PREVIOUS)
+    fresh.replace(last)
+    return last
+
+
+def find_checkpoint(target: str | Path) -> tuple[Path, dict[str, Any], str | None]:
+    """Read the newest whole checkpoint of a run folder, or the file named (for model_last, else the one before it).
+
+    Returns its path, the checkpoint, and a line to print when it is not the one asked for.
+    """
+    target = Path(target)
+    asked = target / LAST if target.is_dir() else target
+    try:
+        return asked, read_checkpoint(asked), None
+    except UserError as error:
+        older = asked.with_name(PREVIOUS)
+        broken = isinstance(error, BrokenCheckpoint) or target.is_dir()
+        if asked.name != LAST or not broken or not older.is_file():
+            raise
+        return older, read_checkpoint(older), f"{error}; using {older}"
+
+
+def _root_reason(error: BaseException) -> str:
+    while error.__context__ is not None:
+        error = error.__context__
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
