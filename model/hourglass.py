@@ -1,0 +1,121 @@
+"""The hourglass network that both the encoder and the decoder are (Xia et al., ICCV 2021, figure 3).
+
+Attribute names follow the released checkpoints, so that their state dicts load key for key.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+
+def _conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+
+
+class ConvBlock(nn.Module):
+    """`count` × (conv3 + ReLU); the first maps `inputs` to `outputs` channels. (N, C, H, W) → (N, outputs, H, W)."""
+
+    def __init__(self, inputs: int, outputs: int, count: int):
+        super().__init__()
+        self.inConv = nn.Sequential(_conv3(inputs, outputs), nn.ReLU(inplace=True))
+        rest = [layer for _ in range(count - 1) for layer in (_conv3(outputs, outputs), nn.ReLU(inplace=True))]
+        self.conv = nn.Sequential(*rest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.inConv(x))
+
+
+class Downsample(nn.Module):
+    """Stride-2 conv3 without activation: (N, inputs, H, W) → (N, outputs, H/2, W/2)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv = _conv3(inputs, outputs, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    """Nearest ×2, then conv3, conv3, ReLU: (N, inputs, H, W) → (N, outputs, 2H, 2W)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv = nn.Sequential(_conv3(inputs, outputs), _conv3(outputs, outputs), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class Residual(nn.Module):
+    """x + conv3(ReLU(conv3(x))), no activation after the sum."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Sequential(_conv3(channels, channels), nn.ReLU(inplace=True), _conv3(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
+class Skip(nn.Module):
+    """1 × 1 convolution without bias over the upsampled and the encoder feature, each (N, channels, H, W)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(2 * channels, channels, 1, bias=False)
+
+    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
+        return self.conv(torch.cat((x, feature), dim=1))
+
+
+class HourGlass(nn.Module):
+    """Three levels down, four residual blocks, three levels up: (N, inputs, H, W) → (N, outputs, H, W), unbounded.
+
+    width  channels at full resolution; 2, 4 and 8 times as many further down. 64 is the paper's network.
+    Any H, W ≥ 1: the input is extended to a multiple of 8 by reflection (right and bottom) and the output cropped.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int = 64):
+        super().__init__()
+        self.inConv = ConvBlock(inputs, width, 2)
+        self.down1 = nn.Sequential(Downsample(width, 2 * width), ConvBlock(2 * width, 2 * width, 2))
+        self.down2 = nn.Sequential(Downsample(2 * width, 4 * width), ConvBlock(4 * width, 4 * width, 4))
+        self.down3 = nn.Sequential(Downsample(4 * width, 8 * width), ConvBlock(8 * width, 8 * width, 4))
+        self.residual = nn.Sequential(*(Residual(8 * width) for _ in range(4)))
+        self.up3 = nn.Sequential(Upsample(8 * width, 4 * width), ConvBlock(4 * width, 4 * width, 4))
+        self.skip3 = Skip(4 * width)
+        self.up2 = nn.Sequential(Upsample(4 * width, 2 * width), ConvBlock(2 * width, 2 * width, 2))
+        self.skip2 = Skip(2 * width)
+        self.up1 = nn.Sequential(Upsample(2 * width, width), ConvBlock(width, width, 2))
+        self.skip1 = Skip(width)
+        self.outConv = nn.Sequential(_conv3(width, width), nn.ReLU(inplace=True), nn.Conv2d(width, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        x = reflect_to_multiple(x, 8)
+        full = self.inConv(x)  # (N, width, H, W)
+        half = self.down1(full)  # (N, 2 width, H/2, W/2)
+        quarter = self.down2(half)  # (N, 4 width, H/4, W/4)
+        deep = self.residual(self.down3(quarter))  # (N, 8 width, H/8, W/8)
+        up = self.skip3(self.up3(deep), quarter)
+        up = self.skip2(self.up2(up), half)
+        up = self.skip1(self.up1(up), full)
+        return self.outConv(up)[..., :height, :width]
+
+
+def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Extend (N, C, H, W) at the right and bottom by reflection until H and W are multiples of `multiple`.
+
+    The period is 2H - 2 (the border is not repeated), so images narrower than the margin are reflected again and again.
+    An aligned image is returned as it is.
+    """
+    bottom, right = (-x.shape[-2]) % multiple, (-x.shape[-1]) % multiple
+    while bottom or right:
+        down, along = min(bottom, max(x.shape[-2] - 1, 0)), min(right, max(x.shape[-1] - 1, 0))
+        if (bottom and not down) or (right and not along):
+            # A single row or column has nothing to reflect: repeat it.
+            return pad(x, (0, right, 0, bottom), mode="replicate")
+        x = pad(x, (0, along, 0, down), mode="reflect")
+        bottom, right = bottom - down, right - along
+    return x

@@ -1,0 +1,103 @@
+"""The dither prior: what the encoder and the decoder know before the first training step.
+
+The encoder starts from a classical halftone that already carries colour (halftone/composite.py), the decoder from the
+linear demodulation of it. Neither has parameters.
+"""
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from halftone.composite import CARRIERS, diffuse_composite, search_composite, threshold_composite
+from utils.filters import gaussian_blur
+
+HALFTONES = ("direct_binary_search", "error_diffusion", "void_and_cluster")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Settings of the dither prior; a checkpoint carries them.
+
+    halftone       which classical halftone the encoder starts from, one of HALFTONES
+    amplitude      factor of the chroma on its carriers
+    luma_sigma     standard deviation in pixels of the search's luma filter
+    chroma_sigma   the same of its chroma filter
+    chroma_weight  weight of a chroma term against the luma term in the search
+    passes         sweeps of the search
+    beta           weight of the classical halftone in the continuous halftone
+    correction     whether a learned encoder corrects the classical halftone; without it the encoder has no parameters
+    demodulator    whether the decoder stands on the linear demodulation
+    demodulator_luma_sigma, demodulator_chroma_sigma  its filters, standard deviations in pixels
+    """
+
+    halftone: str = "direct_binary_search"
+    amplitude: float = 2.5
+    luma_sigma: float = 1.3
+    chroma_sigma: float = 2.5
+    chroma_weight: float = 0.1
+    passes: int = 8
+    beta: float = 1.0
+    correction: bool = False
+    demodulator: bool = True
+    demodulator_luma_sigma: float = 1.0
+    demodulator_chroma_sigma: float = 2.0
+
+    def __post_init__(self):
+        if self.halftone not in HALFTONES:
+            raise ValueError(f"prior.halftone must be one of {', '.join(HALFTONES)}, not {self.halftone!r}")
+        positive = ("amplitude", "luma_sigma", "chroma_sigma", "demodulator_luma_sigma", "demodulator_chroma_sigma")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"prior.{name} must be above 0, not {getattr(self, name)}")
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Prior":
+        """Build from a config or a checkpoint; ValueError names unknown keys and lists the known ones."""
+        known = {field.name: field.type for field in fields(cls)}
+        for name, value in values.items():
+            if name not in known:
+                raise ValueError(f"prior has no setting {name!r}; known are {', '.join(known)}")
+            accepted = (int, float) if known[name] is float else known[name]
+            if not isinstance(value, accepted) or (isinstance(value, bool) and known[name] is not bool):
+                raise ValueError(f"prior.{name} must be {known[name].__name__}, not {value!r}")
+        return cls(**values)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    def classical_halftone(self, bgr: np.ndarray) -> np.ndarray:
+        """Halftone a photograph, (H, W, 3) BGR uint8, into (H, W) uint8 in {0, 255}: a pure function of the photograph."""
+        if self.halftone == "error_diffusion":
+            return diffuse_composite(bgr, self.amplitude)
+        if self.halftone == "void_and_cluster":
+            return threshold_composite(bgr, self.amplitude)
+        return search_composite(
+            bgr, self.amplitude, self.luma_sigma, self.chroma_sigma, self.chroma_weight, self.passes
+        )
+
+    def demodulate(self, halftone: Tensor) -> Tensor:
+        """Restore colour linearly: (N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped.
+
+        Luma is the blurred halftone; each chroma is the blurred product with its carrier, divided by the amplitude.
+        """
+        carried = halftone * carriers(*halftone.shape[-2:], dtype=halftone.dtype, device=halftone.device)
+        luma = _blur(halftone, self.demodulator_luma_sigma)
+        chroma = _blur(carried, self.demodulator_chroma_sigma) / self.amplitude
+        red = luma + chroma[:, 0:1] / 0.713
+        blue = luma + chroma[:, 1:2] / 0.564
+        green = (luma - 0.299 * red - 0.114 * blue) / 0.587
+        return torch.cat((blue, green, red), dim=1)
+
+
+def carriers(height: int, width: int, *, dtype=torch.float32, device=None) -> Tensor:
+    """The carriers of Cr and Cb as (1, 2, H, W) in {-1, 1}, phase fixed at the image's top left pixel."""
+    y = torch.arange(height, device=device).view(-1, 1)
+    x = torch.arange(width, device=device).view(1, -1)
+    planes = [1 - 2 * ((row * y + column * x) % 2) for row, column in CARRIERS]
+    return torch.stack(planes).unsqueeze(0).to(dtype)
+
+
+def _blur(x: Tensor, sigma: float) -> Tensor:
+    return gaussian_blur(x, 2 * int(3 * sigma + 0.5) + 1, sigma, border="renormalize")

@@ -1,0 +1,24 @@
+"""Binarization with a straight-through gradient."""
+
+import torch
+from torch import Tensor
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        # Python's and torch's round are half-to-even: (x + 1) / 2 = 0.5 becomes 0, so x = 0 is black.
+        return torch.round((x.clamp(-1, 1) + 1) / 2) * 2 - 1
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def quantize(x: Tensor) -> Tensor:
+    """Round to the nearer of -1 and 1; the gradient passes unchanged (straight-through estimator).
+
+    x  any shape, unbounded. Values beyond ±1 are clamped first, so what the decoder sees in memory is what a file holds.
+    Source: Xia et al., ICCV 2021, section 3.1 (binary gate).
+    """
+    return _StraightThrough.apply(x)

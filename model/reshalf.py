@@ -1,0 +1,133 @@
+"""ResHalf: colour photograph → binary halftone → colour photograph (Xia et al., ICCV 2021), and InverseHalf."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .hourglass import HourGlass
+from .prior import Prior
+from .quantizer import quantize
+
+NOISE = 0.3
+"""Standard deviation of the noise channel (the paper's noise incentive block)."""
+
+
+class Encoded(NamedTuple):
+    """continuous (N, 1, H, W), unbounded, before the quantizer; halftone (N, 1, H, W) in {-1, 1}."""
+
+    continuous: Tensor
+    halftone: Tensor
+
+
+class Output(NamedTuple):
+    """`Encoded`, and restored (N, 3, H, W) BGR, unclipped."""
+
+    continuous: Tensor
+    halftone: Tensor
+    restored: Tensor
+
+
+class ResHalf(nn.Module):
+    """Encoder and decoder. Photographs are (N, 3, H, W) BGR in [-1, 1], any H, W ≥ 1.
+
+    width  channels of both hourglasses at full resolution; 64 is the paper's network.
+    prior  None: the paper's network, its fourth input channel is noise. Otherwise the fourth channel is the prior's
+           classical halftone, which the encoder corrects, or which it is when the prior asks for no correction.
+    """
+
+    def __init__(self, width: int = 64, prior: Prior | dict | None = None):
+        super().__init__()
+        self.width = width
+        self.prior = Prior.from_dict(prior) if isinstance(prior, dict) else prior
+        demodulator = self.prior is not None and self.prior.demodulator
+        self.encoder = HourGlass(4, 1, width) if self.prior is None or self.prior.correction else None
+        self.decoder = HourGlass(4 if demodulator else 1, 3, width)
+        # Networks that stand on a prior start as a correction of nothing.
+        if self.prior is not None and self.encoder is not None:
+            _zero_last_layer(self.encoder)
+        if demodulator:
+            _zero_last_layer(self.decoder)
+
+    def arch(self) -> dict:
+        """What a checkpoint needs to rebuild this network, as plain values."""
+        return {"name": "ResHalf", "width": self.width, "prior": self.prior.as_dict() if self.prior else None}
+
+    def encode(
+        self,
+        colour: Tensor,
+        *,
+        seed: int | None = 0,
+        noise: Tensor | None = None,
+        prior_halftone: Tensor | None = None,
+    ) -> Encoded:
+        """Halftone photographs (N, 3, H, W).
+
+        seed            of the noise, drawn for every image on its own on the CPU, so that an image's halftone depends
+                        neither on its batch nor on the device; None draws from torch's global generator (training)
+        noise           (N, 1, H, W) to be used instead, standard deviation NOISE; only without a prior
+        prior_halftone  (N, 1, H, W) in {-1, 1} when it is known already; otherwise computed here
+        """
+        if self.prior is None:
+            if noise is None:
+                noise = _noise(colour, seed)
+            continuous = self.encoder(torch.cat((colour, noise), dim=1))
+        else:
+            if prior_halftone is None:
+                prior_halftone = self._classical_halftones(colour)
+            continuous = self.prior.beta * prior_halftone
+            if self.encoder is not None:
+                continuous = continuous + self.encoder(torch.cat((colour, prior_halftone), dim=1))
+        return Encoded(continuous, quantize(continuous))
+
+    def decode(self, halftone: Tensor) -> Tensor:
+        """Restore (N, 1, H, W) in {-1, 1} to (N, 3, H, W) BGR, nominally in [-1, 1], unclipped."""
+        if self.prior is None or not self.prior.demodulator:
+            return self.decoder(halftone)
+        linear = self.prior.demodulate(halftone)
+        return linear + self.decoder(torch.cat((halftone, linear), dim=1))
+
+    def forward(self, colour: Tensor, prior_halftone: Tensor | None = None) -> Output:
+        """Halftone and restore, noise from the global generator: the training pass."""
+        encoded = self.encode(colour, seed=None, prior_halftone=prior_halftone)
+        return Output(*encoded, self.decode(encoded.halftone))
+
+    def prior_halftone(self, bgr: np.ndarray) -> np.ndarray:
+        """The classical halftone of one photograph: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}; needs a prior."""
+        return self.prior.classical_halftone(bgr)
+
+    def _classical_halftones(self, colour: Tensor) -> Tensor:
+        pictures = ((colour.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        halftones = [self.prior.classical_halftone(picture.permute(1, 2, 0).numpy()) for picture in pictures]
+        white = torch.from_numpy(np.stack(halftones)).unsqueeze(1) > 127
+        return white.to(colour.device, colour.dtype) * 2 - 1
+
+
+class InverseHalf(nn.Module):
+    """Gray from a halftone: (N, 1, H, W) → (N, 1, H, W); trained first, it then guides the warm-up as a fixed critic."""
+
+    def __init__(self, width: int = 64):
+        super().__init__()
+        self.width = width
+        self.net = HourGlass(1, 1, width)
+
+    def arch(self) -> dict:
+        """What a checkpoint needs to rebuild this network, as plain values."""
+        return {"name": "InverseHalf", "width": self.width}
+
+    def forward(self, halftone: Tensor) -> Tensor:
+        return self.net(halftone)
+
+
+def _noise(colour: Tensor, seed: int | None) -> Tensor:
+    count, _, height, width = colour.shape
+    if seed is None:
+        return NOISE * torch.randn(count, 1, height, width, dtype=colour.dtype, device=colour.device)
+    one = torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
+    return NOISE * one.to(colour.device, colour.dtype).expand(count, -1, -1, -1)
+
+
+def _zero_last_layer(network: HourGlass) -> None:
+    nn.init.zeros_(network.outConv[-1].weight)
+    nn.init.zeros_(network.outConv[-1].bias)
