@@ -51,6 +51,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file")
     try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the checkpoint: {error.strerror}") from None
+    try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()
@@ -61,8 +66,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except BrokenCheckpoint:
         raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the checkpoint: {error.strerror or error}") from None
     except Exception as error:  # bytes that are no checkpoint make the unpickler raise almost anything
         if isinstance(error, pickle.UnpicklingError) and " GLOBAL " in str(error):
             reason = "refused: holds Python objects besides tensors and plain values, which loading would have to run"
