@@ -1,0 +1,107 @@
+"""The terms the networks are trained with. Photographs (N, 3, H, W) BGR, halftones (N, 1, H, W), both in [-1, 1].
+
+Every term is a mean over all images and pixels and returns a scalar. Source: Xia et al., ICCV 2021, section 3.3, with the
+constants of the released training.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
+
+from utils.dct import low_frequency_dct
+from utils.filters import gaussian_blur
+
+LOW_FREQUENCY_SHARE = 50 / 256
+"""Share of the DCT's rows and columns that count as low frequencies: 50 at 256 pixels."""
+
+
+def gray(colour: Tensor) -> Tensor:
+    """Luma 0.114 B + 0.587 G + 0.299 R: (N, 3, H, W) → (N, 1, H, W)."""
+    weights = torch.tensor([0.114, 0.587, 0.299], dtype=colour.dtype, device=colour.device).view(1, 3, 1, 1)
+    return (colour * weights).sum(dim=1, keepdim=True)
+
+
+def tone_loss(halftone: Tensor, target: Tensor) -> Tensor:
+    """MSE between halftone and gray target seen through an 11 × 11 Gaussian, σ 2, where it fits (H, W ≥ 11)."""
+    return gaussian_blur(halftone - target, 11, 2.0).square().mean()
+
+
+def quantize_loss(continuous: Tensor) -> Tensor:
+    """Mean distance of |x| from 1, which draws the continuous halftone towards -1 and 1."""
+    return (continuous.abs() - 1).abs().mean()
+
+
+def structure_loss(halftone: Tensor, target: Tensor) -> Tensor:
+    """1 - SSIM of halftone and gray target: 11 × 11 Gaussian, σ 1.5, zeros beyond the border, both mapped to [0, 1]."""
+    return 1 - ssim(halftone / 2 + 0.5, target / 2 + 0.5)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity of two (N, C, H, W) in [0, 1] (Wang et al., IEEE TIP 2004; zeros beyond the border)."""
+    c1, c2 = 0.01**2, 0.03**2
+    mean_a, mean_b = _ssim_blur(a), _ssim_blur(b)
+    variance_a = _ssim_blur(a * a) - mean_a**2
+    variance_b = _ssim_blur(b * b) - mean_b**2
+    covariance = _ssim_blur(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return (luminance * (2 * covariance + c2) / (variance_a + variance_b + c2)).mean()
+
+
+def _ssim_blur(x: Tensor) -> Tensor:
+    return gaussian_blur(x, 11, 1.5, border="zero")
+
+
+def blue_noise_loss(halftone: Tensor, target: Tensor) -> Tensor:
+    """L1 between the low-frequency DCTs of halftone and gray target, both mapped to [0, 1]; for constant colours.
+
+    On a constant colour every low frequency but the mean is noise that blue noise does not have. The number of
+    coefficients a side is LOW_FREQUENCY_SHARE of the longer side.
+    """
+    count = max(1, round(LOW_FREQUENCY_SHARE * max(halftone.shape[-2:])))
+    # The transform is linear, so that of the difference is enough; the offset of [0, 1] cancels.
+    return low_frequency_dct((halftone - target) / 2, count).abs().mean()
+
+
+def charbonnier_loss(restored: Tensor, colour: Tensor) -> Tensor:
+    """Mean sqrt(difference² + 1e-6): L1 with a rounded tip (Charbonnier et al., ICIP 1994)."""
+    return ((restored - colour).square() + 1e-6).sqrt().mean()
+
+
+RESTORE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l2_loss": mse_loss,
+    "l1_loss": l1_loss,
+    "charbonnier": charbonnier_loss,
+}
+
+
+class PerceptualLoss(nn.Module):
+    """MSE between VGG19 features after the pool behind conv4_4 (torchvision's features[:28]), frozen.
+
+    weights  state dict of torchvision's vgg19; only its "features.*" up to 27 are read. ValueError when they do not fit.
+    Inputs (N, 3, H, W) BGR in [-1, 1] are turned to RGB with ImageNet's mean and deviation.
+    """
+
+    def __init__(self, weights: dict[str, Tensor]):
+        super().__init__()
+        from torchvision.models import vgg19  # only this term needs torchvision
+
+        self.features = vgg19(weights=None).features[:28]
+        found = {key.removeprefix("features."): value for key, value in weights.items() if key.startswith("features.")}
+        own = {key: found[key] for key in self.features.state_dict() if key in found}
+        try:
+            self.features.load_state_dict(own)
+        except RuntimeError:
+            raise ValueError("the weights are not those of torchvision's vgg19") from None
+        self.features.requires_grad_(False).eval()
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, restored: Tensor, colour: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = self._see(colour)
+        return mse_loss(self._see(restored), target)
+
+    def _see(self, bgr: Tensor) -> Tensor:
+        return self.features((bgr.flip(1) / 2 + 0.5 - self.mean) / self.deviation)

@@ -1,0 +1,215 @@
+"""What the three trainings minimise. Each objective owns its network and turns a batch into named terms and their total.
+
+Batches are dicts of (N, C, H, W) float32 tensors in [-1, 1]: "colour", "reference" (the error-diffused halftone), "prior"
+(the classical halftone, where the network stands on one), and the same three with "special_" before them for the constant
+colours, on which the spectrum of the halftone is judged. Terms with weight zero and terms without a gradient are not
+computed.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from .loss import (
+    RESTORE_LOSSES,
+    PerceptualLoss,
+    blue_noise_loss,
+    gray,
+    quantize_loss,
+    structure_loss,
+    tone_loss,
+)
+from .reshalf import Encoded, InverseHalf, ResHalf
+
+Batch = dict[str, Tensor]
+Terms = dict[str, Tensor]
+
+
+class InverseHalfObjective(nn.Module):
+    """Stage 0: gray from the error-diffused reference."""
+
+    def __init__(self, network: InverseHalf, restore: str = "l2_loss", restore_weight: float = 1.0):
+        super().__init__()
+        self.network = network
+        self.weights = {"restore": restore_weight}
+        self.restore = RESTORE_LOSSES[restore]
+
+    def forward(self, batch: Batch) -> Terms:
+        return _weigh({"restore": self.restore(self.network(batch["reference"]), gray(batch["colour"]))}, self.weights)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Pictures for validation: "halftone" (N, 1, H, W), "restored" and "target" (N, 1, H, W)."""
+        reference = batch["reference"]
+        return {"halftone": reference, "restored": self.network(reference), "target": gray(batch["colour"])}
+
+
+class _HalftoneObjective(nn.Module):
+    """The terms that judge the halftone alone, shared by the warm-up and the joint training.
+
+    freeze          "encoder" or "decoder": that half is not trained
+    quantized_tone  tone and blue noise look at the halftone after the quantizer instead of before
+    """
+
+    def __init__(self, network: ResHalf, weights: dict[str, float], freeze: str, quantized_tone: bool):
+        super().__init__()
+        self.network = network
+        self.weights = weights
+        self.quantized_tone = quantized_tone
+        if freeze == "encoder" and network.encoder is not None:
+            network.encoder.requires_grad_(False)
+        if freeze == "decoder":
+            network.decoder.requires_grad_(False)
+        self.encoder_learns = network.encoder is not None and freeze != "encoder"
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise ValueError("nothing to train: the encoder has no parameters and the decoder is frozen")
+
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Pictures for validation: "halftone" (N, 1, H, W), "restored" and "target" (N, 3, H, W); noise of seed 0."""
+        with torch.no_grad():
+            encoded = self.network.encode(batch["colour"], prior_halftone=batch.get("prior"))
+            restored = self.network.decode(encoded.halftone)
+        return {"halftone": encoded.halftone, "restored": restored, "target": batch["colour"]}
+
+    def _encode(self, batch: Batch) -> tuple[Encoded, Encoded | None]:
+        """Halftones of the photographs and, when the encoder learns, of the special colours, in one pass."""
+        colour, special = batch["colour"], batch.get("special_colour")
+        if not self.encoder_learns or special is None:
+            with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
+                return self.network.encode(colour, seed=None, prior_halftone=batch.get("prior")), None
+        priors = None
+        if batch.get("prior") is not None:
+            priors = torch.cat((batch["prior"], batch["special_prior"]))
+        both = self.network.encode(torch.cat((colour, special)), seed=None, prior_halftone=priors)
+        count = len(colour)
+        return Encoded(*(x[:count] for x in both)), Encoded(*(x[count:] for x in both))
+
+    def _halftone_terms(self, photos: Encoded, specials: Encoded | None, batch: Batch) -> Terms:
+        if not self.encoder_learns:
+            return {}
+        terms = {}
+        look = (lambda encoded: encoded.halftone) if self.quantized_tone else (lambda encoded: encoded.continuous)
+        target = gray(batch["colour"])
+        if self.weights["tone"]:
+            terms["tone"] = tone_loss(look(photos), target)
+        if self.weights["structure"]:
+            terms["structure"] = structure_loss(look(photos), target)
+        if self.weights["quantize"]:
+            terms["quantize"] = quantize_loss(photos.continuous)
+        if specials is not None:
+            special_target = gray(batch["special_colour"])
+            if self.weights["quantize"]:
+                terms["quantize"] = (terms["quantize"] + quantize_loss(specials.continuous)) / 2
+            if self.weights["blue_noise"]:
+                terms["tone_special"] = tone_loss(look(specials), special_target)
+                terms["blue_noise"] = blue_noise_loss(look(specials), special_target)
+        return terms
+
+
+class WarmObjective(_HalftoneObjective):
+    """Stage 1: the encoder learns to dither, guided by a frozen extractor's view of the halftone.
+
+    guidance  "reference": the extractor should see what it sees in the error-diffused reference (the paper's idea);
+              "gray": it should see the gray photograph (the released code)
+    weights   of tone, quantize, structure, blue_noise (also that of tone on the special colours) and feature
+    """
+
+    def __init__(
+        self,
+        network: ResHalf,
+        weights: dict[str, float],
+        extractor: InverseHalf | None,
+        guidance: str = "reference",
+        freeze: str = "decoder",
+        quantized_tone: bool = False,
+    ):
+        super().__init__(network, weights, freeze, quantized_tone)
+        if extractor is None and weights["feature"]:
+            raise ValueError("the feature term needs the trained extractor")
+        self.extractor = extractor.requires_grad_(False).eval() if extractor is not None else None
+        self.guidance = guidance
+
+    def forward(self, batch: Batch) -> Terms:
+        photos, specials = self._encode(batch)
+        terms = self._halftone_terms(photos, specials, batch)
+        if self.weights["feature"]:
+            with torch.no_grad():
+                by_reference = self.guidance == "reference"
+                target = self.extractor(batch["reference"]) if by_reference else gray(batch["colour"])
+            terms["feature"] = mse_loss(self.extractor(photos.continuous), target)
+        return _weigh(terms, self.weights)
+
+
+class JointObjective(_HalftoneObjective):
+    """Stage 2: the halftone looks right and the photograph comes back from it.
+
+    weights   of tone, quantize, structure, blue_noise (also that of tone on the special colours), restore, perceptual
+    restore   name of the restoration loss, one of RESTORE_LOSSES
+    vgg       the perceptual term, needed where its weight is above 0
+    bit_flip  share of the halftone's pixels flipped before decoding, for a decoder that stands damage
+    """
+
+    def __init__(
+        self,
+        network: ResHalf,
+        weights: dict[str, float],
+        restore: str = "l2_loss",
+        vgg: PerceptualLoss | None = None,
+        freeze: str = "none",
+        quantized_tone: bool = False,
+        bit_flip: float = 0.0,
+    ):
+        super().__init__(network, weights, freeze, quantized_tone)
+        if vgg is None and weights["perceptual"]:
+            raise ValueError("the perceptual term needs VGG19")
+        self.restore = RESTORE_LOSSES[restore]
+        self.vgg = vgg
+        self.bit_flip = bit_flip
+
+    def forward(self, batch: Batch) -> Terms:
+        photos, specials = self._encode(batch)
+        terms = self._halftone_terms(photos, specials, batch)
+        halftone = photos.halftone
+        if self.bit_flip:
+            halftone = torch.where(torch.rand_like(halftone) < self.bit_flip, -halftone, halftone)
+        restored = self.network.decode(halftone)
+        if self.weights["restore"]:
+            terms["restore"] = self.restore(restored, batch["colour"])
+        if self.weights["perceptual"]:
+            terms["perceptual"] = self.vgg(restored, batch["colour"])
+        return _weigh(terms, self.weights)
+
+
+def build_objective(
+    config, network: nn.Module, extractor: InverseHalf | None = None, vgg_weights: dict[str, Tensor] | None = None
+) -> nn.Module:
+    """The objective of a config (utils.config: InvHalfConfig, WarmConfig or JointConfig, told by their keys).
+
+    extractor    the trained InverseHalf, for the warm-up
+    vgg_weights  state dict of torchvision's vgg19, for the joint training's perceptual term
+    Raises ValueError in one line when a needed part is missing.
+    """
+    if isinstance(network, InverseHalf):
+        return InverseHalfObjective(network, config.restoreLoss, config.restoreLossWeight)
+    weights = {
+        "tone": config.toneLossWeight,
+        "quantize": config.quantizeLossWeight,
+        "structure": config.structureLossWeight,
+        "blue_noise": config.blueNoiseLossWeight,
+    }
+    if hasattr(config, "featureLossWeight"):
+        weights["feature"] = config.featureLossWeight
+        return WarmObjective(network, weights, extractor, config.guidance, config.freeze, config.quantizedTone)
+    weights |= {"restore": config.restoreLossWeight, "perceptual": config.vggLossWeight}
+    vgg = PerceptualLoss(vgg_weights) if config.vggLossWeight and vgg_weights is not None else None
+    return JointObjective(
+        network, weights, config.restoreLoss, vgg, config.freeze, config.quantizedTone, config.bitFlip
+    )
+
+
+def _weigh(terms: Terms, weights: dict[str, float]) -> Terms:
+    """Add "total", the weighted sum; tone on special colours has the weight of blue noise."""
+    if not terms:
+        raise ValueError("every term has weight zero or nothing to learn from it")
+    total = sum(weights["blue_noise" if name == "tone_special" else name] * value for name, value in terms.items())
+    return terms | {"total": total}
