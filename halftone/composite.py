@@ -31,8 +31,8 @@ def composite(luma: np.ndarray, chroma: tuple[np.ndarray, np.ndarray], amplitude
 def diffuse_composite(bgr: np.ndarray, amplitude: float, modulation: float = 0.2) -> np.ndarray:
     """Halftone the composite of (H, W, 3) BGR uint8 by Ostromoukhov's error diffusion: (H, W) uint8 in {0, 255}.
 
-    The coefficient row is picked by the luma. modulation × 127.5 is half the range over which a blue-noise mask moves the
-    threshold, which breaks up regular patterns.
+    The coefficient row is picked by the luma. modulation × 127.5 is half the range over which a blue-noise mask moves
+    the threshold, which breaks up regular patterns.
     """
     luma, *chroma = luma_chroma(bgr)
     level = (composite(luma, chroma, amplitude) + 1).astype(np.float64) * 127.5

@@ -1,8 +1,8 @@
 """Direct binary search: a halftone that minimises what a model of the eye sees of its error.
 
-Source: M. Analoui, J. Allebach, *Model-based halftoning using direct binary search*, Proc. SPIE 1666 (1992). The cost is
-extended here to several terms, each looking at the halftone through its own filter after multiplication by a carrier,
-so that a halftone can be searched that carries further signals at frequencies where the eye sees least.
+Source: M. Analoui, J. Allebach, *Model-based halftoning using direct binary search*, Proc. SPIE 1666 (1992). The cost
+is extended here to several terms, each looking at the halftone through its own filter after multiplication by a
+carrier, so that a halftone can be searched that carries further signals at frequencies where the eye sees least.
 """
 
 from collections.abc import Sequence

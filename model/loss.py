@@ -1,7 +1,7 @@
 """The terms the networks are trained with. Photographs (N, 3, H, W) BGR, halftones (N, 1, H, W), both in [-1, 1].
 
-Every term is a mean over all images and pixels and returns a scalar. Source: Xia et al., ICCV 2021, section 3.3, with the
-constants of the released training.
+Every term is a mean over all images and pixels and returns a scalar. Source: Xia et al., ICCV 2021, section 3.3, with
+the constants of the released training.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def structure_loss(halftone: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean structural similarity of two (N, C, H, W) in [0, 1] (Wang et al., IEEE TIP 2004; zeros beyond the border)."""
+    """Mean structural similarity of two (N, C, H, W) in [0, 1] (Wang et al., TIP 2004; zeros beyond the border)."""
     c1, c2 = 0.01**2, 0.03**2
     mean_a, mean_b = _ssim_blur(a), _ssim_blur(b)
     variance_a = _ssim_blur(a * a) - mean_a**2
@@ -79,7 +79,7 @@ RESTORE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class PerceptualLoss(nn.Module):
     """MSE between VGG19 features after the pool behind conv4_4 (torchvision's features[:28]), frozen.
 
-    weights  state dict of torchvision's vgg19; only its "features.*" up to 27 are read. ValueError when they do not fit.
+    weights  state dict of torchvision's vgg19; only "features.*" up to 27 is read. ValueError when it does not fit.
     Inputs (N, 3, H, W) BGR in [-1, 1] are turned to RGB with ImageNet's mean and deviation.
     """
 

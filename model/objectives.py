@@ -1,9 +1,9 @@
-"""What the three trainings minimise. Each objective owns its network and turns a batch into named terms and their total.
+"""What the three trainings minimise.
 
-Batches are dicts of (N, C, H, W) float32 tensors in [-1, 1]: "colour", "reference" (the error-diffused halftone), "prior"
-(the classical halftone, where the network stands on one), and the same three with "special_" before them for the constant
-colours, on which the spectrum of the halftone is judged. Terms with weight zero and terms without a gradient are not
-computed.
+Each objective owns its network and turns a batch into named terms and their total. Batches are dicts of (N, C, H, W)
+float32 tensors in [-1, 1]: "colour", "reference" (the error-diffused halftone), "prior" (the classical halftone, where
+the network stands on one), and the same three with "special_" before them for the constant colours, on which the
+spectrum of the halftone is judged. Terms with weight zero and terms without a gradient are not computed.
 """
 
 import torch

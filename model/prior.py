@@ -68,7 +68,7 @@ class Prior:
         return asdict(self)
 
     def classical_halftone(self, bgr: np.ndarray) -> np.ndarray:
-        """Halftone a photograph, (H, W, 3) BGR uint8, into (H, W) uint8 in {0, 255}: a pure function of the photograph."""
+        """Halftone (H, W, 3) BGR uint8 into (H, W) uint8 in {0, 255}: a pure function of the photograph."""
         if self.halftone == "error_diffusion":
             return diffuse_composite(bgr, self.amplitude)
         if self.halftone == "void_and_cluster":

@@ -18,7 +18,7 @@ class _StraightThrough(torch.autograd.Function):
 def quantize(x: Tensor) -> Tensor:
     """Round to the nearer of -1 and 1; the gradient passes unchanged (straight-through estimator).
 
-    x  any shape, unbounded. Values beyond ±1 are clamped first, so what the decoder sees in memory is what a file holds.
+    x  any shape, unbounded. Values beyond ±1 are clamped first, so the decoder sees in memory what a file holds.
     Source: Xia et al., ICCV 2021, section 3.1 (binary gate).
     """
     return _StraightThrough.apply(x)

@@ -105,7 +105,7 @@ class ResHalf(nn.Module):
 
 
 class InverseHalf(nn.Module):
-    """Gray from a halftone: (N, 1, H, W) → (N, 1, H, W); trained first, it then guides the warm-up as a fixed critic."""
+    """Gray from a halftone: (N, 1, H, W) → (N, 1, H, W); trained first, it then guides the warm-up."""
 
     def __init__(self, width: int = 64):
         super().__init__()
