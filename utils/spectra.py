@@ -25,8 +25,18 @@ class Spectrum:
     frequency: np.ndarray  # (R,) cycles per pixel
     rapsd: np.ndarray  # (R,) 1 for white noise
     anisotropy: np.ndarray  # (R,) dB; −10 log10 n for a noise with no direction; NaN where a ring is empty
-    low_frequency_energy: float  # share of the power, 0..1
+    low_frequency_energy: float  # share of the power, 0..1; NaN when there is none
     mean_anisotropy: float  # dB, mean over the rings up to 0.5, the whole circles
+
+    def summary(self) -> dict[str, float]:
+        """The numbers without the curves."""
+        return {
+            "level": self.level,
+            "patches": self.count,
+            "principal_frequency": principal_frequency(self.level),
+            "low_frequency_energy": self.low_frequency_energy,
+            "mean_anisotropy": self.mean_anisotropy,
+        }
 
 
 def principal_frequency(level: float) -> float:
@@ -78,7 +88,7 @@ def measure(patches: np.ndarray, level: float) -> Spectrum:
     with np.errstate(divide="ignore", invalid="ignore"):
         anisotropy = np.where(heard, 10.0 * np.log10(variance / mean**2), np.nan)
     alternating = distance > 0
-    low = power[alternating & (distance < principal / 4)].sum()
+    low, total = power[alternating & (distance < principal / 4)].sum(), power[alternating].sum()
     frequency = np.arange(len(members)) / size
     circles = heard & (frequency > 0) & (frequency <= 0.5) & np.isfinite(anisotropy)
     return Spectrum(
@@ -87,7 +97,7 @@ def measure(patches: np.ndarray, level: float) -> Spectrum:
         frequency=frequency[1:],
         rapsd=rapsd[1:],
         anisotropy=anisotropy[1:],
-        low_frequency_energy=float(low / power[alternating].sum()),
+        low_frequency_energy=float(low / total) if total > 0 else math.nan,
         mean_anisotropy=float(anisotropy[circles].mean()) if circles.any() else math.nan,
     )
 

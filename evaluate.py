@@ -1,0 +1,110 @@
+"""Measure a checkpoint over a folder of photos: tone, spectrum, restoration from file, robustness.
+
+    python evaluate.py --model checkpoints/model_best.pth.tar --data_dir PHOTOS --save_dir OUT
+
+Prints a table and writes OUT/metrics.json, OUT/metrics.csv, OUT/spectra_gray.png, OUT/spectra_colour.png, and the
+halftones and restored photos that were measured. Definitions: utils/metrics.py, utils/spectra.py, utils/damage.py.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from model.build import build_network
+from utils import evaluation, report, spectra
+from utils.checkpoint import load_network
+from utils.errors import UserError
+from utils.image_io import list_images, read_image
+from utils.photo_list import checksum, read_photo_list, write_photo_list
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="checkpoint of a ResHalf, any width")
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of photos")
+    parser.add_argument("--save_dir", type=Path, default=Path("result/evaluation"), help="default: %(default)s")
+    parser.add_argument("--list", type=Path, help="measure exactly these photos, checked by SHA-256")
+    parser.add_argument("--make_list", type=Path, metavar="FILE", help="only write such a list of --data_dir")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the encoder's noise and of the flipped pixels")
+    parser.add_argument("--no-references", action="store_true", help="no classical halftones, JPEG and WebP beside it")
+    parser.add_argument("--no-robustness", action="store_true", help="no flips, crops and round trips")
+    parser.add_argument("--no-spectra", action="store_true", help="no constant fields, no plots")
+    arguments = parser.parse_args(argv)
+    if arguments.model is None and arguments.make_list is None:
+        parser.error("--model is needed, except with --make_list")
+    return arguments
+
+
+def load_codec(arguments: argparse.Namespace) -> evaluation.Codec:
+    network = load_network(arguments.model, build_network)
+    if not hasattr(network, "encode"):
+        raise UserError(f"{arguments.model}: a {type(network).__name__}, which cannot encode and decode")
+    try:
+        return evaluation.Codec(network, arguments.save_dir, arguments.device, arguments.seed)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise UserError(f"--device {arguments.device}: {str(error).splitlines()[0]}") from None
+
+
+def find_photos(arguments: argparse.Namespace) -> list[Path]:
+    photos = read_photo_list(arguments.list, arguments.data_dir) if arguments.list else list_images(arguments.data_dir)
+    if not photos:
+        raise UserError(f"{arguments.data_dir}: no images")
+    stems: dict[str, Path] = {}
+    for photo in photos:
+        if stems.setdefault(photo.stem, photo) != photo:
+            raise UserError(f"{photo}: its halftone would overwrite that of {stems[photo.stem].name}")
+    return photos
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    photos = find_photos(arguments)
+    codec = load_codec(arguments)
+    wanted = {"references": not arguments.no_references, "robustness": not arguments.no_robustness}
+    images = {}
+    for photo in tqdm(photos, desc="photos", unit="photo"):
+        images[photo.name] = evaluation.measure_photo(codec, read_image(photo).bgr, photo.stem, **wanted)
+    mean = report.mean_of(list(images.values()))
+    levels = {}
+    if not arguments.no_spectra:
+        fields = evaluation.GRAYS | evaluation.COLOURS
+        flat = dict(tqdm(evaluation.measure_flat(codec), desc="constant fields", total=len(fields)))
+        mean["spectrum"] = evaluation.spectrum_rows(flat)
+        levels = {
+            name: {method: spectrum.summary() for method, spectrum in found.items()} for name, found in flat.items()
+        }
+        for kind, names in (("gray", evaluation.GRAYS), ("colour", evaluation.COLOURS)):
+            spectra.plot(arguments.save_dir / f"spectra_{kind}.png", {name: flat[name] for name in names})
+    mean["gray ramp"] = {evaluation.OURS: {"mean chroma": evaluation.gray_ramp_chroma(codec)}}
+
+    content = {"model": arguments.model.name, "sha256": checksum(arguments.model), "seed": arguments.seed}
+    content |= {"device": str(arguments.device), "photos": len(images)}
+    content |= {"mean": mean, "constant_fields": levels, "images": images}
+    report.write_json(arguments.save_dir / "metrics.json", content)
+    report.write_csv(arguments.save_dir / "metrics.csv", images, mean)
+    print(report.table(mean))
+    print(f"{len(images)} photos; written to {arguments.save_dir}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; 0, or 2 after printing one line about what the user can mend."""
+    arguments = parse(argv)
+    try:
+        if arguments.make_list:
+            write_photo_list(arguments.make_list, find_photos(arguments))
+        else:
+            evaluate(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or arguments.save_dir}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The command line measures a real checkpoint and says what is wrong with its input in one line."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import evaluate
+from model.reshalf import InverseHalf, ResHalf
+from utils import evaluation
+from utils.checkpoint import write_checkpoint
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def small_fields(monkeypatch):
+    monkeypatch.setattr(evaluation, "FIELD", (80, 80))
+    monkeypatch.setattr(evaluation, "PATCH", 32)
+    monkeypatch.setattr(evaluation, "MARGIN", 8)
+
+
+def save(network, path):
+    write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch(), "epoch": 1})
+    return path
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    return save(ResHalf(width=4), tmp_path / "model.pth.tar")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name, shape in (("a.png", (40, 48, 3)), ("b.png", (33, 50, 3))):
+        soft = cv2.GaussianBlur(random.integers(0, 256, shape, dtype=np.uint8), (0, 0), 2)
+        cv2.imwrite(str(folder / name), soft)
+    return folder
+
+
+def run(capsys, *arguments):
+    code = evaluate.main([str(argument) for argument in arguments])
+    return code, capsys.readouterr()
+
+
+def refused(capsys, *arguments):
+    """The single line of a run that must fail as a user's mistake."""
+    code, printed = run(capsys, *arguments)
+    lines = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert code == 2 and len(lines) == 1 and "Traceback" not in printed.err
+    return lines[0]
+
+
+def test_everything_is_measured_and_written(capsys, tmp_path, model, photos):
+    out = tmp_path / "new" / "out"
+    code, printed = run(capsys, "--model", model, "--data_dir", photos, "--save_dir", out, "--device", "cpu")
+    assert code == 0
+    found = json.loads((out / "metrics.json").read_text())
+    assert found["photos"] == 2 and list(found["images"]) == ["a.png", "b.png"]
+    assert set(found["mean"]) == {"halftone", "restoration", "robustness", "spectrum", "gray ramp"}
+    assert set(found["mean"]["halftone"]) == {"network", *evaluation.CLASSICAL} == set(found["mean"]["spectrum"])
+    assert set(found["constant_fields"]) == {*evaluation.GRAYS, *evaluation.COLOURS}
+    psnr = [image["restoration"]["network"]["psnr"] for image in found["images"].values()]
+    assert found["mean"]["restoration"]["network"]["psnr"] == pytest.approx(sum(psnr) / 2)
+    with open(out / "metrics.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["a.png", "b.png", "mean"]
+    assert float(rows[1]["restoration/network/psnr"]) == pytest.approx(psnr[1], rel=1e-5)
+    assert f"{sum(psnr) / 2:.2f}" in printed.out and "void-and-cluster" in printed.out
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files == {
+        "metrics.json", "metrics.csv", "spectra_gray.png", "spectra_colour.png",
+        "halftone/a.png", "halftone/b.png", "restored/a.png", "restored/b.png",
+    }  # fmt: skip
+
+
+def test_figures_are_those_of_the_files_and_repeat(capsys, tmp_path, model, photos):
+    from utils.metrics import restoration_metrics, tone_psnr
+
+    parts = ["--no-references", "--no-robustness", "--no-spectra", "--device", "cpu"]
+    for out in ("one", "two"):
+        assert run(capsys, "--model", model, "--data_dir", photos, "--save_dir", tmp_path / out, *parts)[0] == 0
+    one, two = ((tmp_path / out / "metrics.json").read_text() for out in ("one", "two"))
+    assert one == two
+    image = json.loads(one)["images"]["b.png"]
+    photo, restored = (cv2.imread(str(p)) for p in (photos / "b.png", tmp_path / "one" / "restored" / "b.png"))
+    halftone = cv2.imread(str(tmp_path / "one" / "halftone" / "b.png"), cv2.IMREAD_GRAYSCALE)
+    expected = restoration_metrics(photo, restored)["psnr"]
+    assert image["restoration"]["network"]["psnr"] == pytest.approx(expected)
+    gray = photo @ np.array([0.114, 0.587, 0.299]) / 255
+    assert image["halftone"]["network"]["tone_psnr_1.5"] == pytest.approx(tone_psnr(halftone, gray))
+    assert set(image) == {"halftone", "restoration"} and list(image["halftone"]) == ["network"]
+
+
+def test_list_fixes_the_photos(capsys, tmp_path, model, photos):
+    listed, out = tmp_path / "list.json", tmp_path / "out"
+    assert run(capsys, "--data_dir", photos, "--make_list", listed)[0] == 0
+    cv2.imwrite(str(photos / "c.png"), np.zeros((40, 40, 3), np.uint8))
+    parts = ["--no-references", "--no-robustness", "--no-spectra", "--device", "cpu", "--save_dir", out]
+    common = ["--model", model, "--data_dir", photos, "--list", listed, *parts]
+    assert run(capsys, *common)[0] == 0
+    assert list(json.loads((out / "metrics.json").read_text())["images"]) == ["a.png", "b.png"]
+    cv2.imwrite(str(photos / "b.png"), np.zeros((40, 40, 3), np.uint8))
+    assert "b.png: not the file" in refused(capsys, *common)
+
+
+def test_shipped_list_holds_fifty_checksums():
+    entries = json.loads((REPOSITORY / "dataset" / "val_list.json").read_text())["images"]
+    assert len({entry["name"] for entry in entries}) == len({entry["sha256"] for entry in entries}) == 50
+    assert all(len(bytes.fromhex(entry["sha256"])) == 32 and set(entry) == {"name", "sha256"} for entry in entries)
+
+
+def test_mistakes_are_one_line_that_names_the_file(capsys, tmp_path, model, photos):
+    out = ["--save_dir", tmp_path / "out", "--device", "cpu"]
+    assert "none.pth.tar" in refused(capsys, "--model", tmp_path / "none.pth.tar", "--data_dir", photos, *out)
+    assert "nowhere" in refused(capsys, "--model", model, "--data_dir", tmp_path / "nowhere", *out)
+    assert "nowhere" in refused(capsys, "--data_dir", photos, "--make_list", tmp_path / "nowhere" / "list.json")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "empty: no images" in refused(capsys, "--model", model, "--data_dir", empty, *out)
+    assert "empty: no images" in refused(capsys, "--data_dir", empty, "--make_list", tmp_path / "list.json")
+    other = save(InverseHalf(width=4), tmp_path / "inverse.pth.tar")
+    assert "InverseHalf" in refused(capsys, "--model", other, "--data_dir", photos, *out)
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    assert "file" in refused(capsys, "--model", model, "--data_dir", photos, "--save_dir", in_the_way)
+    assert "--device nonsense" in refused(capsys, "--model", model, "--data_dir", photos, "--device", "nonsense")
+    (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:200])
+    assert "broken.png" in refused(capsys, "--model", model, "--data_dir", photos, *out)
+
+
+def test_photos_of_one_stem_are_refused(capsys, tmp_path, model, photos):
+    cv2.imwrite(str(photos / "a.bmp"), cv2.imread(str(photos / "a.png")))
+    line = refused(capsys, "--model", model, "--data_dir", photos, "--save_dir", tmp_path / "out")
+    assert "a.png: its halftone would overwrite that of a.bmp" in line
+
+
+def test_model_is_asked_for(capsys, photos):
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main(["--data_dir", str(photos)])
+    assert stopped.value.code == 2 and "--model" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+"""Lists that pin down a set of photos by file name and SHA-256, without holding a picture."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from utils.errors import UserError
+from utils.files import atomic_write
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_photo_list(path: str | Path, photos: Sequence[Path]) -> None:
+    """Write {"images": [{"name", "sha256"}, ...]} as JSON, in the order given; names without their folder."""
+    entries = [{"name": photo.name, "sha256": checksum(photo)} for photo in photos]
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps({"images": entries}, indent=1) + "\n", encoding="utf-8")
+
+
+def read_photo_list(path: str | Path, folder: str | Path) -> list[Path]:
+    """The listed photos inside `folder`, in the list's order, every checksum compared.
+
+    Raises UserError naming the list when it is unreadable, or the photo when it is missing or another file.
+    """
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))["images"]
+        listed = [(str(entry["name"]), str(entry["sha256"])) for entry in entries]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read the list: {getattr(error, 'strerror', None) or error}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f'{path}: not a list of photos ({{"images": [{{"name": ..., "sha256": ...}}]}})') from None
+    if not listed:
+        raise UserError(f"{path}: the list is empty")
+    photos = []
+    for name, expected in listed:
+        if PurePosixPath(name).name != name:
+            raise UserError(f"{path}: {name!r} is not a plain file name")
+        photo = Path(folder) / name
+        if not photo.is_file():
+            raise UserError(f"{photo}: listed in {path} but not there")
+        try:
+            found = checksum(photo)
+        except OSError as error:
+            raise UserError(f"{photo}: cannot be read: {error.strerror}") from None
+        if found != expected:
+            raise UserError(f"{photo}: not the file that {path} lists (SHA-256 differs)")
+        photos.append(photo)
+    return photos
