@@ -67,7 +67,7 @@ class _HalftoneObjective(nn.Module):
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures for validation: "halftone" (N, 1, H, W), "restored" and "target" (N, 3, H, W); noise of seed 0."""
         with torch.no_grad():
-            encoded = self.network.encode(batch["colour"], prior_halftone=batch.get("prior"))
+            encoded = self.network.encode(batch["colour"], guide=batch.get("prior"))
             restored = self.network.decode(encoded.halftone)
         return {"halftone": encoded.halftone, "restored": restored, "target": batch["colour"]}
 
@@ -76,11 +76,11 @@ class _HalftoneObjective(nn.Module):
         colour, special = batch["colour"], batch.get("special_colour")
         if not self.encoder_learns or special is None:
             with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
-                return self.network.encode(colour, seed=None, prior_halftone=batch.get("prior")), None
+                return self.network.encode(colour, seed=None, guide=batch.get("prior")), None
         priors = None
         if batch.get("prior") is not None:
             priors = torch.cat((batch["prior"], batch["special_prior"]))
-        both = self.network.encode(torch.cat((colour, special)), seed=None, prior_halftone=priors)
+        both = self.network.encode(torch.cat((colour, special)), seed=None, guide=priors)
         count = len(colour)
         return Encoded(*(x[:count] for x in both)), Encoded(*(x[count:] for x in both))
 

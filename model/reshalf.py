@@ -54,31 +54,22 @@ class ResHalf(nn.Module):
         """What a checkpoint needs to rebuild this network, as plain values."""
         return {"name": "ResHalf", "width": self.width, "prior": self.prior.as_dict() if self.prior else None}
 
-    def encode(
-        self,
-        colour: Tensor,
-        *,
-        seed: int | None = 0,
-        noise: Tensor | None = None,
-        prior_halftone: Tensor | None = None,
-    ) -> Encoded:
+    def encode(self, colour: Tensor, *, seed: int | None = 0, guide: Tensor | None = None) -> Encoded:
         """Halftone photographs (N, 3, H, W).
 
-        seed            of the noise, drawn for every image on its own on the CPU, so that an image's halftone depends
-                        neither on its batch nor on the device; None draws from torch's global generator (training)
-        noise           (N, 1, H, W) to be used instead, standard deviation NOISE; only without a prior
-        prior_halftone  (N, 1, H, W) in {-1, 1} when it is known already; otherwise computed here
+        guide  (N, 1, H, W), the encoder's fourth channel, when it is known already: the classical halftone in
+               {-1, 1}, or without a prior noise of standard deviation NOISE
+        seed   otherwise, of the noise, drawn for every image on its own on the CPU, so that an image's halftone depends
+               neither on its batch nor on the device; None draws from torch's global generator (training)
         """
+        if guide is None:
+            guide = _noise(colour, seed) if self.prior is None else self._classical_halftones(colour)
         if self.prior is None:
-            if noise is None:
-                noise = _noise(colour, seed)
-            continuous = self.encoder(torch.cat((colour, noise), dim=1))
+            continuous = self.encoder(torch.cat((colour, guide), dim=1))
         else:
-            if prior_halftone is None:
-                prior_halftone = self._classical_halftones(colour)
-            continuous = self.prior.beta * prior_halftone
+            continuous = self.prior.beta * guide
             if self.encoder is not None:
-                continuous = continuous + self.encoder(torch.cat((colour, prior_halftone), dim=1))
+                continuous = continuous + self.encoder(torch.cat((colour, guide), dim=1))
         return Encoded(continuous, quantize(continuous))
 
     def decode(self, halftone: Tensor) -> Tensor:
@@ -88,14 +79,23 @@ class ResHalf(nn.Module):
         linear = self.prior.demodulate(halftone)
         return linear + self.decoder(torch.cat((halftone, linear), dim=1))
 
-    def forward(self, colour: Tensor, prior_halftone: Tensor | None = None) -> Output:
+    def forward(self, colour: Tensor, guide: Tensor | None = None) -> Output:
         """Halftone and restore, noise from the global generator: the training pass."""
-        encoded = self.encode(colour, seed=None, prior_halftone=prior_halftone)
+        encoded = self.encode(colour, seed=None, guide=guide)
         return Output(*encoded, self.decode(encoded.halftone))
 
     def prior_halftone(self, bgr: np.ndarray) -> np.ndarray:
         """The classical halftone of one photograph: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}; needs a prior."""
         return self.prior.classical_halftone(bgr)
+
+    def guide(self, bgr: np.ndarray, seed: int = 0) -> Tensor:
+        """The encoder's fourth channel for one photograph, (H, W, 3) BGR uint8 → (1, 1, H, W) float32 on the CPU.
+
+        Made once for the whole photograph, it makes tiles of it agree.
+        """
+        if self.prior is None:
+            return _noise_plane(*bgr.shape[:2], seed)
+        return torch.from_numpy(self.prior.classical_halftone(bgr))[None, None].float() / 127.5 - 1
 
     def _classical_halftones(self, colour: Tensor) -> Tensor:
         pictures = ((colour.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -124,8 +124,11 @@ def _noise(colour: Tensor, seed: int | None) -> Tensor:
     count, _, height, width = colour.shape
     if seed is None:
         return NOISE * torch.randn(count, 1, height, width, dtype=colour.dtype, device=colour.device)
-    one = torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
-    return NOISE * one.to(colour.device, colour.dtype).expand(count, -1, -1, -1)
+    return _noise_plane(height, width, seed).to(colour.device, colour.dtype).expand(count, -1, -1, -1)
+
+
+def _noise_plane(height: int, width: int, seed: int) -> Tensor:
+    return NOISE * torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
 
 
 def _zero_last_layer(network: HourGlass) -> None:

@@ -1,0 +1,25 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/ready  ## dither and restore the photographs in test_imgs/ into result/
+	$(RUN) inference_fast.py
+
+test: lint  ## lint and the whole test suite
+	$(RUN) -m pytest
+
+lint: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+# The environment is made anew when requirements.txt changed; "ready" appears only after a complete installation.
+$(VENV)/ready: requirements.txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) result

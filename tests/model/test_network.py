@@ -1,0 +1,140 @@
+"""The networks against the released ones, and what ResHalf promises of itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.build import build_network
+from model.hourglass import HourGlass, reflect_to_multiple
+from model.prior import Prior
+from model.quantizer import quantize
+from model.reshalf import InverseHalf, ResHalf
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def photos(count=1, height=24, width=32, seed=0):
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.mark.parametrize(
+    ("network", "file", "parameters"),
+    [(ResHalf, "reshalf_keys.json", 75_645_124), (InverseHalf, "inversehalf_keys.json", 37_821_633)],
+)
+def test_state_dict_has_the_released_keys_and_shapes(network, file, parameters):
+    with torch.device("meta"):
+        state = network(64).state_dict()
+    assert [[key, list(value.shape)] for key, value in state.items()] == json.loads((GOLDEN / file).read_text())["keys"]
+    assert sum(value.numel() for value in state.values()) == parameters
+
+
+def test_forward_equals_the_released_network():
+    golden = {key: torch.from_numpy(value) for key, value in np.load(GOLDEN / "reshalf_forward.npz").items()}
+    state = {}
+    with torch.device("meta"):
+        expected = ResHalf(64).state_dict()
+    for index, (key, value) in enumerate(expected.items()):
+        values = np.random.RandomState(1000 + index).standard_normal(value.numel())
+        gain = 1.7 if key.startswith("encoder") else 1.2
+        values *= np.sqrt(gain / np.prod(value.shape[1:])) if value.ndim > 1 else 0.01
+        state["module." + key] = torch.from_numpy(values.astype(np.float32)).view(value.shape)
+    network = build_network({"state_dict": state})
+    assert network.width == 64
+    with torch.inference_mode():
+        encoded = network.encode(golden["color"], guide=golden["noise_channel"])
+        restored = network.decode(golden["halftone"])
+    torch.testing.assert_close(encoded.continuous, golden["halfRes"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(restored, golden["restored"], rtol=0, atol=1e-5)
+    within = golden["halfRes"].abs() <= 2  # beyond, the released quantizer leaves {-1, 1}
+    assert torch.equal(encoded.halftone[within], golden["halftone"][within])
+    assert set(encoded.halftone.unique().tolist()) == {-1.0, 1.0}
+
+
+def test_quantizer_rounds_clamps_and_passes_the_gradient_unchanged():
+    golden = np.load(GOLDEN / "losses.npz")
+    x = torch.from_numpy(golden["quantizer_in"]).requires_grad_()
+    y = quantize(x)
+    y.backward(torch.from_numpy(golden["quant_grad_weight"]))
+    assert torch.equal(y.detach(), torch.from_numpy(golden["quantizer_out"]).clamp(-1, 1))
+    assert torch.equal(x.grad, torch.from_numpy(golden["quantizer_grad"]))
+    assert quantize(torch.tensor([-7.0, -0.1, 0.0, 0.1, 7.0])).tolist() == [-1, -1, -1, 1, 1]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 13), (7, 2), (8, 8), (9, 17)])
+def test_any_size_passes_through_an_hourglass(height, width):
+    network = HourGlass(3, 1, width=4)
+    assert network(photos(2, height, width)).shape == (2, 1, height, width)
+
+
+def test_aligned_images_are_not_extended_and_others_are_reflected():
+    x = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 1, 8, 8)
+    assert reflect_to_multiple(x, 8) is x
+    extended = reflect_to_multiple(x[..., :6], 8)
+    assert extended[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 4, 3]
+    assert reflect_to_multiple(x[..., :3], 8)[0, 0, 0].tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
+
+
+def test_forward_is_encode_then_decode():
+    torch.manual_seed(0)
+    network = ResHalf(4)
+    with torch.no_grad():
+        torch.manual_seed(1)
+        output = network(photos())
+        torch.manual_seed(1)
+        encoded = network.encode(photos(), seed=None)
+        assert torch.equal(output.continuous, encoded.continuous)
+        assert torch.equal(output.restored, network.decode(encoded.halftone))
+
+
+def test_same_seed_gives_the_same_halftone_whatever_the_batch():
+    network = ResHalf(4)
+    batch = photos(3)
+    with torch.no_grad():
+        alone = network.encode(batch[1:2], seed=5).continuous
+        together = network.encode(batch, seed=5).continuous[1:2]
+        other = network.encode(batch[1:2], seed=6).continuous
+    torch.testing.assert_close(alone, together)
+    assert not torch.allclose(alone, other)
+
+
+@pytest.mark.parametrize("prior", [None, Prior(), Prior(halftone="void_and_cluster", correction=True, beta=0.5)])
+@pytest.mark.parametrize("half", [False, True])
+def test_a_checkpoint_alone_rebuilds_the_network(prior, half):
+    torch.manual_seed(0)
+    network = ResHalf(4, prior)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+        parameter.data = parameter.data.half().float()
+    state = {key: value.half() if half else value for key, value in network.state_dict().items()}
+    rebuilt = build_network({"state_dict": state, "arch": json.loads(json.dumps(network.arch()))})
+    with torch.no_grad():
+        first, second = network.encode(photos()), rebuilt.encode(photos())
+        assert torch.equal(first.halftone, second.halftone)
+        assert torch.equal(network.decode(first.halftone), rebuilt.decode(second.halftone))
+
+
+def test_width_is_read_off_the_shapes():
+    assert build_network({"state_dict": ResHalf(8).state_dict()}).width == 8
+    assert isinstance(build_network({"state_dict": InverseHalf(4).state_dict()}), InverseHalf)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.pop("decoder.outConv.2.bias"), "1 missing (decoder.outConv.2.bias)"),
+        (lambda state: state.update(extra=torch.zeros(1)), "1 unexpected (extra)"),
+        (lambda state: state.update({"encoder.outConv.0.bias": torch.zeros(5)}), "encoder.outConv.0.bias is (5,)"),
+        (lambda state: state.update({"encoder.outConv.0.bias": torch.full((4,), torch.nan)}), "not finite"),
+        (lambda state: [state.pop(key) for key in list(state) if key.startswith("decoder")], "other architecture"),
+        (lambda state: state.clear(), "no state_dict"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(change, words):
+    state = ResHalf(4).state_dict()
+    change(state)
+    with pytest.raises(ValueError, match="^[^\n]*$") as error:
+        build_network({"state_dict": state})
+    assert words in str(error.value)

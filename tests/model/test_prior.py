@@ -1,0 +1,97 @@
+"""What the dither prior knows before any training."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from model.prior import HALFTONES, Prior, carriers
+from model.reshalf import ResHalf
+
+
+def colours(height=128, width=128):
+    """A smooth picture of soft colours, (H, W, 3) BGR uint8."""
+    y, x = np.mgrid[0:height, 0:width] / 32
+    planes = [128 + 40 * np.sin(x + phase) * np.cos(y - phase) for phase in (0.0, 1.0, 2.0)]
+    return np.stack(planes, axis=-1).round().astype(np.uint8)
+
+
+def to_tensor(bgr):
+    return torch.from_numpy(bgr).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+@pytest.mark.parametrize("halftone", HALFTONES)
+def test_colour_comes_back_without_any_training(halftone):
+    # The picture changes slowly, so wide filters lose nothing of it and leave little of the dots.
+    network = ResHalf(4, Prior(halftone=halftone, demodulator_luma_sigma=4, demodulator_chroma_sigma=6))
+    bgr = colours()
+    with torch.no_grad():
+        encoded = network.encode(to_tensor(bgr))
+        restored = network.decode(encoded.halftone)
+    assert set(encoded.halftone.unique().tolist()) == {-1.0, 1.0}
+    error = (restored - to_tensor(bgr)).square().mean().item()
+    gray_error = (to_tensor(bgr).mean(dim=1, keepdim=True) - to_tensor(bgr)).square().mean().item()
+    assert error < gray_error / 4
+
+
+@pytest.mark.parametrize("halftone", HALFTONES)
+def test_tone_of_the_halftone_is_the_luma(halftone):
+    bgr = colours()
+    seen = cv2.GaussianBlur(Prior(halftone=halftone).classical_halftone(bgr).astype(np.float64), (0, 0), 4)
+    luma = cv2.GaussianBlur(bgr @ np.array([0.114, 0.587, 0.299]), (0, 0), 4)
+    assert np.abs(seen - luma)[16:-16, 16:-16].mean() < 4
+
+
+def test_demodulation_is_linear_and_gives_back_pure_carriers():
+    prior = Prior(amplitude=2.0)
+    plane = torch.full((1, 1, 40, 48), 0.2)
+    red, blue = (carriers(40, 48)[:, channel : channel + 1] for channel in (0, 1))
+    luma = prior.demodulate(plane)[..., 12:-12, 12:-12]
+    torch.testing.assert_close(luma, torch.full_like(luma, 0.2), atol=1e-3, rtol=0)
+    bgr = prior.demodulate(2.0 * 0.1 * red)[..., 12:-12, 12:-12].mean(dim=(0, 2, 3))
+    torch.testing.assert_close(bgr[2], torch.tensor(0.1 / 0.713), atol=2e-3, rtol=0)
+    bgr = prior.demodulate(2.0 * 0.1 * blue)[..., 12:-12, 12:-12].mean(dim=(0, 2, 3))
+    torch.testing.assert_close(bgr[0], torch.tensor(0.1 / 0.564), atol=2e-3, rtol=0)
+
+
+def test_gray_stays_gray_before_training():
+    prior = Prior(demodulator_chroma_sigma=4)
+    bgr = np.repeat(np.linspace(20, 235, 96).round().astype(np.uint8)[None, :, None], 96, 0).repeat(3, 2)
+    halftone = torch.from_numpy(prior.classical_halftone(bgr)).float()[None, None] / 127.5 - 1
+    restored = prior.demodulate(halftone)[0, :, 8:-8, 8:-8]
+    chroma = (restored - restored.mean(dim=0)).abs().mean().item()
+    assert chroma * 127.5 < 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 40), (17, 5)])
+@pytest.mark.parametrize("halftone", HALFTONES)
+def test_any_size_is_halftoned_and_restored(halftone, height, width):
+    network = ResHalf(4, Prior(halftone=halftone, correction=True))
+    with torch.no_grad():
+        output = network(to_tensor(colours(height, width)))
+    assert output.halftone.shape == (1, 1, height, width)
+    assert output.restored.shape == (1, 3, height, width)
+
+
+def test_a_correction_starts_as_the_classical_halftone():
+    network = ResHalf(4, Prior(correction=True))
+    bgr = colours(32, 32)
+    classical = torch.from_numpy(network.prior_halftone(bgr))[None, None] > 127
+    with torch.no_grad():
+        assert torch.equal(network.encode(to_tensor(bgr)).halftone > 0, classical)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"halftone": "magic"}, "one of direct_binary_search"),
+        ({"amplitude": 0}, "above 0"),
+        ({"amplitud": 2.0}, "known are halftone"),
+        ({"passes": 1.5}, "must be int"),
+        ({"correction": 1}, "must be bool"),
+    ],
+)
+def test_wrong_settings_are_named(values, words):
+    with pytest.raises(ValueError, match="^[^\n]*$") as error:
+        Prior.from_dict(values)
+    assert words in str(error.value)
