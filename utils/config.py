@@ -81,7 +81,6 @@ class TrainConfig(_Strict):
     compile: bool = False
     grad_clip: Annotated[float, Field(gt=0)] | None = None  # largest L2 norm of the whole gradient
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # model_best then holds the averaged weights
-    bitFlip: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of halftone pixels flipped in training
 
     @property
     def run_dir(self) -> Path:
@@ -144,6 +143,7 @@ class JointConfig(_ResHalfConfig):
     restoreLossWeight: Weight = 1.0
     vggLossWeight: Weight = 2e-4
     vgg_weights: str | None = None  # local file; null: torchvision's own loader
+    bitFlip: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of halftone pixels flipped in training
 
 
 _ALLOWED = {

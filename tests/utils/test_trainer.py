@@ -1,0 +1,269 @@
+import json
+import math
+import os
+import signal
+
+import cv2
+import pytest
+import torch
+
+from utils.checkpoint import BEST, LAST, PREVIOUS, read_checkpoint, write_rotating
+from utils.devices import make_fabric
+from utils.errors import UserError
+from utils.schedule import LearningRate
+from utils.trainer import Interrupted
+
+
+def run_folder(trainer):
+    return trainer.config.run_dir
+
+
+def stats(folder):
+    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+
+
+def same_weights(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns(stand_in, tmp_path):
+    trainer = stand_in.run(tmp_path, trainer__epochs=20, trainer__save_epochs=20, validate=False)
+    losses = [float(line) for line in (run_folder(trainer) / "total_per_epoch.txt").read_text().split()]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_epochs_are_exactly_epochs(stand_in, tmp_path):
+    calls = []
+    trainer = stand_in.run(tmp_path, at_step=calls.append, trainer__epochs=4)
+    assert len(calls) == 4 * stand_in.STEPS_PER_EPOCH and trainer.epoch == 4
+    assert read_checkpoint(run_folder(trainer) / LAST)["epoch"] == 4
+    assert len((run_folder(trainer) / "total_per_epoch.txt").read_text().split()) == 4
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(7, 7), (100, 15)])
+def test_max_steps_ends_a_run_early_and_never_prolongs_it(stand_in, tmp_path, limit, steps):
+    trainer = stand_in.run(tmp_path, trainer__max_steps=limit)
+    assert trainer.step == steps == read_checkpoint(run_folder(trainer) / LAST)["step"]
+
+
+def test_an_epoch_of_so_many_steps_runs_through_the_data_at_its_own_pace(stand_in, tmp_path):
+    alone = stand_in.run(tmp_path / "a", validate=False)
+    regrouped = stand_in.run(tmp_path / "b", validate=False, trainer__steps_per_epoch=3, trainer__epochs=5)
+    assert (regrouped.step, regrouped.epoch) == (15, 5)
+    assert same_weights(alone.network.state_dict(), regrouped.network.state_dict())
+
+
+def test_validation_leaves_no_trace_in_the_training(stand_in, tmp_path):
+    with_pictures = stand_in.run(tmp_path / "a", ema_decay=0.9)
+    without = stand_in.run(tmp_path / "b", ema_decay=0.9, validate=False)
+    assert same_weights(with_pictures.network.state_dict(), without.network.state_dict())
+
+
+def test_a_run_made_longer_goes_on_where_it_ended(stand_in, tmp_path):
+    alone = stand_in.run(tmp_path / "a")
+    stand_in.run(tmp_path / "b", trainer__max_steps=8)
+    longer = stand_in.run(tmp_path / "b", resume=True)
+    assert same_weights(alone.network.state_dict(), longer.network.state_dict())
+    per_epoch = [(tmp_path / name / "run/total_per_epoch.txt").read_text() for name in ("a", "b")]
+    assert per_epoch[0] == per_epoch[1]
+
+
+def test_the_best_weights_are_those_of_the_lowest_epoch_loss(stand_in, tmp_path):
+    class EasyInTheMiddle(stand_in.Stream):
+        def batches(self, epoch, start_step=0, device="cpu"):
+            for batch in super().batches(epoch, start_step, device):
+                yield {"colour": batch["colour"] * (0.3 if epoch == 1 else 1)}
+
+    trainer = stand_in.run(tmp_path, stream=EasyInTheMiddle(), validate=False)
+    losses = [float(line) for line in (run_folder(trainer) / "total_per_epoch.txt").read_text().split()]
+    best = read_checkpoint(run_folder(trainer) / BEST)
+    assert best["monitor_best"] == pytest.approx(min(losses))
+    assert best["epoch"] == 2 and losses.index(min(losses)) == 1
+    assert set(best) >= {"state_dict", "epoch", "optimizer", "monitor_best", "arch"}
+
+
+def test_a_monitored_picture_metric_is_the_higher_the_better(stand_in, tmp_path):
+    trainer = stand_in.run(tmp_path, trainer__monitor="restored_psnr", trainer__epochs=6, optimizer__lr=0.1)
+    values = [line["validation"]["restored_psnr"] for line in stats(run_folder(trainer)) if "validation" in line]
+    assert len(values) == 6 and min(values) < max(values)
+    assert read_checkpoint(run_folder(trainer) / BEST)["monitor_best"] == max(values) == trainer.best
+
+
+def test_a_picture_metric_without_pictures_is_refused(stand_in, tmp_path):
+    with pytest.raises(UserError, match='trainer.monitor: found "tone_psnr"'):
+        stand_in.run(tmp_path, trainer__monitor="tone_psnr", validate=False)
+
+
+def test_the_best_file_holds_the_averaged_weights_in_half_precision_when_asked(stand_in, tmp_path):
+    trainer = stand_in.run(tmp_path, ema_decay=0.99, trainer__save_half=True, trainer__epochs=1)
+    folder = run_folder(trainer)
+    best, last = read_checkpoint(folder / BEST)["state_dict"], read_checkpoint(folder / LAST)
+    for name, value in last["ema"].items():
+        assert best[name].dtype == torch.float16 and torch.equal(best[name], value.half())
+        assert not torch.equal(value, last["state_dict"][name])
+
+
+def test_the_average_follows_the_weights(stand_in, tmp_path):
+    trainer = stand_in.run(tmp_path, ema_decay=0.5, trainer__max_steps=3, validate=False)
+    weight = next(iter(trainer.ema.weights.values()))
+    # By hand: decays 2/11, 3/12, 4/13 while they are below 0.5, over the three steps' weights.
+    replay, average = [], None
+    for steps in (0, 1, 2, 3):
+        again = stand_in.run(tmp_path / str(steps), trainer__max_steps=max(1, steps), validate=False)
+        state = again.network.state_dict() if steps else stand_in.Objective().network.state_dict()
+        replay.append(next(iter(state.values())))
+    average = replay[0]
+    for step in (1, 2, 3):
+        decay = (1 + step) / (10 + step)
+        average = decay * average + (1 - decay) * replay[step]
+    torch.testing.assert_close(weight, average)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_terms_and_last_good_checkpoint(stand_in, tmp_path):
+    class Poisoned(stand_in.Stream):
+        def batches(self, epoch, start_step=0, device="cpu"):
+            for step, batch in enumerate(super().batches(epoch, start_step, device), start_step):
+                yield {"colour": batch["colour"] * (math.nan if (epoch, step) == (1, 1) else 1)}
+
+    with pytest.raises(UserError) as caught:
+        stand_in.run(tmp_path, stream=Poisoned())
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in ("step 7:", "restore nan", "tone nan", f"{LAST} (step 5)")), message
+    last = read_checkpoint(tmp_path / "run" / LAST)
+    assert last["step"] == 5 and all(value.isfinite().all() for value in last["state_dict"].values())
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(stand_in, tmp_path):
+    def norm(folder, clip):
+        stand_in.run(folder, grad_clip=clip, trainer__max_steps=1, validate=False)
+        moments = read_checkpoint(folder / "run" / LAST)["optimizer"]["state"].values()
+        return math.sqrt(sum(float((entry["exp_avg"] / 0.1).square().sum()) for entry in moments))
+
+    free = norm(tmp_path / "a", None)
+    assert norm(tmp_path / "b", free / 4) == pytest.approx(free / 4, rel=1e-3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_saves_and_the_resumed_run_ends_with_the_same_bits(stand_in, tmp_path, number):
+    handler = signal.getsignal(number)
+
+    def at_step(now):
+        if now == 7:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted) as stopped:
+        stand_in.run(tmp_path / "a", at_step=at_step)
+    assert stopped.value.signum == number
+    assert f"{number.name} at step 7 of 15" in str(stopped.value) and "--resume" in str(stopped.value)
+    assert signal.getsignal(number) is handler
+    assert read_checkpoint(tmp_path / "a/run" / LAST)["step"] == 7
+    resumed, alone = stand_in.run(tmp_path / "a", resume=True), stand_in.run(tmp_path / "b")
+    assert same_weights(alone.network.state_dict(), resumed.network.state_dict())
+
+
+def test_a_truncated_state_is_not_trusted_and_the_one_before_goes_on(stand_in, tmp_path):
+    alone = stand_in.run(tmp_path / "a")
+    stand_in.run(tmp_path / "b", trainer__max_steps=9, trainer__save_steps=2)
+    last = tmp_path / "b/run" / LAST
+    last.write_bytes(last.read_bytes()[:-100])
+    resumed = stand_in.run(tmp_path / "b", resume=True)
+    assert same_weights(alone.network.state_dict(), resumed.network.state_dict())
+
+
+def test_weights_alone_cannot_be_resumed_from(stand_in, tmp_path):
+    trainer = stand_in.run(tmp_path)
+    best = read_checkpoint(run_folder(trainer) / BEST)
+    for name in (LAST, PREVIOUS):
+        (run_folder(trainer) / name).unlink()
+    write_rotating(run_folder(trainer), best)
+    with pytest.raises(UserError, match="not the state of a run .*initial_ckpt"):
+        stand_in.run(tmp_path, resume=True)
+
+
+def test_a_state_of_another_network_is_refused_in_one_line(stand_in, tmp_path):
+    trainer = stand_in.run(tmp_path, trainer__max_steps=1, validate=False)
+    state = read_checkpoint(run_folder(trainer) / LAST)
+    state["state_dict"]["encoder.weight"] = torch.zeros(2, 2)
+    write_rotating(run_folder(trainer), state)
+    with pytest.raises(UserError, match="does not fit") as caught:
+        stand_in.run(tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_everything_to_look_at_is_there(stand_in, tmp_path):
+    trainer = stand_in.run(tmp_path, trainer__epochs=2)
+    folder = run_folder(trainer)
+    lines = stats(folder)
+    assert [line["step"] for line in lines] == [2, 4, 5, 6, 8, 10, 10]
+    assert lines[0].keys() == {"step", "epoch", "restore", "tone", "total", "lr", "images_per_second"}
+    assert lines[2]["validation"].keys() == {"restored_psnr", "restored_ssim", "tone_psnr"}
+    for term in ("restore", "tone", "total"):
+        assert len((folder / f"{term}_per_epoch.txt").read_text().split()) == 2
+    for kind, channels in (("halftone", 1), ("restored", 3)):
+        picture = cv2.imread(str(folder / "train_cache" / kind / "00000.png"), cv2.IMREAD_UNCHANGED)
+        assert picture.reshape(16, 16, -1).shape[2] == channels
+        assert len(list((folder / "train_cache" / kind).iterdir())) == 8
+    assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_interval_means_are_those_of_the_steps(stand_in, tmp_path):
+    each = stats(run_folder(stand_in.run(tmp_path / "a", trainer__log_every=1, trainer__epochs=1, validate=False)))
+    pairs = stats(run_folder(stand_in.run(tmp_path / "b", trainer__log_every=2, trainer__epochs=1, validate=False)))
+    totals = [line["total"] for line in each]
+    expected = [(totals[0] + totals[1]) / 2, (totals[2] + totals[3]) / 2, totals[4]]
+    assert [line["total"] for line in pairs] == pytest.approx(expected)
+    epoch = float((tmp_path / "a/run/total_per_epoch.txt").read_text())
+    assert epoch == pytest.approx(sum(totals) / 5)
+
+
+@pytest.mark.parametrize("switches", [{"channels_last": True}, {"precision": "bf16-mixed"}])
+def test_speed_switches_train_to_nearly_the_same_weights(stand_in, tmp_path, switches):
+    plain = stand_in.run(tmp_path / "a", validate=False).network.state_dict()
+    fast = stand_in.run(tmp_path / "b", validate=False, **switches).network.state_dict()
+    for name, value in plain.items():
+        assert fast[name].dtype == torch.float32
+        torch.testing.assert_close(fast[name], value, atol=0.03, rtol=0.03)
+
+
+def rates(stand_in, tmp_path, steps, losses=(), **settings):
+    config = stand_in.make_config(tmp_path, **{f"lr_sheduler__{key}": value for key, value in settings.items()})
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.optimizer.lr)
+    schedule = LearningRate(optimizer, config.lr_sheduler, config.optimizer.lr, steps)
+    seen = []
+    for step in range(steps):
+        schedule.before_step(step)
+        seen.append(schedule.rate)
+        if losses:
+            schedule.after_epoch(losses[step], step + 1)
+    return seen
+
+
+def test_the_plateau_halves_the_rate_after_more_than_patience_epochs_without_gain(stand_in, tmp_path):
+    seen = rates(stand_in, tmp_path, 8, [1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9])
+    assert seen == [0.01] * 6 + [0.005] * 2
+
+
+def test_the_cosine_rises_over_the_warm_up_and_ends_at_min_lr(stand_in, tmp_path):
+    seen = rates(stand_in, tmp_path, 104, name="cosine", warmup_steps=4, min_lr=1e-3)
+    assert seen[:5] == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01])
+    assert seen[54] == pytest.approx((0.01 + 0.001) / 2) and seen[-1] == pytest.approx(1e-3, rel=0.01)
+    assert seen[4:] == sorted(seen[4:], reverse=True)
+
+
+def test_a_plateau_waits_for_the_end_of_the_warm_up(stand_in, tmp_path):
+    seen = rates(stand_in, tmp_path, 6, [1.0] * 6, warmup_steps=3, patience=0)
+    assert seen == pytest.approx([0.01 / 3, 0.02 / 3, 0.01, 0.01, 0.01, 0.005])
+
+
+def test_cuda_without_cuda_falls_back_to_the_cpu_and_says_so(stand_in, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fabric = make_fabric(stand_in.make_config(tmp_path, cuda=True))
+    assert fabric.device.type == "cpu" and "training on the CPU" in capsys.readouterr().err
+
+
+def test_a_joint_batch_that_cannot_be_shared_out_is_refused(stand_in, tmp_path, monkeypatch):
+    for name, value in {"WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "TORCHELASTIC_RUN_ID": "x"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="data_loader.batch_size: found 4 for 3 processes, allowed: a multiple of 3"):
+        make_fabric(stand_in.make_config(tmp_path))

@@ -1,0 +1,45 @@
+"""Where a training runs: one CPU, one GPU, or as many processes as torchrun or the config asks for."""
+
+import os
+import sys
+
+import torch
+from lightning.fabric import Fabric
+
+from utils.config import TrainConfig
+from utils.errors import UserError
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Launched Fabric for a config: as many processes as torchrun has started, else one per GPU with `multi-gpus`.
+
+    `cuda: true` without CUDA falls back to the CPU and says so. Raises UserError when the joint batch cannot be shared
+    out evenly or a host has fewer GPUs than processes.
+    """
+    cuda = config.cuda and torch.cuda.is_available()
+    per_host, hosts = 1, 1
+    if torch.distributed.is_torchelastic_launched():
+        per_host = int(os.environ["LOCAL_WORLD_SIZE"])
+        hosts = int(os.environ["WORLD_SIZE"]) // per_host
+    elif cuda and config.multi_gpus:
+        per_host = torch.cuda.device_count()
+    if cuda and per_host > torch.cuda.device_count():
+        raise UserError(f"cuda: found {torch.cuda.device_count()} GPUs for {per_host} processes on this host")
+    world = per_host * hosts
+    if config.data_loader.batch_size % world:
+        batch = config.data_loader.batch_size
+        raise UserError(f"data_loader.batch_size: found {batch} for {world} processes, allowed: a multiple of {world}")
+    if world > 1 and not config.data_loader.shuffle:
+        raise UserError(f"data_loader.shuffle: found false for {world} processes, allowed: true")
+    fabric = Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=per_host,
+        num_nodes=hosts,
+        strategy="ddp" if world > 1 else "auto",
+        precision=config.precision,
+    )
+    fabric.launch()
+    if config.cuda and not cuda and fabric.is_global_zero:
+        print("warning: cuda is true but no CUDA device is here; training on the CPU", file=sys.stderr)
+    torch.backends.cudnn.benchmark = cuda
+    return fabric

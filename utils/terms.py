@@ -1,0 +1,84 @@
+"""Running means of an objective's terms over all processes, and the look-out for a loss that is not finite."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from utils.errors import UserError
+
+
+class Terms:
+    """Sums stay on the device; the host looks at once on a CPU and one step late on a GPU, which need not wait then.
+
+    `stop` becomes true, in all processes at the same step, when any of them was asked to stop.
+    """
+
+    def __init__(self, fabric: Fabric):
+        self._fabric = fabric
+        self._names: list[str] = []
+        self._epoch: Tensor | None = None
+        self._epoch_steps = 0
+        self._interval: Tensor | None = None
+        self._interval_steps = 0
+        self._unseen: tuple[int, Tensor] | None = None
+        self.stop = False
+
+    def add(self, step: int, terms: dict[str, Tensor], asked_to_stop: bool) -> None:
+        """Add one step's scalar terms. Raises UserError naming step and terms when one is not finite."""
+        self._names = list(terms)
+        request = terms["total"].new_tensor(float(asked_to_stop))
+        values = torch.stack([*(term.detach() for term in terms.values()), request]).double()
+        if self._fabric.world_size > 1:
+            values = self._fabric.all_reduce(values, reduce_op="mean")
+        self._epoch = values if self._epoch is None else self._epoch + values
+        self._epoch_steps += 1
+        self._interval = values if self._interval is None else self._interval + values
+        self._interval_steps += 1
+        if values.device.type != "cpu":
+            self.look()
+        self._unseen = (step, values)
+        if values.device.type == "cpu":
+            self.look()
+
+    def look(self) -> None:
+        """Look at what the host has not seen yet; to be called before anything is saved."""
+        if self._unseen is None:
+            return
+        step, values = self._unseen[0], self._unseen[1].tolist()
+        self._unseen = None
+        if not all(map(math.isfinite, values)):
+            terms = ", ".join(f"{name} {value:.6g}" for name, value in zip(self._names, values, strict=False))
+            raise UserError(f"step {step}: the loss is not finite: {terms}")
+        self.stop = self.stop or values[-1] > 0
+
+    def interval_mean(self) -> dict[str, float]:
+        """Means since the last call."""
+        means = self._means(self._interval, self._interval_steps)
+        self._interval, self._interval_steps = None, 0
+        return means
+
+    def epoch_mean(self) -> dict[str, float]:
+        """Means since the epoch began."""
+        return self._means(self._epoch, self._epoch_steps)
+
+    def start_epoch(self) -> None:
+        """Forget the epoch's sums."""
+        self._epoch, self._epoch_steps = None, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums of an epoch cut in the middle."""
+        total = None if self._epoch is None else self._epoch.cpu()
+        return {"names": self._names, "epoch": total, "epoch_steps": self._epoch_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self._names, self._epoch_steps = list(state["names"]), state["epoch_steps"]
+        self._epoch = None if state["epoch"] is None else state["epoch"].to(self._fabric.device)
+
+    def _means(self, total: Tensor | None, steps: int) -> dict[str, float]:
+        if total is None:
+            return {}
+        return dict(zip(self._names, (total / steps).tolist(), strict=False))
