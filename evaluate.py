@@ -63,6 +63,8 @@ def find_photos(arguments: argparse.Namespace) -> list[Path]:
 def evaluate(arguments: argparse.Namespace) -> None:
     photos = find_photos(arguments)
     codec = load_codec(arguments)
+    for photo in tqdm(photos, desc="reading", unit="photo"):  # what cannot be measured is better known at once
+        evaluation.check_size(read_image(photo).bgr, str(photo))
     wanted = {"references": not arguments.no_references, "robustness": not arguments.no_robustness}
     images = {}
     for photo in tqdm(photos, desc="photos", unit="photo"):

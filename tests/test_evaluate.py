@@ -135,6 +135,8 @@ def test_mistakes_are_one_line_that_names_the_file(capsys, tmp_path, model, phot
     assert "--device nonsense" in refused(capsys, "--model", model, "--data_dir", photos, "--device", "nonsense")
     (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:200])
     assert "broken.png" in refused(capsys, "--model", model, "--data_dir", photos, *out)
+    cv2.imwrite(str(photos / "broken.png"), np.zeros((20, 99, 3), np.uint8))
+    assert "broken.png: 99×20 is too small" in refused(capsys, "--model", model, "--data_dir", photos, *out)
 
 
 def test_photos_of_one_stem_are_refused(capsys, tmp_path, model, photos):

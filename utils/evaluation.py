@@ -41,7 +41,11 @@ def white_noise(gray: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def mask_threshold(gray: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 → (H, W) {0, 255}: the tiled void-and-cluster mask as thresholds."""
+    """(H, W) uint8 → (H, W) {0, 255}: the tiled void-and-cluster mask as thresholds.
+
+    Tiles repeat every 64 pixels, so the patches of a flat field are one and the same and their spectrum is lines: that,
+    and no preferred direction, is its high anisotropy.
+    """
     ranks = stored_mask()
     tiles = [-(-side // size) for side, size in zip(gray.shape, ranks.shape, strict=True)]
     thresholds = np.tile(255 * (ranks + 0.5) / ranks.size, tiles)[: gray.shape[0], : gray.shape[1]]
@@ -54,7 +58,7 @@ def _white_where(white: np.ndarray) -> np.ndarray:
 
 CLASSICAL: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Ostromoukhov": ostromoukhov,
-    "Floyd–Steinberg": error_diffusion,
+    "Floyd-Steinberg": error_diffusion,
     "void-and-cluster": mask_threshold,
     "white noise": white_noise,
 }
@@ -94,15 +98,19 @@ class Codec:
         return output.float().cpu()
 
 
-def measure_photo(codec: Codec, bgr: np.ndarray, name: str, *, references: bool, robustness: bool) -> Sections:
-    """All figures of one photo (H, W, 3) BGR uint8, from its halftone file: halftone, restoration, robustness.
-
-    references: classical halftones, and JPEG and WebP at 1 bit per pixel and at the bits of the halftone's file.
-    """
+def check_size(bgr: np.ndarray, name: str) -> None:
+    """Raise UserError naming the photo (H, W, 3) when a crop of it would be too small for the metrics' windows."""
     if min(bgr.shape[:2]) < SMALLEST_SIDE:
-        raise UserError(
-            f"{name}: {bgr.shape[1]}×{bgr.shape[0]} is too small to measure, {SMALLEST_SIDE} a side at least"
-        )
+        size = f"{bgr.shape[1]}×{bgr.shape[0]}"
+        raise UserError(f"{name}: {size} is too small to measure, {SMALLEST_SIDE} a side at least")
+
+
+def measure_photo(codec: Codec, bgr: np.ndarray, name: str, *, references: bool, robustness: bool) -> Sections:
+    """All figures of one photo (H, W, 3) BGR uint8 that passes `check_size`: halftone, restoration, robustness.
+
+    The halftone is the one in its file. references: classical halftones, and JPEG and WebP at 1 bit per pixel and at
+    the bits of the halftone's file.
+    """
     halftone, file_bits = codec.halftone(bgr, name)
     restored = codec.restore(halftone, name)
     codec.save(restored, name)
@@ -155,7 +163,7 @@ def _spectrum(field: np.ndarray, level: float) -> spectra.Spectrum:
 def spectrum_rows(flat: dict[str, dict[str, spectra.Spectrum]]) -> dict[str, dict[str, float]]:
     """One row per method: means over the grays and over the colours of low-frequency energy and anisotropy.
 
-    "worst/FS" is the largest ratio, over the grays, of the low-frequency energy to Floyd–Steinberg's at that gray.
+    "worst/FS" is the largest ratio, over the grays, of the low-frequency energy to Floyd-Steinberg's at that gray.
     """
 
     def mean(method: str, names: dict, field: str) -> float:
@@ -164,7 +172,7 @@ def spectrum_rows(flat: dict[str, dict[str, spectra.Spectrum]]) -> dict[str, dic
     rows = {}
     for method in flat[next(iter(GRAYS))]:
         ratios = [
-            flat[name][method].low_frequency_energy / flat[name]["Floyd–Steinberg"].low_frequency_energy
+            flat[name][method].low_frequency_energy / flat[name]["Floyd-Steinberg"].low_frequency_energy
             for name in GRAYS
         ]
         rows[method] = {

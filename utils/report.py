@@ -54,8 +54,8 @@ def table(sections: Sections) -> str:
 
 def _short(number: float) -> str:
     if math.isnan(number):
-        return "–"
-    return f"{number:.2f}" if abs(number) >= 1 or number == 0 else f"{number:.4f}"
+        return "-"
+    return f"{number:.2f}" if abs(number) >= 1 else f"{number:.4g}"
 
 
 def write_json(path: str | Path, content: Any) -> None:

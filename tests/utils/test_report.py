@@ -21,8 +21,8 @@ def test_mean_is_over_all_images_or_none():
 def test_table_lines_up_and_shows_missing_numbers_as_dashes():
     lines = report.table({**report.mean_of([ONE, TWO]), "gray ramp": {"network": {"mean chroma": 0.0}}}).splitlines()
     assert len({len(line) for line in lines[:3]}) == 1
-    assert lines[1].split() == ["network", "25.00", "0.6250"] and lines[2].split() == ["JPEG", "–", "–"]
-    assert lines[5].split() == ["network", "0.00"]
+    assert lines[1].split() == ["network", "25.00", "0.625"] and lines[2].split() == ["JPEG", "-", "-"]
+    assert lines[5].split() == ["network", "0"]
 
 
 def test_csv_has_a_line_per_image_and_the_mean(tmp_path):
