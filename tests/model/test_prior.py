@@ -29,9 +29,11 @@ def test_colour_comes_back_without_any_training(halftone):
         encoded = network.encode(to_tensor(bgr))
         restored = network.decode(encoded.halftone)
     assert set(encoded.halftone.unique().tolist()) == {-1.0, 1.0}
-    error = (restored - to_tensor(bgr)).square().mean().item()
-    gray_error = (to_tensor(bgr).mean(dim=1, keepdim=True) - to_tensor(bgr)).square().mean().item()
-    assert error < gray_error / 4
+    # Correlation, since error diffusion amplifies the carriers (its quantizer sharpens) and a linear decoder follows.
+    chroma, expected = (x - x.mean(dim=1, keepdim=True) for x in (restored, to_tensor(bgr)))
+    for channel in range(3):
+        both = torch.stack((chroma[0, channel].flatten(), expected[0, channel].flatten()))
+        assert torch.corrcoef(both)[0, 1] > 0.85
 
 
 @pytest.mark.parametrize("halftone", HALFTONES)
