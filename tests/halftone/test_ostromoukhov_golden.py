@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from halftone.error_diffusion import ostromoukhov, ostromoukhov_table
+from halftone.error_diffusion import ostromoukhov
+from halftone.variable_diffusion import ostromoukhov_table
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ostromoukhov.npz")
 
@@ -15,11 +16,12 @@ def test_equals_the_published_system_bit_for_bit(name):
     assert np.array_equal(ostromoukhov(GOLDEN[f"in_{name}"]), GOLDEN[f"out_{name}"])
 
 
-def test_table_rows_sum_and_mirror():
-    table = ostromoukhov_table()
-    assert table.shape == (256, 4)
-    assert np.array_equal(table[:, :3].sum(axis=1), table[:, 3])
-    assert np.array_equal(table, table[::-1])
+def test_table_mirrors_and_leaves_a_share_for_the_pixel_below():
+    right, down_left, total = ostromoukhov_table()
+    for column in (right, down_left, total):
+        assert column.shape == (256,)
+        assert np.array_equal(column, column[::-1])
+    assert (right + down_left < total).all()
 
 
 def test_a_float_signal_with_its_own_index_equals_the_bytes():
