@@ -29,7 +29,7 @@ class TrainerConfig(_Strict):
     max_steps: Positive | None = None  # stop here even when `epochs` are not over
     steps_per_epoch: Positive | None = None  # null: one pass over the photographs
     log_every: Positive = 50  # steps
-    validate_every: Positive = 1  # epochs
+    validate_every: Positive | None = 1  # epochs; null: never
     monitor: Literal["loss", "restored_psnr", "restored_ssim", "tone_psnr"] = "loss"  # what model_best is best at
     save_half: bool = False  # model_best in half precision
 

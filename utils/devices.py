@@ -2,12 +2,17 @@
 
 import os
 import sys
+from datetime import timedelta
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
 
 from utils.config import TrainConfig
 from utils.errors import UserError
+
+SLOWEST = timedelta(hours=3)
+"""How long processes wait for one another, as when the first halftones a whole data set."""
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -35,7 +40,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
         accelerator="cuda" if cuda else "cpu",
         devices=per_host,
         num_nodes=hosts,
-        strategy="ddp" if world > 1 else "auto",
+        strategy=DDPStrategy(timeout=SLOWEST) if world > 1 else "auto",
         precision=config.precision,
     )
     fabric.launch()

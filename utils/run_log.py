@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from utils.files import atomic_write
-from utils.image_io import write_halftone, write_image
+from utils.image_io import read_image, write_halftone, write_image
 from utils.validation import Pictures, strip, three_channels
 
 SHOWN = 8
@@ -52,6 +52,10 @@ class RunLog:
     def picture(self, name: str, bgr: np.ndarray, step: int) -> None:
         """Show a picture (H, W, 3) BGR uint8 in TensorBoard."""
         self._board.add_image(name, bgr[..., ::-1], step, dataformats="HWC")
+
+    def picture_file(self, name: str, file: Path, step: int) -> None:
+        """Show an image file in TensorBoard."""
+        self.picture(name, read_image(file).bgr, step)
 
     def close(self) -> None:
         """Write out what TensorBoard still holds back."""

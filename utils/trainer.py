@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from utils.checkpoint import BEST, write_checkpoint, write_rotating
+from utils.checkpoint import BEST, LAST, write_checkpoint, write_rotating
 from utils.config import TrainConfig
 from utils.ema import Ema
 from utils.errors import UserError
@@ -27,7 +28,7 @@ from utils.randomness import kept_random_state, random_state, seed_all, set_rand
 from utils.run_log import SHOWN, RunLog
 from utils.schedule import LearningRate
 from utils.terms import Terms
-from utils.validation import picture_metrics, to_pictures
+from utils.validation import picture_metrics, plot_spectrum, to_pictures
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 
@@ -54,6 +55,7 @@ class Trainer:
     """Trains `objective` on `stream` as `config` says and writes into config.run_dir, which exists.
 
     validation  stream of pictures to measure every `validate_every` epochs; None: no metrics
+    flat        stream of constant grays (utils.validation.flat_grays) whose halftones' spectrum is drawn with them
     resume      a checkpoint that an earlier run wrote, and `resume_path`, its name: go on from there
     """
 
@@ -64,10 +66,12 @@ class Trainer:
         objective: nn.Module,
         stream: Stream,
         validation: Stream | None = None,
+        flat: Stream | None = None,
         resume: dict[str, Any] | None = None,
         resume_path: str = "",
     ):
-        self.config, self.fabric, self.stream, self.validation = config, fabric, stream, validation
+        self.config, self.fabric = config, fabric
+        self.stream, self.validation, self.flat = stream, validation, flat
         settings = config.trainer
         if settings.monitor != "loss" and validation is None:
             raise UserError(f'trainer.monitor: found "{settings.monitor}", allowed without validation pictures: "loss"')
@@ -190,7 +194,7 @@ class Trainer:
         if self.log:
             self.log.epoch(means)
         measured = {}
-        if self.validation is not None and (finished or self.epoch % settings.validate_every == 0):
+        if self.validation is not None and (finished or self.epoch % (settings.validate_every or 1) == 0):
             measured = self._validate()
         monitored = means["total"] if settings.monitor == "loss" else measured.get(settings.monitor)
         if monitored is not None and self._is_best(monitored):
@@ -213,12 +217,19 @@ class Trainer:
                     measured.append(picture_metrics(pictures))
                     if len(shown) < SHOWN:
                         shown.append(pictures)
+            if self.flat is not None and self.log:
+                plot_spectrum(self.config.run_dir / "spectrum.png", self._flat_halftones())
+                self.log.picture_file("validation/spectrum", self.config.run_dir / "spectrum.png", self.step)
         measured = [metrics for part in self._from_all(measured) for metrics in part]
         metrics = {name: sum(each[name] for each in measured) / len(measured) for name in measured[0]}
         if self.log:
             self.log.validation(self.step, self.step / self.steps_per_epoch, metrics, shown)
             self.bar.write(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
         return metrics
+
+    def _flat_halftones(self) -> list[np.ndarray]:
+        batches = self.flat.batches(0, 0, self.fabric.device)
+        return [pictures["halftone"] for batch in batches for pictures in to_pictures(self.objective.predict(batch))]
 
     def _from_all(self, mine: Any) -> list[Any]:
         """What every process brings, in the order of their ranks."""
@@ -243,18 +254,19 @@ class Trainer:
     def _save(self) -> None:
         """The whole state of the run; every process takes part, the first one writes."""
         generators = self._from_all(random_state())
-        if not self.fabric.is_global_zero:
-            return
-        content = self._common() | {
-            "state_dict": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "terms": self.terms.state_dict(),
-            "ema": self.ema.weights if self.ema else None,
-            "rng": generators,
-        }
-        path = write_rotating(self.config.run_dir, content)
+        path = self.config.run_dir / LAST
+        if self.fabric.is_global_zero:
+            content = self._common() | {
+                "state_dict": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "terms": self.terms.state_dict(),
+                "ema": self.ema.weights if self.ema else None,
+                "rng": generators,
+            }
+            write_rotating(self.config.run_dir, content)
         self._last_good = f"{path} (step {self.step})"
+        self.fabric.barrier()  # no process ends, or reads the file, before it is written
 
     def _common(self) -> dict[str, Any]:
         return {

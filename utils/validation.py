@@ -1,14 +1,37 @@
 """What a training run measures and shows of its validation pictures."""
 
+from pathlib import Path
+
 import numpy as np
 from torch import Tensor
 
+from utils import spectra
 from utils.image_io import to_uint8
 from utils.metrics import gray_of, psnr, ssim, tone_psnr
+from utils.photo_set import PhotoSet
 
 Pictures = dict[str, np.ndarray]
 HIGHEST_PSNR = 100.0
 """dB; stands for the infinity of two equal pictures, so that means stay finite."""
+
+FLAT_GRAYS, FLAT_SIDE, PATCH = (32, 64, 128), 256, 64
+"""Constant photographs whose halftones show the spectrum, 8-bit levels; the part in patches of PATCH pixels."""
+
+
+def flat_grays() -> PhotoSet:
+    """The constant gray photographs; their references are blank."""
+    levels = np.array(FLAT_GRAYS, np.uint8)[:, None, None, None]
+    colour = np.broadcast_to(levels, (len(levels), 3, FLAT_SIDE, FLAT_SIDE))
+    return PhotoSet.from_arrays(np.ascontiguousarray(colour), np.zeros_like(colour[:, :1]))
+
+
+def plot_spectrum(path: Path, halftones: list[np.ndarray]) -> None:
+    """Draw the spectra of the halftones (FLAT_SIDE, FLAT_SIDE) {0, 255} of `flat_grays`, in their order."""
+    panels = {}
+    for gray, halftone in zip(FLAT_GRAYS, halftones, strict=True):
+        spectrum = spectra.measure(spectra.cut_patches(halftone, PATCH), gray / 255)
+        panels[f"gray {gray}/255"] = {"network": spectrum}
+    spectra.plot(path, panels)
 
 
 def to_pictures(predicted: dict[str, Tensor]) -> list[Pictures]:

@@ -1,0 +1,35 @@
+"""Stage 1, warm-up: the encoder learns to dither, guided by what the extractor sees in error-diffused halftones.
+
+python train_warm.py --config scripts/invhalf_warm.json [--resume auto] [--set key=value ...] [--dry-run]
+"""
+
+import sys
+
+from torch import nn
+
+from model.build import build_network
+from model.objectives import build_objective
+from model.reshalf import InverseHalf, ResHalf
+from utils.checkpoint import load_network
+from utils.config import WarmConfig
+from utils.errors import UserError
+from utils.training import run_stage
+
+
+def build(config: WarmConfig) -> nn.Module:
+    """The warm-up objective with a fresh network and the trained extractor, on the CPU."""
+    extractor = None
+    if config.featureLossWeight:
+        extractor = load_network(config.extractor_ckpt, build_network)
+        if not isinstance(extractor, InverseHalf):
+            raise UserError(f"extractor_ckpt: {config.extractor_ckpt} is no InverseHalf; train_invhalf.py makes one")
+    return build_objective(config, ResHalf(config.width, config.prior), extractor=extractor)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    return run_stage(argv, "warm", __doc__, build)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""From the command line to a running Trainer: what train_invhalf.py, train_warm.py and train.py share."""
+
+import argparse
+import json
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+from torch import nn
+
+from utils.checkpoint import BEST, LAST, PREVIOUS, find_checkpoint, read_checkpoint
+from utils.config import Stage, TrainConfig, flatten, load_config
+from utils.dataset import BatchStream
+from utils.devices import make_fabric
+from utils.errors import UserError
+from utils.files import atomic_write
+from utils.photo_set import PhotoSet
+from utils.randomness import seed_all
+from utils.trainer import Interrupted, Trainer
+from utils.validation import flat_grays
+
+Build = Callable[[Any], nn.Module]
+
+
+def run_stage(argv: list[str] | None, stage: Stage, description: str, build: Build) -> int:
+    """Parse `argv`, check everything, train. Exit codes: 0 done, 2 a mistake in the input, 128 + n signal n.
+
+    build  config → objective on the CPU; its ValueError or UserError is reported before anything is created
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-c", "--config", help="JSON file over the defaults")
+    parser.add_argument("-r", "--resume", help="checkpoint or run folder to go on from; auto: this config's, if any")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="beats the file: optimizer.lr=1e-3"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved config and stop")
+    arguments = parser.parse_args(argv)
+    try:
+        config = load_config(stage, arguments.config or _config_of(arguments.resume), arguments.set)
+        if arguments.dry_run:
+            print(json.dumps(config.dump(), indent=4))
+        else:
+            _train(config, arguments.resume, build)
+    except UserError as error:
+        return _fail(f"error: {error}", 2)
+    except OSError as error:
+        return _fail(f"error: {error.filename or 'a file'}: {error.strerror or error}", 2)
+    except Interrupted as stopped:
+        return _fail(str(stopped), 128 + stopped.signum)
+    except KeyboardInterrupt:
+        return _fail("stopped before the first step, nothing to save", 130)
+    return 0
+
+
+def load_initial(network: nn.Module, path: str) -> list[str]:
+    """Load the weights of a checkpoint into `network`; the names of its halves that the checkpoint does not have.
+
+    A checkpoint whose encoder is a classical halftone alone starts a network with a learned correction: that half stays
+    as it was built. Raises UserError when the rest does not fit.
+    """
+    state = read_checkpoint(path)["state_dict"]
+    own = network.state_dict()
+    halves = {key.split(".")[0] for key in own}
+    fresh = sorted(halves - {key.split(".")[0] for key in state})
+    kept = {key: value for key, value in own.items() if key.split(".")[0] in fresh}
+    try:
+        if set(fresh) == halves:
+            raise RuntimeError("no weights of this network inside")
+        network.load_state_dict(state | kept)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"initial_ckpt: {path} does not fit the configured network: {reason}") from None
+    return fresh
+
+
+def _train(config: TrainConfig, resume: str | None, build: Build) -> None:
+    fabric = make_fabric(config)
+    say = print if fabric.is_global_zero else _silent
+    say(json.dumps(config.dump(), indent=4))
+    path, checkpoint = _find_state(config, resume, say)
+    objective = _build(config, checkpoint is not None, build, say)
+    streams = _streams(config, objective.network, fabric)
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    if fabric.is_global_zero:
+        with atomic_write(config.run_dir / "config.json") as temporary:
+            temporary.write_text(json.dumps(config.dump(), indent=4) + "\n", encoding="utf-8")
+    trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))
+    if trainer.step >= trainer.total_steps:
+        say(f"{path}: already at step {trainer.step} of {trainer.total_steps}, nothing left to train")
+        return
+    trainer.fit()
+    best = config.run_dir / BEST
+    say(f"done: {trainer.step} steps, best {config.trainer.monitor} {trainer.best:.6g}, weights to use: {best}")
+
+
+def _build(config: TrainConfig, resumed: bool, build: Build, say: Callable[[str], None]) -> nn.Module:
+    seed_all(config.seed)  # every process starts from the same weights
+    try:
+        objective = build(config)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if config.initial_ckpt and not resumed:
+        for half in load_initial(objective.network, config.initial_ckpt):
+            say(f"{config.initial_ckpt} has no {half}: that half starts untrained")
+    return objective
+
+
+def _streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[str, BatchStream | None]:
+    """Batches to train on, pictures to measure and flat grays for the spectrum, under the Trainer's names for them."""
+    data = config.data_loader
+    photos = PhotoSet.from_lists(config.data_dir, data.dataset, "train")
+    specials = PhotoSet.from_lists(config.data_dir, data.special_set, "train") if data.special_set else None
+    measured = PhotoSet.from_lists(config.data_dir, data.dataset, "val") if config.trainer.validate_every else None
+    flat = flat_grays() if measured and hasattr(network, "encode") else None
+    sets = [photo_set for photo_set in (photos, specials, measured, flat) if photo_set is not None]
+    for photo_set in sets:
+        photo_set.verify()
+    share = {"seed": config.seed, "rank": fabric.global_rank, "world_size": fabric.world_size}
+    stream = BatchStream(
+        photos,
+        specials,
+        batch_size=data.batch_size,
+        crop_size=data.crop_size,
+        flip=data.flip,
+        shuffle=data.shuffle,
+        num_workers=data.num_workers,
+        **share,
+    )
+    if getattr(network, "prior", None) is not None:
+        with _first_on_each_host(fabric):  # the others find its work in the cache
+            for photo_set in sets:
+                _add_prior(photo_set, network, Path(config.data_dir))
+    in_order = {"batch_size": data.batch_size, "shuffle": False, **share}
+    return {
+        "stream": stream,
+        "validation": BatchStream(measured, **in_order) if measured else None,
+        "flat": BatchStream(flat, **(in_order | {"rank": 0, "world_size": 1})) if flat else None,
+    }
+
+
+def _add_prior(photo_set: PhotoSet, network: nn.Module, data_dir: Path) -> None:
+    settings = json.dumps(network.arch()["prior"], sort_keys=True)
+    file = f".prior_{photo_set.name.replace(', ', '_')}_{zlib.crc32(settings.encode()):08x}.npz"
+    cache = data_dir / file if photo_set.name != "arrays" and os.access(data_dir, os.W_OK) else None
+    photo_set.add_prior(network.prior_halftone, cache=cache, key=settings)
+
+
+@contextmanager
+def _first_on_each_host(fabric: Fabric) -> Iterator[None]:
+    """The first process of each host goes through the `with` before the others."""
+    if fabric.local_rank != 0:
+        fabric.barrier()
+    yield
+    if fabric.local_rank == 0:
+        fabric.barrier()
+
+
+def _find_state(config: TrainConfig, resume: str | None, say: Callable[[str], None]) -> tuple[Path | None, dict | None]:
+    """The checkpoint to go on from, or None for a new run, whose folder must not hold another one's state."""
+    folder = config.run_dir
+    begun = any((folder / name).exists() for name in (LAST, PREVIOUS))
+    if resume is None or (resume == "auto" and not begun):
+        if begun:
+            raise UserError(
+                f"{folder}: holds a run already; go on with --resume auto, choose another --set name=... or remove it"
+            )
+        if resume:
+            say(f"{folder}: no run to resume, starting a new one")
+        return None, None
+    path, checkpoint, notice = find_checkpoint(folder if resume == "auto" else resume)
+    if notice:
+        say(f"warning: {notice}")
+    say(f"resuming from {path}")
+    before, now = flatten(checkpoint.get("config") or {}), flatten(config.dump())
+    for key in sorted(before.keys() & now.keys()):
+        if before[key] != now[key]:
+            say(f"{key} was {json.dumps(before[key])}, is now {json.dumps(now[key])}")
+    return path, checkpoint
+
+
+def _config_of(resume: str | None) -> Path | None:
+    """The config that a run folder, or the folder of a checkpoint, keeps."""
+    if resume in (None, "auto"):
+        return None
+    folder = Path(resume) if Path(resume).is_dir() else Path(resume).parent
+    return folder / "config.json" if (folder / "config.json").is_file() else None
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def _silent(message: str) -> None:
+    """What processes other than the first say."""
