@@ -1,0 +1,98 @@
+"""Direct binary search against a written-out cost, and what it promises."""
+
+import numba
+import numpy as np
+import pytest
+from scipy.signal import convolve2d
+
+from halftone.dbs import Term, direct_binary_search, gaussian_filter
+
+
+def cost(halftone, terms):
+    """The summed cost as defined: full convolution of the modulated error, zero beyond the border."""
+    y, x = np.mgrid[0 : halftone.shape[0], 0 : halftone.shape[1]]
+    signal = halftone.astype(np.float64) / 127.5 - 1
+    total = 0.0
+    for term in terms:
+        row, column = term.carrier
+        error = signal * (-1.0) ** (row * y + column * x) - term.target
+        total += term.weight * (convolve2d(error, term.filter, mode="full") ** 2).sum()
+    return total
+
+
+def example(height=45, width=70, seed=0):
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / 20
+    terms = [
+        Term(0.6 * np.sin(x + y), gaussian_filter(1.3, 4)),
+        Term(0.2 * np.cos(x), gaussian_filter(2.0, 5), 0.3, (1, 1)),
+        Term(0.2 * np.cos(y), gaussian_filter(2.0, 5), 0.3, (1, 0)),
+    ]
+    return np.where(random.random((height, width)) < 0.5, 0, 255).astype(np.uint8), terms
+
+
+def test_no_toggle_and_no_swap_lowers_the_cost_any_further():
+    start, terms = example(14, 17)
+    found = direct_binary_search(start, terms, passes=100)
+    lowest = cost(found, terms)
+    assert lowest < cost(start, terms) / 4
+    for y in range(14):
+        for x in range(17):
+            for v, u in [(y, x), *((y + i, x + j) for i in (0, 1) for j in (-1, 0, 1) if (i, j) > (0, 0))]:
+                if v >= 14 or not 0 <= u < 17:
+                    continue
+                other = found.copy()
+                other[y, x] ^= 255
+                if (v, u) != (y, x):
+                    if found[v, u] == found[y, x]:
+                        continue
+                    other[v, u] ^= 255
+                assert cost(other, terms) > lowest - 1e-3
+
+
+def test_each_pass_lowers_the_cost_across_blocks():
+    start, terms = example(110, 130)
+    costs = [cost(direct_binary_search(start, terms, passes), terms) for passes in (0, 1, 2, 4)]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < costs[1] < costs[0] / 4
+
+
+def test_result_is_the_same_on_any_number_of_threads():
+    start, terms = example(150, 210)
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        alone = direct_binary_search(start, terms)
+    finally:
+        numba.set_num_threads(threads)
+    assert np.array_equal(alone, direct_binary_search(start, terms))
+
+
+def test_constant_gray_keeps_its_mean_and_the_start_is_untouched():
+    start, _ = example(64, 64)
+    before = start.copy()
+    found = direct_binary_search(start, [Term(np.full((64, 64), -0.5), gaussian_filter(1.5, 5))])
+    assert np.array_equal(start, before)
+    assert found.dtype == np.uint8 and set(np.unique(found)) == {0, 255}
+    assert found.mean() / 255 == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 2)])
+def test_small_images(shape):
+    start = np.zeros(shape, np.uint8)
+    found = direct_binary_search(start, [Term(np.ones(shape), gaussian_filter(1.0, 3))])
+    assert (found == 255).all()
+
+
+def test_wrong_shapes_are_named():
+    start = np.zeros((8, 8), np.uint8)
+    with pytest.raises(ValueError, match="does not fit"):
+        direct_binary_search(start, [Term(np.zeros((8, 9)), gaussian_filter(1, 3))])
+    with pytest.raises(ValueError, match="odd side"):
+        direct_binary_search(start, [Term(np.zeros((8, 8)), np.ones((4, 4)))])
+    with pytest.raises(ValueError, match="parities"):
+        direct_binary_search(start, [Term(np.zeros((8, 8)), gaussian_filter(1, 3), 1.0, (2, 0))])
+    with pytest.raises(ValueError, match="at least one"):
+        direct_binary_search(start, [])
+    with pytest.raises(ValueError, match="uint8"):
+        direct_binary_search(start.astype(float), [Term(np.zeros((8, 8)), gaussian_filter(1, 3))])

@@ -1,0 +1,160 @@
+"""The three objectives: totals by hand, nothing computed that does not count, and each goes down in training."""
+
+import pytest
+import torch
+from torch.nn.functional import interpolate, mse_loss
+
+from model import loss
+from model.objectives import InverseHalfObjective, JointObjective, WarmObjective, build_objective
+from model.prior import Prior
+from model.reshalf import InverseHalf, ResHalf
+from utils.config import parse_config
+
+WARM = {"tone": 0.6, "quantize": 0.2, "structure": 0.0, "blue_noise": 0.3, "feature": 1.0}
+JOINT = {"tone": 0.6, "quantize": 0.1, "structure": 0.0, "blue_noise": 0.3, "restore": 1.0, "perceptual": 0.0}
+
+
+def batch(size=32, count=2, prior=False):
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 4, 4, generator=generator) * 1.6 - 0.8
+    colour = interpolate(coarse, size=(size, size), mode="bilinear")
+    special = (torch.rand(count, 3, 1, 1, generator=generator) * 1.6 - 0.8).expand(count, 3, size, size)
+    binary = torch.rand(3, count, 1, size, size, generator=generator).round() * 2 - 1
+    made = {"colour": colour, "reference": binary[0], "special_colour": special, "special_reference": binary[1]}
+    return made | ({"prior": binary[2], "special_prior": binary[1]} if prior else {})
+
+
+def tiny(prior=None):
+    torch.manual_seed(0)
+    return ResHalf(4, prior)
+
+
+def encode_both(network, data):
+    """The network's view of photographs and specials with the noise of torch's seed 7, one image after the other."""
+    torch.manual_seed(7)
+    both = network.encode(torch.cat((data["colour"], data["special_colour"])), seed=None)
+    return both.continuous[:2], both.continuous[2:], both.halftone[:2]
+
+
+@pytest.mark.parametrize("guidance", ["reference", "gray"])
+def test_warm_total_by_hand(guidance):
+    data, network, extractor = batch(), tiny(), InverseHalf(4)
+    photo, special, _ = encode_both(network, data)
+    gray, special_gray = loss.gray(data["colour"]), loss.gray(data["special_colour"])
+    target = extractor(data["reference"]) if guidance == "reference" else gray
+    expected = (
+        0.6 * loss.tone_loss(photo, gray)
+        + 0.3 * loss.tone_loss(special, special_gray)
+        + 0.2 * (0.5 * loss.quantize_loss(photo) + 0.5 * loss.quantize_loss(special))
+        + 0.3 * loss.blue_noise_loss(special, special_gray)
+        + 1.0 * mse_loss(extractor(photo), target)
+    )
+    objective = WarmObjective(network, WARM, extractor, guidance)
+    torch.manual_seed(7)
+    terms = objective(data)
+    torch.testing.assert_close(terms["total"], expected)
+    assert set(terms) == {"tone", "tone_special", "quantize", "blue_noise", "feature", "total"}
+    terms["total"].backward()
+    assert all(parameter.grad is None for parameter in network.decoder.parameters())
+    assert all(parameter.grad is None for parameter in extractor.parameters())
+    assert all(parameter.grad is not None for parameter in network.encoder.parameters())
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_joint_total_by_hand(quantized):
+    data, network = batch(), tiny()
+    photo, special, halftone = encode_both(network, data)
+    gray, special_gray = loss.gray(data["colour"]), loss.gray(data["special_colour"])
+    look = (lambda x: torch.where(x > 0, 1.0, -1.0)) if quantized else (lambda x: x)
+    expected = (
+        0.6 * loss.tone_loss(look(photo), gray)
+        + 0.3 * loss.tone_loss(look(special), special_gray)
+        + 0.1 * (0.5 * loss.quantize_loss(photo) + 0.5 * loss.quantize_loss(special))
+        + 0.3 * loss.blue_noise_loss(look(special), special_gray)
+        + 1.0 * mse_loss(network.decode(halftone), data["colour"])
+    )
+    objective = JointObjective(network, JOINT, quantized_tone=quantized)
+    torch.manual_seed(7)
+    terms = objective(data)
+    torch.testing.assert_close(terms["total"], expected)
+    terms["total"].backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_an_encoder_without_parameters_leaves_only_the_restoration():
+    network = tiny(Prior())
+    terms = JointObjective(network, JOINT)(batch(prior=True))
+    assert set(terms) == {"restore", "total"}
+
+
+def test_frozen_encoder_gets_no_gradient():
+    network = tiny(Prior(correction=True))
+    terms = JointObjective(network, JOINT, freeze="encoder")(batch(prior=True))
+    terms["total"].backward()
+    assert set(terms) == {"restore", "total"}
+    assert all(parameter.grad is None for parameter in network.encoder.parameters())
+
+
+def test_specials_may_be_missing():
+    data = {key: value for key, value in batch().items() if not key.startswith("special")}
+    assert set(JointObjective(tiny(), JOINT)(data)) == {"tone", "quantize", "restore", "total"}
+
+
+def test_bit_flips_reach_the_decoder():
+    network, data = tiny(Prior(demodulator=True)), batch(prior=True)
+    exact = JointObjective(network, JOINT)(data)["restore"]
+    torch.manual_seed(0)
+    flipped = JointObjective(network, JOINT, bit_flip=0.2)(data)["restore"]
+    assert not torch.equal(exact, flipped)
+
+
+def test_predict_is_repeatable_and_leaves_the_generator_alone():
+    objective = JointObjective(tiny(), JOINT)
+    state = torch.random.get_rng_state()
+    first, second = objective.predict(batch()), objective.predict(batch())
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(torch.equal(first[key], second[key]) for key in ("halftone", "restored", "target"))
+
+
+OBJECTIVES = [
+    pytest.param(lambda: InverseHalfObjective(InverseHalf(4)), False, id="inverse"),
+    pytest.param(lambda: WarmObjective(tiny(), WARM, InverseHalf(4)), False, id="warm"),
+    pytest.param(lambda: JointObjective(tiny(), JOINT), False, id="joint"),
+    pytest.param(lambda: JointObjective(tiny(Prior(correction=True)), JOINT), True, id="prior"),
+    pytest.param(lambda: JointObjective(tiny(Prior()), JOINT), True, id="decoder"),
+]
+
+
+@pytest.mark.parametrize(("make", "prior"), OBJECTIVES)
+def test_every_objective_goes_down(make, prior):
+    torch.manual_seed(0)
+    objective, data = make(), batch(prior=prior)
+    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, 5e-3)
+    totals = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        total = objective(data)["total"]
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert sum(totals[-5:]) < 0.9 * sum(totals[:5])
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(ValueError, match="extractor"):
+        WarmObjective(tiny(), WARM, None)
+    with pytest.raises(ValueError, match="VGG19"):
+        JointObjective(tiny(), JOINT | {"perceptual": 0.1})
+    with pytest.raises(ValueError, match="nothing to train"):
+        JointObjective(tiny(Prior()), JOINT, freeze="decoder")
+
+
+def test_objectives_are_built_from_configs():
+    joint = parse_config("joint", {"vggLossWeight": 0, "restoreLoss": "l1_loss", "bitFlip": 0.1})
+    objective = build_objective(joint, tiny())
+    assert isinstance(objective, JointObjective)
+    assert objective.weights == JOINT and objective.bit_flip == 0.1
+    warm = build_objective(parse_config("warm", {}), tiny(), InverseHalf(4))
+    assert isinstance(warm, WarmObjective) and warm.weights == WARM
+    assert isinstance(build_objective(parse_config("invhalf", {}), InverseHalf(4)), InverseHalfObjective)
