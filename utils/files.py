@@ -1,6 +1,7 @@
 """Files that appear under their final name only when they are complete."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     The parent folder must exist. The temporary name keeps the suffix, which image encoders look at.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:

@@ -1,0 +1,1 @@
+"""The networks, the dither prior and the objectives."""

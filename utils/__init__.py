@@ -1,0 +1,1 @@
+"""Files, data sets, the training loop, metrics: what the systems share."""
