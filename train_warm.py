@@ -20,7 +20,10 @@ def build(config: WarmConfig) -> nn.Module:
     """The warm-up objective with a fresh network and the trained extractor, on the CPU."""
     extractor = None
     if config.featureLossWeight:
-        extractor = load_network(config.extractor_ckpt, build_network)
+        try:
+            extractor = load_network(config.extractor_ckpt, build_network)
+        except UserError as error:
+            raise UserError(f"extractor_ckpt: {error}; train_invhalf.py makes one") from None
         if not isinstance(extractor, InverseHalf):
             raise UserError(f"extractor_ckpt: {config.extractor_ckpt} is no InverseHalf; train_invhalf.py makes one")
     return build_objective(config, ResHalf(config.width, config.prior), extractor=extractor)

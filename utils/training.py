@@ -63,7 +63,10 @@ def load_initial(network: nn.Module, path: str) -> list[str]:
     A checkpoint whose encoder is a classical halftone alone starts a network with a learned correction: that half stays
     as it was built. Raises UserError when the rest does not fit.
     """
-    state = read_checkpoint(path)["state_dict"]
+    try:
+        state = read_checkpoint(path)["state_dict"]
+    except UserError as error:
+        raise UserError(f"initial_ckpt: {error}") from None
     own = network.state_dict()
     halves = {key.split(".")[0] for key in own}
     fresh = sorted(halves - {key.split(".")[0] for key in state})
