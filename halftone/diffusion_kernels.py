@@ -45,7 +45,8 @@ KERNELS: dict[str, Kernel] = {
         1 3 5 3 1
         """,
         48,
-        "J. Jarvis, C. Judice, W. Ninke: A survey of techniques for the display of continuous tone pictures, CGIP 5, 1976",
+        "J. Jarvis, C. Judice, W. Ninke: A survey of techniques for the display of continuous tone pictures, "
+        "CGIP 5, 1976",
     ),
     "stucki": Kernel(
         """

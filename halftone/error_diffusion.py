@@ -78,8 +78,8 @@ def _diffuse(gray, weights, threshold, serpentine, noise, seed):
     return out
 
 
-# Both chains write share · (level − output) as share · level − share · output: the decision then has all the time of the
-# product, and the chain is a third shorter.
+# Both chains write share · (level − output) as share · level − share · output: the decision then has all the time of
+# the product, and the chain is a third shorter.
 
 
 @njit(cache=True, nogil=True)

@@ -57,9 +57,9 @@ def zhou_fang(gray: np.ndarray, *, modulation: float = 1.0, seed: int = 0) -> np
 
     gray: (H, W), uint8 or floating in 0..255. modulation: factor on the published strength of the threshold noise.
     White if level > 127 where the strength m is 0, elsewhere if level > 128 + m r / 100 rounded down, r uniform in
-    0..127. Coefficients and strengths: data/zhou_fang.csv, from the authors' released program, which has key levels at 40
-    and 80 and other values at 102 than the paper's table as usually transcribed. Double precision, where that program
-    diffuses integers, and noise from `seed` and the pixel.
+    0..127. Coefficients and strengths: data/zhou_fang.csv, from the authors' released program, which has key levels at
+    40 and 80 and other values at 102 than the paper's table as usually transcribed. Double precision, where that
+    program diffuses integers, and noise from `seed` and the pixel.
     Raises TypeError or ValueError for a wrong dtype, shape or range.
     Source: B. Zhou, X. Fang, Improving Mid-tone Quality of Variable-coefficient Error Diffusion Using Threshold
     Modulation, SIGGRAPH 2003.
@@ -151,10 +151,11 @@ def _diffuse(gray, index, thresholds, modulation, seed, right, down_left, total,
 def _scan(gray, index, above, threshold, right, total, level, passed, step, stretch):
     """Fill `level` and `passed` in scanning order, as if pixel by pixel, but with several stretches of the row at once.
 
-    The chain of divisions from neighbour to neighbour is what takes the time, and one chain leaves the processor idle. A
-    wrong start is soon forgotten: each step keeps less than three quarters of it, and rounding swallows the rest. So
+    The chain of divisions from neighbour to neighbour is what takes the time, and one chain leaves the processor idle.
+    A wrong start is soon forgotten: each step keeps less than three quarters of it, and rounding swallows the rest. So
     every stretch but the first starts early, from nothing. Afterwards each is entered again with the true value, until
-    that meets what the stretch computed: from there on the two are the same, to the bit. Whatever LANES and WARM_UP are.
+    that meets what the stretch computed: from there on the two are the same, to the bit. Whatever LANES and WARM_UP
+    are.
     """
     first = 0 if step == 1 else len(gray) - 1
     if stretch > 0:
@@ -195,8 +196,8 @@ def _pass_on(value, threshold, right, total):
 def _stretch(width):
     """Length of a lane's stretch, 0 where the row is too short for lanes.
 
-    A little less than an even share where that would put lanes at the same offset within memory pages: a processor takes
-    a store there for one to the address that another lane is about to load.
+    A little less than an even share where that would put lanes at the same offset within memory pages: a processor
+    takes a store there for one to the address that another lane is about to load.
     """
     longest = width // LANES
     if longest < 2 * WARM_UP - 32:

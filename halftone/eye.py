@@ -1,0 +1,71 @@
+"""Models of the eye as point spreads, and halftones searched for them."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from halftone.checks import as_gray
+from halftone.dbs import Term, direct_binary_search, gaussian_filter
+from halftone.error_diffusion import error_diffusion
+
+RADIUS = 6  # pixels at which a point spread is cut off
+
+
+def gaussian(sigma: float = 1.5) -> np.ndarray:
+    """Return a Gaussian point spread, `sigma` in pixels; float64 (K, K), sum 1."""
+    return gaussian_filter(sigma, RADIUS)
+
+
+def nasanen(scale: float = 2000.0, luminance: float = 11.0) -> np.ndarray:
+    """Return the point spread whose transform is exp(-k f); float64 (K, K), sum 1.
+
+    h(r) ∝ (k² + (2πr)²)^-1.5, k = π scale / (180 (0.525 ln luminance + 3.91)), luminance in cd/m², r in pixels;
+    scale is dots per inch times inches of viewing distance.
+    Source: R. Näsänen, Visibility of halftone dot textures, IEEE Trans. Systems, Man and Cybernetics 14, 1984.
+    """
+    k = math.pi * scale / (180 * (0.525 * math.log(luminance) + 3.91))
+    offset = np.arange(-RADIUS, RADIUS + 1)
+    spread = (k**2 + (2 * math.pi) ** 2 * (offset[:, None] ** 2 + offset**2)) ** -1.5
+    return spread / spread.sum()
+
+
+def mannos_sakrison(scale: float = 5000.0) -> np.ndarray:
+    """Return the point spread of a contrast sensitivity made low-pass; float64 (K, K), sum 1, with negative parts.
+
+    A(f) = 2.6 (0.0192 + 0.114 f) exp(-(0.114 f)^1.1), f in cycles per degree, held at its peak below the peak: a search
+    must not let the mean go. scale is dots per inch times inches of viewing distance; this eye is sharp, at 2000 it
+    tells every pixel from its neighbour.
+    Source: J. Mannos, D. Sakrison, The effects of a visual fidelity criterion on the encoding of images, IEEE Trans.
+    Information Theory 20, 1974.
+    """
+    size = 128
+    frequency = np.fft.fftfreq(size) * math.pi * scale / 180
+    f = np.hypot(frequency[:, None], frequency)
+    sensitivity = 2.6 * (0.0192 + 0.114 * f) * np.exp(-((0.114 * f) ** 1.1))
+    sensitivity[f < f.flat[sensitivity.argmax()]] = sensitivity.max()
+    spread = np.fft.fftshift(np.fft.ifft2(sensitivity).real)
+    middle = slice(size // 2 - RADIUS, size // 2 + RADIUS + 1)
+    spread = spread[middle, middle]
+    return spread / spread.sum()
+
+
+EYE_MODELS: dict[str, Callable[[], np.ndarray]] = {
+    "gaussian": gaussian,
+    "nasanen": nasanen,
+    "mannos_sakrison": mannos_sakrison,
+}
+
+
+def search_for_eye(gray: np.ndarray, *, eye: str = "gaussian", passes: int = 8) -> np.ndarray:
+    """Search the halftone that a model of the eye can tell least from the photograph; uint8 {0, 255} (H, W).
+
+    gray: (H, W), uint8 or floating in 0..255. eye: a name in EYE_MODELS, which holds the sources. passes: at most so
+    many sweeps of toggling pixels and swapping neighbours, from Floyd-Steinberg on.
+    Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for an unknown eye.
+    Source: M. Analoui, J. Allebach, Model-based halftoning using direct binary search, Proc. SPIE 1666, 1992.
+    """
+    if eye not in EYE_MODELS:
+        raise KeyError(f"unknown eye {eye!r}, known: {', '.join(EYE_MODELS)}")
+    gray = as_gray(gray)
+    return direct_binary_search(error_diffusion(gray), [Term(gray / 127.5 - 1, EYE_MODELS[eye]())], passes)

@@ -1,0 +1,38 @@
+"""A contact sheet: every method on the same photograph, pixel for pixel."""
+
+import cv2
+import numpy as np
+
+from halftone.methods import METHODS
+
+CELL, CAPTION, GAP, COLUMNS = 256, 22, 8, 6
+
+
+def contact_sheet(gray: np.ndarray) -> np.ndarray:
+    """Halftone the middle of a photograph by every method; uint8 (H, W), captioned, the photograph itself first.
+
+    gray: uint8 (H, W) of any size; its middle square is shrunk to 512 pixels if it is larger, and the middle 256 of
+    that are shown. Raises as the methods do for a wrong dtype or shape.
+    """
+    patch = _middle(gray)
+    cells = {"photograph": patch} | {name: method(patch) for name, method in METHODS.items()}
+    rows = -(-len(cells) // COLUMNS)
+    sheet = np.full((GAP + rows * (CELL + CAPTION + GAP), GAP + COLUMNS * (CELL + GAP)), 255, np.uint8)
+    for number, (name, cell) in enumerate(cells.items()):
+        row, column = divmod(number, COLUMNS)
+        top, left = GAP + row * (CELL + CAPTION + GAP), GAP + column * (CELL + GAP)
+        sheet[top : top + CELL, left : left + CELL][: cell.shape[0], : cell.shape[1]] = cell
+        cv2.putText(sheet, name, (left, top + CELL + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 0, 1, cv2.LINE_AA)
+    return sheet
+
+
+def _middle(gray: np.ndarray) -> np.ndarray:
+    gray = _square(gray, min(gray.shape))
+    if len(gray) > 2 * CELL:
+        gray = cv2.resize(gray, (2 * CELL, 2 * CELL), interpolation=cv2.INTER_AREA)
+    return _square(gray, min(len(gray), CELL))
+
+
+def _square(gray: np.ndarray, side: int) -> np.ndarray:
+    top, left = (gray.shape[0] - side) // 2, (gray.shape[1] - side) // 2
+    return np.ascontiguousarray(gray[top : top + side, left : left + side])

@@ -1,0 +1,127 @@
+"""AM screens: dots on a turned grid that grow with the ink, as in offset printing."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+
+from halftone.checks import as_gray
+from halftone.inks import combine, separate
+
+CELL = 256  # samples along a side of the screen's cell
+
+# Each is the height of the threshold over a cell, u and v in -1/2..1/2: ink stays longest where it is highest.
+SPOTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "round": lambda u, v: np.cos(2 * np.pi * u) + np.cos(2 * np.pi * v),
+    "ellipse": lambda u, v: np.cos(2 * np.pi * u) + 0.7 * np.cos(2 * np.pi * v),
+    "line": lambda u, v: np.cos(2 * np.pi * v) + 0 * u,
+    "square": lambda u, v: -np.maximum(np.abs(u), np.abs(v)),
+    "diamond": lambda u, v: -(np.abs(u) + np.abs(v)),
+}
+
+# 30° between the dark inks, where the moiré of two screens is finest; yellow, which shows least, between two of them.
+TRADE_ANGLES = {"cyan": 15.0, "magenta": 75.0, "yellow": 0.0, "black": 45.0}
+
+
+def am_screen(
+    gray: np.ndarray, *, spot: str = "round", pitch: float = 6.0, angle: float = 45.0, supersample: int = 1
+) -> np.ndarray:
+    """Screen with dots of any pitch and angle; uint8 (H, W), {0, 255}, with `supersample` > 1 antialiased 0..255.
+
+    gray: (H, W), uint8 or floating in 0..255. spot: a name in SPOTS; "round" gives round dots in light and in dark
+    tones and a checkerboard at 50 %. pitch: distance of dots in pixels, at least 2. angle: degrees, counter-clockwise.
+    supersample: samples along a side of a pixel whose mean is written.
+    Thresholds are the spot function's own quantiles, so the share of white is the tone for every spot.
+    Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for an unknown spot.
+    """
+    if spot not in SPOTS:
+        raise KeyError(f"unknown spot {spot!r}, known: {', '.join(SPOTS)}")
+    if not pitch >= 2:
+        raise ValueError(f"pitch must be at least 2 pixels, not {pitch}")
+    if supersample < 1:
+        raise ValueError(f"supersample must be at least 1, not {supersample}")
+    gray = as_gray(gray)
+    cell = _cell(spot)
+    turn = np.deg2rad(angle % 360)
+    step = np.array([np.cos(turn), np.sin(turn)]) / pitch
+    if supersample == 1 and gray.dtype == np.uint8:
+        return _screen(gray, cell.astype(np.uint8), step[0], step[1])
+    if supersample == 1:
+        return _screen(gray, cell, step[0], step[1])
+    return _screen_smoothly(gray, cell, step[0], step[1], supersample)
+
+
+def am_cmyk(
+    bgr: np.ndarray,
+    *,
+    spot: str = "round",
+    pitch: float = 6.0,
+    angles: Mapping[str, float] = TRADE_ANGLES,
+    under_colour_removal: float = 1.0,
+    supersample: int = 1,
+) -> np.ndarray:
+    """Print in four screened inks: BGR uint8 (H, W, 3) as the paper shows it.
+
+    bgr: uint8 (H, W, 3). angles: degrees for each ink. under_colour_removal: as in `inks.separate`. Else as
+    `am_screen`.
+    Raises as `am_screen` and `inks.separate` do.
+    """
+    inks = separate(bgr, under_colour_removal)
+    for number, ink in enumerate(TRADE_ANGLES):
+        paper = am_screen(255 - inks[..., number], spot=spot, pitch=pitch, angle=angles[ink], supersample=supersample)
+        inks[..., number] = 255 - paper
+    return combine(inks)
+
+
+@lru_cache
+def _cell(spot: str) -> np.ndarray:
+    """float32 (CELL, CELL): thresholds in 0..255, evenly spread over the cell's area."""
+    place = (np.arange(CELL) + 0.5) / CELL - 0.5
+    height = np.round(SPOTS[spot](place[None, :], place[:, None]), 12)
+    order = np.argsort(height, axis=None, kind="stable")
+    cell = np.empty(CELL * CELL, np.float32)
+    cell[order] = 255 * (np.arange(CELL * CELL) + 0.5) / CELL**2
+    cell = cell.reshape(CELL, CELL)
+    cell.setflags(write=False)
+    return cell
+
+
+@njit(cache=True, nogil=True)
+def _screen(gray, cell, along, across):
+    height, width = gray.shape
+    out = np.empty((height, width), np.uint8)
+    # The place within a cell is a fraction of 2^32: additions wrap round by themselves.
+    step_u, step_v = np.uint32(_fraction(along)), np.uint32(_fraction(across))
+    for y in range(height):
+        source, target = gray[y], out[y]
+        u = np.uint32(_fraction(along / 2 - (y + 0.5) * across))
+        v = np.uint32(_fraction(across / 2 + (y + 0.5) * along))
+        for x in range(width):
+            target[x] = 255 if source[x] > cell[v >> np.uint32(24), u >> np.uint32(24)] else 0
+            u = np.uint32(u + step_u)
+            v = np.uint32(v + step_v)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _screen_smoothly(gray, cell, along, across, supersample):
+    height, width = gray.shape
+    out = np.empty((height, width), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            white = 0
+            for i in range(supersample):
+                sub_y = y + (i + 0.5) / supersample
+                for j in range(supersample):
+                    sub_x = x + (j + 0.5) / supersample
+                    u = _fraction(sub_x * along - sub_y * across) >> 24
+                    v = _fraction(sub_x * across + sub_y * along) >> 24
+                    white += gray[y, x] > cell[v, u]
+            out[y, x] = np.uint8(255 * white / supersample**2 + 0.5)
+    return out
+
+
+@njit(inline="always")
+def _fraction(place):
+    return np.int64((place - np.floor(place)) * 4294967296.0)
