@@ -54,6 +54,9 @@ def plan(args: argparse.Namespace) -> dict[Path, Path]:
         if name in taken:
             raise UserError(f"{path} and {taken[name]} would both be written as {name}: rename one of them")
         outputs[path], taken[name] = name, path
+    for path, name in outputs.items():
+        if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
+            raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")
     if not outputs:
         raise UserError(f"{args.data_dir}: no images in it")
     return outputs
