@@ -155,11 +155,14 @@ def _value(option: inspect.Parameter, text: str) -> int | float | bool | str:
 
 
 def _palette(text: str | None) -> np.ndarray:
+    wanted = "--colour palette needs --palette with colours as RRGGBB,RRGGBB,..."
     try:
         colours = [bytes.fromhex(colour.strip().lstrip("#")) for colour in (text or "").split(",")]
-        return np.array([list(colour[::-1]) for colour in colours], np.uint8).reshape(-1, 3)
     except ValueError as error:
-        raise Refused("--colour palette needs --palette with colours as RRGGBB,RRGGBB,...") from error
+        raise Refused(wanted) from error
+    if any(len(colour) != 3 for colour in colours):
+        raise Refused(wanted)
+    return np.array([list(colour[::-1]) for colour in colours], np.uint8)
 
 
 def _read(path: Path) -> np.ndarray:
@@ -184,12 +187,13 @@ def _write(path: Path, image: np.ndarray) -> None:
     temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.tmp.png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Dot diffusion: error diffusion in the order of a class matrix, so that all pixels of a class go at once."""
+"""Dot diffusion: error diffusion in the order of a class matrix, so that it stays near the dots it makes."""
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from halftone.checks import as_gray
 
@@ -57,7 +57,7 @@ def dot_diffusion(gray: np.ndarray, *, classes: str = "knuth") -> np.ndarray:
 
     gray: (H, W), uint8 or floating in 0..255. classes: a name in CLASSES, which holds the sources.
     Of the eight neighbours inside the image whose class is higher, those beside get twice the share of the diagonal
-    ones; where there is none the error is lost. float32, white if level > 127.5. The same on any number of threads.
+    ones; where there is none the error is lost. float32, white if level > 127.5.
     Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for unknown classes.
     """
     if classes not in CLASSES:
@@ -78,7 +78,7 @@ def _turns(classes: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     return size, place, shares
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def _diffuse(level, size, place, shares):
     """Halftone `level`, which has a margin of one pixel that catches what is scattered beyond the border."""
     height, width = level.shape[0] - 2, level.shape[1] - 2
@@ -87,9 +87,7 @@ def _diffuse(level, size, place, shares):
         top, left = place[turn]
         share = shares[turn]
         whole = share.sum()
-        # Neighbourhoods of one class do not meet: rows of tiles are independent.
-        for tile in prange((height - top + size - 1) // size):
-            y = top + tile * size
+        for y in range(top, height, size):
             for x in range(left, width, size):
                 value = level[y + 1, x + 1]
                 white = value > np.float32(127.5)

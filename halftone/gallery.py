@@ -11,8 +11,8 @@ CELL, CAPTION, GAP, COLUMNS = 256, 22, 8, 6
 def contact_sheet(gray: np.ndarray) -> np.ndarray:
     """Halftone the middle of a photograph by every method; uint8 (H, W), captioned, the photograph itself first.
 
-    gray: uint8 (H, W) of any size; its middle square is shrunk to 512 pixels if it is larger, and the middle 256 of
-    that are shown. Raises as the methods do for a wrong dtype or shape.
+    gray: uint8 (H, W) of any size; its middle square is shown, shrunk to 256 pixels if it is larger.
+    Raises as the methods do for a wrong dtype or shape.
     """
     patch = _middle(gray)
     cells = {"photograph": patch} | {name: method(patch) for name, method in METHODS.items()}
@@ -27,12 +27,7 @@ def contact_sheet(gray: np.ndarray) -> np.ndarray:
 
 
 def _middle(gray: np.ndarray) -> np.ndarray:
-    gray = _square(gray, min(gray.shape))
-    if len(gray) > 2 * CELL:
-        gray = cv2.resize(gray, (2 * CELL, 2 * CELL), interpolation=cv2.INTER_AREA)
-    return _square(gray, min(len(gray), CELL))
-
-
-def _square(gray: np.ndarray, side: int) -> np.ndarray:
+    side = min(gray.shape)
     top, left = (gray.shape[0] - side) // 2, (gray.shape[1] - side) // 2
-    return np.ascontiguousarray(gray[top : top + side, left : left + side])
+    square = np.ascontiguousarray(gray[top : top + side, left : left + side])
+    return cv2.resize(square, (CELL, CELL), interpolation=cv2.INTER_AREA) if side > CELL else square

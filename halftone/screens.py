@@ -10,6 +10,9 @@ from halftone.checks import as_gray
 from halftone.inks import combine, separate
 
 CELL = 256  # samples along a side of the screen's cell
+# Where the first pixel's middle lies on the screen. On the grid itself, dots of a whole number of pixels at 0° would
+# meet their own symmetry, and up to eight pixels of a dot would turn white at once.
+ORIGIN_X, ORIGIN_Y = 0.79, 0.63
 
 # Each is the height of the threshold over a cell, u and v in -1/2..1/2: ink stays longest where it is highest.
 SPOTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -95,8 +98,8 @@ def _screen(gray, cell, along, across):
     step_u, step_v = np.uint32(_fraction(along)), np.uint32(_fraction(across))
     for y in range(height):
         source, target = gray[y], out[y]
-        u = np.uint32(_fraction(along / 2 - (y + 0.5) * across))
-        v = np.uint32(_fraction(across / 2 + (y + 0.5) * along))
+        u = np.uint32(_fraction(ORIGIN_X * along - (y + ORIGIN_Y) * across))
+        v = np.uint32(_fraction(ORIGIN_X * across + (y + ORIGIN_Y) * along))
         for x in range(width):
             target[x] = 255 if source[x] > cell[v >> np.uint32(24), u >> np.uint32(24)] else 0
             u = np.uint32(u + step_u)
@@ -112,9 +115,9 @@ def _screen_smoothly(gray, cell, along, across, supersample):
         for x in range(width):
             white = 0
             for i in range(supersample):
-                sub_y = y + (i + 0.5) / supersample
+                sub_y = y + (i + 0.5) / supersample - 0.5 + ORIGIN_Y
                 for j in range(supersample):
-                    sub_x = x + (j + 0.5) / supersample
+                    sub_x = x + (j + 0.5) / supersample - 0.5 + ORIGIN_X
                     u = _fraction(sub_x * along - sub_y * across) >> 24
                     v = _fraction(sub_x * across + sub_y * along) >> 24
                     white += gray[y, x] > cell[v, u]

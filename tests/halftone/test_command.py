@@ -1,0 +1,119 @@
+"""python -m halftone."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from halftone import METHODS
+from halftone.__main__ import main
+from halftone.ordered import bayer
+from halftone.screens import am_cmyk
+
+BGR = np.random.RandomState(0).randint(0, 256, (30, 44, 3)).astype(np.uint8)
+GRAY = cv2.cvtColor(BGR, cv2.COLOR_BGR2GRAY)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.one.png"
+    cv2.imwrite(str(path), BGR)
+    return path
+
+
+def bits_and_colour_type(path):
+    return struct.unpack(">BB", path.read_bytes()[24:26])
+
+
+def test_a_photograph_becomes_a_one_bit_png(photo, tmp_path):
+    out = tmp_path / "made" / "out.png"
+    assert main(["--method", "bayer_8", str(photo), str(out)]) == 0
+    assert bits_and_colour_type(out) == (1, 0)
+    assert np.array_equal(cv2.imread(str(out), cv2.IMREAD_UNCHANGED), bayer(GRAY))
+    assert [path.name for path in out.parent.iterdir()] == ["out.png"]
+
+
+def test_a_folder_becomes_a_folder_with_names_kept(photo, tmp_path):
+    cv2.imwrite(str(tmp_path / "second.bmp"), BGR[::-1])
+    (tmp_path / "notes.txt").write_text("not a photograph")
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo.one.png", "second.png"]
+
+
+def test_options_reach_the_method(photo, tmp_path):
+    out = tmp_path / "out.png"
+    settings = ["--set", "pitch=8", "--set", "angle=10"]
+    assert main(["--method", "am_round", *settings, str(photo), str(out)]) == 0
+    assert np.array_equal(cv2.imread(str(out), 0), METHODS["am_round"](GRAY, pitch=8.0, angle=10.0))
+    assert main(["--method", "stucki", "--set", "serpentine=false", str(photo), str(out)]) == 0
+    assert np.array_equal(cv2.imread(str(out), 0), METHODS["stucki"](GRAY, serpentine=False))
+
+
+def test_colours(photo, tmp_path):
+    out = tmp_path / "out.png"
+    assert main(["--method", "am_round", "--colour", "cmyk", str(photo), str(out)]) == 0
+    assert np.array_equal(cv2.imread(str(out)), am_cmyk(BGR))
+    assert main(["--method", "bayer_4", "--colour", "rgb", str(photo), str(out)]) == 0
+    assert np.array_equal(cv2.imread(str(out))[..., 1], METHODS["bayer_4"](np.ascontiguousarray(BGR[..., 1])))
+    assert main(["--colour", "palette", "--palette", "#000000,ff0000,ffffff", str(photo), str(out)]) == 0
+    written = {tuple(colour) for colour in cv2.imread(str(out)).reshape(-1, 3)}
+    assert written == {(0, 0, 0), (0, 0, 255), (255, 255, 255)}
+
+
+def test_linear_light_is_darker(photo, tmp_path):
+    means = []
+    for flags in ([], ["--linear"]):
+        main([*flags, str(photo), str(tmp_path / "out.png")])
+        means.append(cv2.imread(str(tmp_path / "out.png"), 0).mean())
+    assert means[1] < means[0] - 20
+
+
+def test_the_list_names_every_method_and_its_source(capsys):
+    assert main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    for method in METHODS.values():
+        assert method.name in printed and method.source in printed
+
+
+def test_the_gallery_shows_every_method(photo, tmp_path):
+    out = tmp_path / "gallery.png"
+    assert main(["--gallery", str(photo), str(out)]) == 0
+    sheet = cv2.imread(str(out), 0)
+    shown = METHODS["bayer_16"](np.ascontiguousarray(GRAY[:, 7:37]))
+    found = cv2.matchTemplate(sheet, shown, cv2.TM_SQDIFF)
+    assert found.min() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{photo}"], "IN and OUT"),
+        (["{folder}/none.png", "{out}"], "none.png: no such file"),
+        (["--method", "fs", "{photo}", "{out}"], "unknown method 'fs', known: floyd_steinberg"),
+        (["--method", "bayer_8", "--set", "size=4", "{photo}", "{out}"], "bayer_8 has no option 'size=4', known: none"),
+        (["--method", "stucki", "--set", "noise=loud", "{photo}", "{out}"], "option noise must be float, not 'loud'"),
+        (["--method", "stucki", "--set", "serpentine=2", "{photo}", "{out}"], "serpentine must be true or false"),
+        (["--method", "am_line", "--set", "pitch=1", "{photo}", "{out}"], "photo.one.png: pitch must be at least 2"),
+        (["--method", "green_noise", "--set", "kernel=x", "{photo}", "{out}"], "unknown kernel 'x', known"),
+        (["--colour", "palette", "{photo}", "{out}"], "--palette"),
+        (["--colour", "palette", "--palette", "red", "{photo}", "{out}"], "RRGGBB"),
+        (["--colour", "cmyk", "--linear", "{photo}", "{out}"], "--linear"),
+        (["{photo}", "{folder}/out.jpg"], "out.jpg: halftones are written as .png"),
+        (["{folder}/text.png", "{out}"], "text.png: not an image"),
+        (["{folder}/empty", "{folder}/out"], "no images in this folder"),
+        (["{folder}/twins", "{folder}/out"], "several images would become a.png"),
+        (["{photo}", "{photo}/out.png"], "out.png: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, photo, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "twins").mkdir()
+    for name in ("a.png", "a.bmp"):
+        cv2.imwrite(str(tmp_path / "twins" / name), BGR)
+    words = [word.format(photo=photo, folder=tmp_path, out=tmp_path / "out.png") for word in arguments]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+    assert not list(tmp_path.glob("**/.*")), "a temporary file was left behind"

@@ -1,0 +1,43 @@
+"""Models of the eye, and the search that uses them."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import convolve
+
+from halftone.error_diffusion import error_diffusion
+from halftone.eye import EYE_MODELS, nasanen, search_for_eye
+
+
+@pytest.mark.parametrize("eye", EYE_MODELS)
+def test_a_point_spread_keeps_the_mean_and_has_no_direction(eye):
+    spread = EYE_MODELS[eye]()
+    assert spread.shape[0] == spread.shape[1] and spread.shape[0] % 2
+    assert spread.sum() == pytest.approx(1)
+    for turned in (spread.T, spread[::-1], spread[:, ::-1]):
+        assert np.allclose(spread, turned, atol=1e-12)
+    assert spread.argmax() == spread.size // 2
+
+
+def test_nasanens_spread_is_the_transform_of_an_exponential():
+    spread = nasanen(scale=12000.0)[6]  # a wide one, so that samples are close together
+    k = np.pi * 12000 / (180 * (0.525 * np.log(11) + 3.91))
+    radius = np.arange(-6, 7)
+    assert np.allclose(spread / spread[6], (1 + (2 * np.pi * radius / k) ** 2) ** -1.5)
+
+
+@pytest.mark.parametrize("eye", EYE_MODELS)
+def test_the_eye_sees_less_error_after_the_search(eye):
+    y, x = np.mgrid[:64, :64]
+    gray = (127 + 90 * np.sin(x / 15) * np.cos(y / 11)).astype(np.uint8)
+    spread = EYE_MODELS[eye]()
+
+    def seen(halftone):
+        return (convolve((halftone.astype(float) - gray) / 127.5, spread, mode="constant") ** 2).sum()
+
+    after_one, after_all = (seen(search_for_eye(gray, eye=eye, passes=passes)) for passes in (1, 8))
+    assert after_all < after_one < seen(error_diffusion(gray))
+
+
+def test_an_unknown_eye_lists_the_known_ones():
+    with pytest.raises(KeyError, match="nasanen"):
+        search_for_eye(np.zeros((2, 2), np.uint8), eye="hawk")
