@@ -32,7 +32,8 @@ class Terms:
         request = terms["total"].new_tensor(float(asked_to_stop))
         values = torch.stack([*(term.detach() for term in terms.values()), request]).double()
         if self._fabric.world_size > 1:
-            values = self._fabric.all_reduce(values, reduce_op="mean")
+            torch.distributed.all_reduce(values)  # Fabric's own would wait at a barrier every step
+            values /= self._fabric.world_size
         self._epoch = values if self._epoch is None else self._epoch + values
         self._epoch_steps += 1
         self._interval = values if self._interval is None else self._interval + values

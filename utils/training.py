@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric import Fabric
 from torch import nn
 
@@ -135,9 +136,11 @@ def _streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[st
         **share,
     )
     if getattr(network, "prior", None) is not None:
+        threads = torch.get_num_threads()
         with _first_on_each_host(fabric):  # the others find its work in the cache
             for photo_set in sets:
                 _add_prior(photo_set, network, Path(config.data_dir))
+        torch.set_num_threads(threads)  # numba's parallel loops change it, and sums depend on it
     in_order = {"batch_size": data.batch_size, "shuffle": False, **share}
     return {
         "stream": stream,

@@ -1,0 +1,202 @@
+"""The three training commands from the command line to checkpoints that load, on pictures made here."""
+
+import json
+from pathlib import Path
+from urllib.error import URLError
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import train
+import train_invhalf
+import train_warm
+from halftone.error_diffusion import ostromoukhov
+from model.build import build_network
+from model.reshalf import InverseHalf, ResHalf
+from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
+from utils.image_io import write_halftone, write_image
+from utils.pretrained import vgg19_weights
+from utils.training import load_initial
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder: 8 smooth photographs to train on, 2 to validate with, 4 constant colours."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    lists = {}
+    for name, count, cells in (("train", 8, 4), ("val", 2, 4), ("special", 4, 1)):
+        (folder / name).mkdir()
+        lists[name] = {"inputs": [], "labels": []}
+        for number in range(count):
+            bgr = cv2.resize(random.integers(0, 256, (cells, cells, 3)).astype(np.uint8), (SIDE, SIDE))
+            photo, halftone = f"{name}/{number}.png", f"{name}/{number}_halftone.png"
+            write_image(folder / photo, bgr)
+            write_halftone(folder / halftone, ostromoukhov(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)))
+            lists[name]["inputs"].append(photo)
+            lists[name]["labels"].append(halftone)
+    (folder / "HalftoneVOC2012.json").write_text(json.dumps({"train": lists["train"], "val": lists["val"]}))
+    (folder / "special_color.json").write_text(json.dumps({"train": lists["special"], "val": lists["special"]}))
+    return folder
+
+
+@pytest.fixture
+def arguments(data, tmp_path):
+    """Function from settings to a command line of a small run in tmp_path."""
+
+    def make(*flags, **settings):
+        small = {
+            "data_dir": str(data),
+            "save_dir": str(tmp_path),
+            "cuda": False,
+            "width": 4,
+            "optimizer.lr": 0.003,
+            "data_loader.batch_size": 4,
+            "trainer.epochs": 3,
+        }
+        pairs = small | {key.replace("__", "."): value for key, value in settings.items()}
+        return [*flags, *(part for key, value in pairs.items() for part in ("--set", f"{key}={json.dumps(value)}"))]
+
+    return make
+
+
+def losses(folder):
+    return [float(line) for line in (folder / "total_per_epoch.txt").read_text().split()]
+
+
+def test_every_stage_goes_down_and_each_takes_over_from_the_one_before(arguments, tmp_path):
+    quiet = {"trainer__epochs": 12, "trainer__validate_every": None}
+    assert train_invhalf.main(arguments(**quiet, name="extractor", optimizer__lr=0.01)) == 0
+    extractor = tmp_path / "extractor" / BEST
+    assert train_warm.main(arguments(**quiet, name="warm", extractor_ckpt=str(extractor))) == 0
+    warm = tmp_path / "warm" / BEST
+    assert train.main(arguments(**quiet, name="full", vggLossWeight=0, initial_ckpt=str(warm))) == 0
+    for stage in ("extractor", "warm", "full"):
+        assert losses(tmp_path / stage)[-1] < 0.9 * losses(tmp_path / stage)[0], stage
+    assert isinstance(load_network(extractor, build_network), InverseHalf)
+    assert isinstance(load_network(tmp_path / "full" / BEST, build_network), ResHalf)
+
+
+@pytest.mark.parametrize(("command", "file"), [(train, "invhalf_full.json"), (train_warm, "invhalf_warm.json")])
+def test_the_original_configs_run(arguments, tmp_path, command, file):
+    extra = {"vggLossWeight": 0, "initial_ckpt": None} if command is train else {"featureLossWeight": 0}
+    assert command.main(arguments("-c", str(SCRIPTS / file), trainer__max_steps=1, **extra)) == 0
+    name = json.loads((SCRIPTS / file).read_text())["name"]
+    assert json.loads((tmp_path / name / "config.json").read_text())["seed"] == 131
+
+
+SETTINGS = {
+    "vggLossWeight": 0,
+    "data_loader__crop_size": 24,
+    "data_loader__flip": True,
+    "trainer__epochs": 4,
+    "trainer__validate_every": 2,
+    "bitFlip": 0.05,
+    "ema_decay": 0.9,
+}
+
+
+@pytest.mark.parametrize("prior", [None, {"halftone": "error_diffusion", "correction": True}], ids=["noise", "prior"])
+def test_resumed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(arguments, tmp_path, prior, capsys):
+    assert train.main(arguments(name="alone", prior=prior, **SETTINGS)) == 0
+    assert train.main(arguments("-r", "auto", name="cut", prior=prior, trainer__max_steps=3, **SETTINGS)) == 0
+    assert "no run to resume" in capsys.readouterr().out
+    assert train.main(arguments("-r", "auto", name="cut", prior=prior, **SETTINGS)) == 0
+    assert "trainer.max_steps was 3, is now null" in capsys.readouterr().out
+    alone, cut = (read_checkpoint(tmp_path / name / LAST) for name in ("alone", "cut"))
+    assert alone["step"] == cut["step"] == 8
+    for key in ("state_dict", "ema"):
+        assert all(torch.equal(alone[key][name], cut[key][name]) for name in alone[key])
+    assert losses(tmp_path / "alone") == losses(tmp_path / "cut")
+
+
+def test_a_finished_run_has_nothing_left_and_its_folder_is_config_enough(arguments, tmp_path, capsys):
+    train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
+    before = (tmp_path / "run" / LAST).read_bytes()
+    assert train.main(["--resume", str(tmp_path / "run")]) == 0
+    assert "nothing left to train" in capsys.readouterr().out
+    assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
+def test_a_learned_correction_starts_on_a_decoder_trained_alone(arguments, tmp_path, capsys):
+    alone = {"halftone": "error_diffusion"}
+    assert train.main(arguments(name="decoder", vggLossWeight=0, prior=alone, trainer__save_half=True)) == 0
+    first = str(tmp_path / "decoder" / BEST)
+    corrected = arguments(name="both", vggLossWeight=0, prior=alone | {"correction": True}, initial_ckpt=first)
+    assert train.main(corrected) == 0
+    assert "has no encoder: that half starts untrained" in capsys.readouterr().out
+    network = ResHalf(4, alone | {"correction": True})
+    assert load_initial(network, first) == ["encoder"]
+    stored = read_checkpoint(first)["state_dict"]
+    assert all(
+        torch.equal(value, stored[f"decoder.{key}"].float()) for key, value in network.decoder.state_dict().items()
+    )
+
+
+def test_what_validation_shows_is_there(arguments, tmp_path):
+    train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
+    metrics = json.loads((tmp_path / "run" / "stats.jsonl").read_text().splitlines()[-1])["validation"]
+    assert metrics.keys() == {"restored_psnr", "restored_ssim", "tone_psnr"}
+    assert cv2.imread(str(tmp_path / "run" / "spectrum.png")) is not None
+    assert len(list((tmp_path / "run" / "train_cache" / "restored").iterdir())) == 2
+
+
+@pytest.mark.parametrize("command", [train, train_warm, train_invhalf])
+def test_a_dry_run_prints_the_resolved_config_and_creates_nothing(command, tmp_path, capsys):
+    assert command.main(["--dry-run", "--set", f"save_dir={tmp_path}", "--set", "trainer.epochs=7"]) == 0
+    assert json.loads(capsys.readouterr().out)["trainer"]["epochs"] == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "part"),
+    [
+        (train, {"trainer__epoch": 1}, "trainer.epoch: unknown key, known: epochs"),
+        (train, {"vggLossWeight": 0, "prior": {"halftoning": "x"}}, "prior has no setting 'halftoning'; known are"),
+        (train, {"vggLossWeight": 0, "data_dir": "nowhere"}, "nowhere/HalftoneVOC2012.json: cannot be read"),
+        (train, {"vggLossWeight": 0, "initial_ckpt": "nofile"}, "initial_ckpt: nofile: no such checkpoint file"),
+        (train, {"vggLossWeight": 0, "data_loader__crop_size": 64}, "crop_size: 64 does not fit"),
+        (train, {"vgg_weights": "nofile"}, "fetch https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"),
+        (
+            train,
+            {"vggLossWeight": 0, "prior": {"halftone": "error_diffusion"}, "freeze": "decoder"},
+            "nothing to train",
+        ),
+        (train_warm, {"extractor_ckpt": "nofile"}, "extractor_ckpt: nofile: no such checkpoint file; train_invhalf.py"),
+        (train_invhalf, {"prior": {}}, "prior: unknown key"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_is_created(arguments, tmp_path, capsys, command, settings, part):
+    assert command.main(arguments(**settings)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and part in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(arguments, tmp_path, capsys):
+    train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
+    before = (tmp_path / "run" / LAST).read_bytes()
+    assert train.main(arguments(name="run", vggLossWeight=0)) == 2
+    assert "holds a run already; go on with --resume auto" in capsys.readouterr().err
+    assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
+def test_another_stages_checkpoint_is_refused_as_a_start(arguments, tmp_path, capsys):
+    train_invhalf.main(arguments(name="extractor", trainer__max_steps=1, trainer__validate_every=None))
+    wrong = str(tmp_path / "extractor" / BEST)
+    assert train.main(arguments(vggLossWeight=0, initial_ckpt=wrong)) == 2
+    assert "does not fit the configured network" in capsys.readouterr().err
+
+
+def test_without_network_the_perceptual_term_says_what_to_fetch_and_how_to_go_on_without(monkeypatch):
+    def offline(*arguments, **keywords):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    with pytest.raises(Exception, match="no route to host.*fetch https.*vgg_weights=FILE.*vggLossWeight=0"):
+        vgg19_weights(None)
