@@ -12,7 +12,7 @@ from halftone.noise import uniform
 DATA = Path(__file__).parent / "data"
 
 LANES = 8  # stretches of a row that advance together
-WARM_UP = 64  # pixels a stretch starts early, so that it has nearly always forgotten its start when it counts
+WARM_UP = 72  # pixels a stretch starts early, so that it has nearly always forgotten its start when it counts
 
 
 def ostromoukhov(
@@ -169,9 +169,10 @@ def _scan(gray, index, above, threshold, right, total, level, passed, step, stre
             for lane in range(LANES):
                 x = np.uint64(first + step * (lane * stretch + i))
                 value = gray[x] + (above[x] + carried[lane])
-                carried[lane] = _pass_on(value, threshold[x], right[index[x]], total[index[x]])
+                carry = _pass_on(value, threshold[x], right[index[x]], total[index[x]])
+                carried[lane] = carry
                 level[x] = value
-                passed[x] = carried[lane]
+                passed[x] = carry
     rest = first + step * LANES * stretch
     for lane in range(1, LANES + 1):
         x = first + step * lane * stretch
@@ -196,17 +197,9 @@ def _pass_on(value, threshold, right, total):
 def _stretch(width):
     """Length of a lane's stretch, 0 where the row is too short for lanes.
 
-    A little less than an even share where that would put lanes at the same offset within memory pages: a processor
-    takes a store there for one to the address that another lane is about to load.
+    Not a multiple of 4096 bytes: a processor takes a store in one lane for one to the address that the next is to load.
     """
-    longest = width // LANES
-    if longest < 2 * WARM_UP - 32:
+    stretch = width // LANES
+    if stretch < 96:
         return 0
-    for stretch in range(longest, longest - 64, -1):
-        clear = True
-        for lane in range(1, LANES):
-            offset = lane * stretch * 8 % 4096
-            clear = clear and 128 <= offset <= 4096 - 128
-        if clear:
-            return stretch
-    return longest
+    return stretch - 5 if (stretch + 2) % 512 < 5 else stretch
