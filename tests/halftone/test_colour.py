@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from halftone import METHODS
 from halftone.error_diffusion import error_diffusion
 from halftone.inks import INKS, combine, per_channel, per_ink, separate
 from halftone.light import linear_light
@@ -40,6 +41,11 @@ def test_channels_are_halftoned_each_by_itself():
     out = per_channel(BGR, error_diffusion)
     for channel in range(3):
         assert np.array_equal(out[..., channel], error_diffusion(np.ascontiguousarray(BGR[..., channel])))
+
+
+def test_a_search_may_be_asked_for_by_every_channel_at_once():
+    out = per_channel(BGR, METHODS["dbs_nasanen"])
+    assert np.array_equal(out[..., 1], METHODS["dbs_nasanen"](np.ascontiguousarray(BGR[..., 1])))
 
 
 def test_plates_are_halftoned_each_by_itself_and_printed():
