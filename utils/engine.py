@@ -1,6 +1,7 @@
 """A network at work on whole photographs: device, precision and tiles, uint8 in and uint8 out."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,81 +9,131 @@ import torch
 from torch import Tensor, nn
 
 from utils.image_io import to_tensor, to_uint8
+from utils.memory import available_memory
 
-HALO = 64
-"""Pixels beyond a tile that its network pass also sees; a multiple of 8, as the network downsamples three times."""
+HALO, HALO_WITHOUT_PRIOR = 32, 64
+"""Pixels beyond a tile that its network pass also sees; multiples of 8, as the network downsamples three times. With 16
+the shipped decoder's tiles differ from the whole by at most one level in 255, in bfloat16 too."""
+SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 1024, "cuda": 2048}
+CHANNELS_HELD = 12
+"""Measured peak memory of a pass: so many times the full-resolution channels of the network."""
 
 
 class Engine:
     """Halftones and restores with a trained network of any image size in memory that does not grow with the image.
 
-    network  has guide(bgr, seed), encode(colour, guide=) and decode(halftone), as ResHalf does
+    network  a ResHalf
     device   "cpu", "cuda", …; None picks CUDA when there is one
-    tile     side in pixels of the squares that pass through the network, a multiple of 8
+    tile     side in pixels of the squares that pass through the network, a multiple of 8; None takes what fits well
+             into the free memory. Where even that is too much it is halved, down to 64.
     bf16     compute in bfloat16; None does where the hardware multiplies in it
+    seed     of the encoder's noise, where it has any
+    fast     take the error-diffused start of the halftone search instead of the search
+    Raises ValueError for a tile that does not fit the network, or `fast` where nothing is searched.
     """
 
     def __init__(
-        self, network: nn.Module, device: str | None = None, tile: int = 1024, bf16: bool | None = None, seed: int = 0
+        self,
+        network: nn.Module,
+        device: str | None = None,
+        tile: int | None = None,
+        bf16: bool | None = None,
+        seed: int = 0,
+        fast: bool = False,
     ):
-        if tile < 8 or tile % 8:
+        if tile is not None and (tile < 8 or tile % 8):
             raise ValueError(f"a tile's side must be a multiple of 8, not {tile}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.bf16 = has_bf16(self.device) if bf16 is None else bf16
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)
-        self.tile = tile
+        self.halo = HALO if network.prior else HALO_WITHOUT_PRIOR
+        self.tile = tile or self._fitting_tile()
         self.seed = seed
+        self.prior = network.prior
+        if fast:
+            if self.prior is None or self.prior.halftone != "direct_binary_search":
+                raise ValueError("this network's halftones are not searched: nothing could be faster")
+            self.prior = replace(self.prior, halftone="error_diffusion")
 
     def halftone(self, bgr: np.ndarray) -> np.ndarray:
-        """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed."""
-        guide = self.network.guide(bgr, self.seed)
-        if self.network.encoder is None:  # then the guide is the halftone
-            return to_uint8(self.network.encode(to_tensor(bgr[:1, :1]), guide=guide).halftone)
-        return self._tiled(
-            bgr.shape[:2],
-            lambda window: (to_tensor(bgr[window]), guide[(..., *window)]),
-            lambda colour, guide: self.network.encode(colour, guide=guide).halftone,
-        )
+        """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed.
+
+        Raises MemoryError when not even the smallest tile fits.
+        """
+        if self.prior is None:
+            noise = self.network.guide(bgr, self.seed)
+            return self._tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
+        classical = self.prior.classical_halftone(bgr)
+        if self.network.encoder is None:
+            return classical
+        return self._tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
 
     def restore(self, halftone: np.ndarray) -> np.ndarray:
-        """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8."""
-        return self._tiled(halftone.shape, lambda window: (to_tensor(halftone[window]),), self.network.decode)
+        """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8. Raises MemoryError as `halftone` does."""
+        return self._tiled(halftone.shape, self.network.decode, lambda at: (to_tensor(halftone[at]),))
+
+    def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
+        return self.network.encode(colour, guide=guide).halftone
 
     def _tiled(
         self,
         size: tuple[int, int],
-        inputs: Callable[[tuple[slice, slice]], tuple[Tensor, ...]],
         function: Callable[..., Tensor],
+        inputs: Callable[[tuple[slice, slice]], tuple[Tensor, ...]],
     ) -> np.ndarray:
         """Run `function` over windows of an image of `size` and put their cores together as uint8."""
+        while True:
+            try:
+                return self._in_tiles(size, function, inputs)
+            except RuntimeError as error:  # torch's OutOfMemoryError is one; on the CPU it has no type of its own
+                if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+                    raise
+                if self.tile <= SMALLEST_TILE:
+                    raise MemoryError(f"not enough memory for a tile of {self.tile} pixels") from error
+            self.tile = max(self.tile // 16 * 8, SMALLEST_TILE)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _in_tiles(self, size, function, inputs) -> np.ndarray:
         output = None
-        for core, window in self._windows(*size):
+        for core, window in windows(*size, self.tile, self.halo):
             result = self._run(function, *inputs(window))
             top, left = core[0].start - window[0].start, core[1].start - window[1].start
             height, width = core[0].stop - core[0].start, core[1].stop - core[1].start
-            pixels = to_uint8(result[..., top : top + height, left : left + width].float().cpu())
+            pixels = to_uint8(result[..., top : top + height, left : left + width])
             if output is None:
                 output = np.empty((*size, *pixels.shape[2:]), np.uint8)
             output[core] = pixels
         return output
 
-    def _windows(self, height: int, width: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-        """Pairs of (core, window): the cores tile the image, a window is its core with the halo, cut at the border."""
-        for top in range(0, height, self.tile):
-            for left in range(0, width, self.tile):
-                bottom, right = min(top + self.tile, height), min(left + self.tile, width)
-                yield (
-                    (slice(top, bottom), slice(left, right)),
-                    (
-                        slice(max(top - HALO, 0), min(bottom + HALO, height)),
-                        slice(max(left - HALO, 0), min(right + HALO, width)),
-                    ),
-                )
-
     def _run(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         moved = [x.to(self.device, memory_format=torch.channels_last) for x in inputs]
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return function(*moved)
+
+    def _fitting_tile(self) -> int:
+        """The largest power of two whose pass takes at most a quarter of the free memory."""
+        cuda = self.device.type == "cuda"
+        free = torch.cuda.mem_get_info(self.device)[0] if cuda else available_memory()
+        pixel = CHANNELS_HELD * self.network.width * (2 if self.bf16 else 4)
+        tile = LARGEST_TILE["cuda" if cuda else "cpu"]
+        while tile > SMALLEST_TILE and (tile + 2 * self.halo) ** 2 * pixel > free / 4:
+            tile //= 2
+        return tile
+
+
+def windows(height: int, width: int, tile: int, halo: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Pairs of (core, window): the cores tile the image, a window is its core with the halo, cut at the border."""
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            yield (
+                (slice(top, bottom), slice(left, right)),
+                (
+                    slice(max(top - halo, 0), min(bottom + halo, height)),
+                    slice(max(left - halo, 0), min(right + halo, width)),
+                ),
+            )
 
 
 def has_bf16(device: torch.device) -> bool:

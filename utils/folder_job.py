@@ -1,0 +1,157 @@
+"""One folder of photographs or halftones in, one folder of results out: what is read, made and written for each."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils import scores
+from utils.engine import Engine
+from utils.errors import UserError
+from utils.image_io import list_images, read_halftone, read_image, write_halftone, write_image
+from utils.manifest import Manifest, digest
+from utils.overview import middle
+
+HALFTONES, RESTORED, OVERVIEW = "halftone", "restored", "overview.png"
+LARGE = 16_000_000  # pixels from which a photograph has the memory to itself
+
+
+class Task(NamedTuple):
+    """An input file, and the name of its outputs relative to halftone/ and restored/."""
+
+    path: Path
+    name: Path
+
+
+class Pictures(NamedTuple):
+    """What a task holds in memory: the input's SHA-256, the pictures, (H, W[, 3]) uint8, and the seconds they took."""
+
+    digest: str
+    halftone: np.ndarray | None
+    photo: np.ndarray | None = None
+    alpha: np.ndarray | None = None
+    restored: np.ndarray | None = None
+    seconds: float = 0.0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return (self.photo if self.halftone is None else self.halftone).shape[:2]
+
+
+class Done(NamedTuple):
+    """What the report says of a finished task; the pictures are cut to what the overview shows."""
+
+    size: tuple[int, int]
+    seconds: float
+    scores: tuple[float, float, float] | None
+    pictures: list[np.ndarray]
+
+
+def plan(source: Path, out: Path, recursive: bool, decoding: bool) -> list[Task]:
+    """The tasks of a folder, checked before any work is done.
+
+    Raises UserError when two inputs would be written as one file, when an input would be overwritten, or when there
+    are none. An output folder inside the input folder is no input.
+    """
+    if source.resolve() == out.resolve():
+        raise UserError(f"{out}: results need another folder than the photographs")
+    tasks: list[Task] = []
+    taken: dict[Path, Path] = {}
+    inside = out.resolve().is_relative_to(source.resolve())
+    for path in list_images(source, recursive):
+        if inside and path.parent.resolve().is_relative_to(out.resolve()):
+            continue
+        relative = path.relative_to(source)
+        name = relative.with_name(relative.stem + ".png")
+        if name in taken:
+            raise UserError(f"{path} and {taken[name]} would both be written as {name}: rename one of them")
+        tasks.append(Task(path, name))
+        taken[name] = path
+    if not tasks:
+        raise UserError(f"{source}: no images in it")
+    for path, name in tasks:
+        if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
+            raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")
+    originals = {path.resolve() for path in taken.values()}
+    for kind in (RESTORED,) if decoding else (HALFTONES, RESTORED):
+        for _, name in tasks:
+            if (out / kind / name).resolve() in originals:
+                raise UserError(f"{out / kind / name} is an input and would be overwritten: choose another --save_dir")
+    return tasks
+
+
+@dataclass
+class FolderJob:
+    """Reads, computes and writes the tasks of a folder; the three run beside one another (utils/overlap.py).
+
+    out            gets halftone/NAME.png and restored/NAME.png, or with `decoding` the latter alone
+    skip_existing  leave out what the manifest says is done
+    force          with `decoding`: also restore images that are no halftones
+    """
+
+    engine: Engine
+    out: Path
+    manifest: Manifest
+    decoding: bool
+    force: bool
+    max_pixels: int
+    skip_existing: bool
+
+    def read(self, task: Task) -> Pictures | None:
+        """The task's input, or None when its outputs are there already. Raises UserError for a bad file."""
+        found = digest(task.path)
+        if self.skip_existing and self.manifest.covers(task.name.as_posix(), found):
+            return None
+        if self.decoding:
+            return Pictures(found, read_halftone(task.path, self.force, max_pixels=self.max_pixels))
+        photo = read_image(task.path, max_pixels=self.max_pixels)
+        return Pictures(found, None, photo.bgr, photo.alpha)
+
+    def compute(self, task: Task, pictures: Pictures) -> Pictures:
+        """Add what is missing. Raises UserError when the memory does not suffice."""
+        start = time.perf_counter()
+        try:
+            halftone = self.engine.halftone(pictures.photo) if pictures.halftone is None else pictures.halftone
+            restored = self.engine.restore(halftone)
+        except MemoryError as error:
+            raise UserError(
+                f"{task.path}: not enough memory for {' x '.join(map(str, pictures.size))} pixels"
+            ) from error
+        return pictures._replace(halftone=halftone, restored=restored, seconds=time.perf_counter() - start)
+
+    def write(self, task: Task, pictures: Pictures) -> Done:
+        """Write the outputs, then note them in the manifest. Raises UserError when they cannot be written."""
+        outputs = [self.out / RESTORED / task.name]
+        if not self.decoding:
+            outputs.append(self.out / HALFTONES / task.name)
+            write_halftone(_with_folder(outputs[1]), pictures.halftone)
+        write_image(_with_folder(outputs[0]), pictures.restored, pictures.alpha)
+        self.manifest.add(task.name.as_posix(), pictures.digest, outputs)
+        shown = (pictures.photo, pictures.halftone, pictures.restored)
+        cells = [middle(picture) for picture in shown if picture is not None]
+        return Done(pictures.size, pictures.seconds, _scores(pictures), cells)
+
+
+def is_large(pictures: Pictures) -> bool:
+    """Whether a photograph should have the memory to itself."""
+    return pictures.size[0] * pictures.size[1] > LARGE
+
+
+def _scores(pictures: Pictures) -> tuple[float, float, float] | None:
+    """PSNR in dB, SSIM and tone PSNR in dB against the photograph; NaN where it is smaller than their window."""
+    photo, halftone, restored = pictures.photo, pictures.halftone, pictures.restored
+    if photo is None:
+        return None
+    if min(halftone.shape) < scores.SIZE:
+        return scores.psnr(photo, restored), float("nan"), float("nan")
+    return scores.psnr(photo, restored), scores.ssim(photo, restored), scores.tone_psnr(halftone, photo)
+
+
+def _with_folder(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be made: {error.strerror}") from error
+    return path

@@ -1,0 +1,66 @@
+"""What has been finished in an output folder, so that an interrupted run can go on where it stopped."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.errors import UserError
+
+
+class Manifest:
+    """OUT/manifest.jsonl: a line for every finished input, appended when its outputs are complete.
+
+    A line says which bytes went in, what made the outputs and how long they are; the last line of a name counts.
+    A line torn by a kill counts as absent. Several processes may append to one manifest.
+
+    folder    the output folder
+    made_by   whatever decides the outputs besides the input, as plain values: checkpoint, seed, …
+    """
+
+    def __init__(self, folder: Path, made_by: dict):
+        self.folder = folder
+        self.path = folder / "manifest.jsonl"
+        self.made_by = made_by
+        self.entries: dict[str, dict] = {}
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read: {error.strerror}") from error
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+                self.entries[entry["name"]] = entry
+            except (ValueError, TypeError, KeyError):
+                continue
+        self._torn = not text.endswith("\n") and text != ""
+
+    def covers(self, name: str, digest: str) -> bool:
+        """Whether the outputs of this input are there, complete, and what this run would make."""
+        entry = self.entries.get(name)
+        if entry is None or entry.get("input") != digest or entry.get("made_by") != self.made_by:
+            return False
+        return bool(entry["outputs"]) and all(
+            (self.folder / output).is_file() and (self.folder / output).stat().st_size == size
+            for output, size in entry["outputs"].items()
+        )
+
+    def add(self, name: str, digest: str, outputs: Sequence[Path]) -> None:
+        """Note that `outputs`, paths inside the folder, are complete. Raises UserError when it cannot be written."""
+        sizes = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in outputs}
+        line = json.dumps({"name": name, "input": digest, "made_by": self.made_by, "outputs": sizes})
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write("\n" * self._torn + line + "\n")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._torn = False
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal; empty where it cannot be read, which its reader will say better."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
