@@ -2,7 +2,8 @@
 
 As in analogue colour television, the composite signal is S = Y + a (Cr c1 + Cb c2) with the carriers
 c1 = (-1)^(x + y) and c2 = (-1)^y. A halftone of S has the local mean Y, and its product with a carrier has the
-local mean a Cr or a Cb: the colours come back by multiplying and blurring.
+local mean a Cr or a Cb: the colours come back by multiplying and blurring. `modulation` bends a Cr and a Cb where a
+halftone of that luma cannot carry them.
 """
 
 import numpy as np
@@ -14,6 +15,9 @@ from .void_and_cluster import stored_mask
 CARRIERS = ((1, 1), (1, 0))
 """(row, column) parities of c1, which carries Cr, and of c2, which carries Cb."""
 
+LEAST_ROOM = 0.02
+"""What black and white are taken to leave for the carriers, so that nothing is divided by zero."""
+
 
 def luma_chroma(bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split (H, W, 3) BGR uint8 into Y, Cr, Cb, each (H, W) float32, nominally in [-1, 1] (ITU-R BT.601 weights)."""
@@ -22,29 +26,41 @@ def luma_chroma(bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return luma, 0.713 * (red - luma), 0.564 * (blue - luma)
 
 
-def composite(luma: np.ndarray, chroma: tuple[np.ndarray, np.ndarray], amplitude: float) -> np.ndarray:
-    """Modulate: Y + amplitude (Cr c1 + Cb c2), (H, W) float32; it may leave [-1, 1] where colours are saturated."""
-    carried = sum(_carrier(parity, luma.shape) * part for parity, part in zip(CARRIERS, chroma, strict=True))
-    return luma + np.float32(amplitude) * carried
+def modulation(bgr: np.ndarray, amplitude: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Split (H, W, 3) BGR uint8 into luma Y and what the carriers are multiplied with, each (H, W) float32.
 
-
-def diffuse_composite(bgr: np.ndarray, amplitude: float, modulation: float = 0.2) -> np.ndarray:
-    """Halftone the composite of (H, W, 3) BGR uint8 by Ostromoukhov's error diffusion: (H, W) uint8 in {0, 255}.
-
-    The coefficient row is picked by the luma. modulation × 127.5 is half the range over which a blue-noise mask moves
-    the threshold, which breaks up regular patterns.
+    A halftone of local mean Y can carry at most r = 1 - |Y| on either carrier. So both chromas are multiplied by
+    amplitude · tanh(z) / z, z = amplitude · max(|Cr|, |Cb|) / r, which keeps the hue of dark and light saturated colours.
     """
     luma, *chroma = luma_chroma(bgr)
-    level = (composite(luma, chroma, amplitude) + 1).astype(np.float64) * 127.5
+    largest = np.float32(amplitude) * np.maximum(*map(np.abs, chroma))
+    fullness = np.maximum(largest / np.maximum(1 - np.abs(luma), LEAST_ROOM), np.float32(1e-6))
+    gain = np.float32(amplitude) * np.tanh(fullness) / fullness
+    return luma, [gain * part for part in chroma]
+
+
+def composite(luma: np.ndarray, carried: list[np.ndarray]) -> np.ndarray:
+    """Luma plus both carriers times what they carry, (H, W) float32; it may leave [-1, 1]."""
+    return luma + sum(_carrier(parity, luma.shape) * part for parity, part in zip(CARRIERS, carried, strict=True))
+
+
+def diffuse_composite(bgr: np.ndarray, amplitude: float, threshold_noise: float = 0.2) -> np.ndarray:
+    """Halftone the composite of (H, W, 3) BGR uint8 by Ostromoukhov's error diffusion: (H, W) uint8 in {0, 255}.
+
+    The coefficient row is picked by the luma. threshold_noise × 127.5 is half the range over which a blue-noise mask
+    moves the threshold, which breaks up regular patterns.
+    """
+    luma, carried = modulation(bgr, amplitude)
+    level = (composite(luma, carried) + 1).astype(np.float64) * 127.5
     row = np.clip(np.rint((luma + 1) * 127.5), 0, 255).astype(np.uint8)
-    threshold = 127.5 + modulation * 127.5 * _mask(luma.shape).astype(np.float64)
+    threshold = 127.5 + threshold_noise * 127.5 * _mask(luma.shape).astype(np.float64)
     return ostromoukhov(level, table_index=row, threshold=threshold)
 
 
 def threshold_composite(bgr: np.ndarray, amplitude: float) -> np.ndarray:
     """Halftone the composite of (H, W, 3) BGR uint8 by a void-and-cluster threshold: (H, W) uint8 in {0, 255}."""
-    luma, *chroma = luma_chroma(bgr)
-    white = composite(luma, chroma, amplitude) > _mask(luma.shape)
+    luma, carried = modulation(bgr, amplitude)
+    white = composite(luma, carried) > _mask(luma.shape)
     return np.where(white, np.uint8(255), np.uint8(0))
 
 
@@ -58,14 +74,14 @@ def search_composite(
 ) -> np.ndarray:
     """Halftone (H, W, 3) BGR uint8 by direct binary search for luma and both carried chromas: (H, W) uint8 in {0, 255}.
 
-    The cost is || G(luma_sigma) ∗ (h - Y) ||² + chroma_weight Σ || G(chroma_sigma) ∗ (h c - amplitude C) ||²;
-    sigmas in pixels. The search starts from `diffuse_composite`.
+    The cost is || G(luma_sigma) ∗ (h - Y) ||² + chroma_weight Σ || G(chroma_sigma) ∗ (h c - m) ||², m as `modulation`
+    gives it, sigmas in pixels. The search starts from `diffuse_composite`.
     """
-    luma, *chroma = luma_chroma(bgr)
+    luma, carried = modulation(bgr, amplitude)
     terms = [Term(luma, gaussian_filter(luma_sigma, 5))]
     chroma_filter = gaussian_filter(chroma_sigma, 6)
-    for parity, part in zip(CARRIERS, chroma, strict=True):
-        terms.append(Term(np.float32(amplitude) * part, chroma_filter, chroma_weight, parity))
+    for parity, part in zip(CARRIERS, carried, strict=True):
+        terms.append(Term(part, chroma_filter, chroma_weight, parity))
     return direct_binary_search(diffuse_composite(bgr, amplitude), terms, passes)
 
 

@@ -1,7 +1,7 @@
 """The dither prior: what the encoder and the decoder know before the first training step.
 
 The encoder starts from a classical halftone that already carries colour (halftone/composite.py), the decoder from the
-linear demodulation of it. Neither has parameters.
+demodulation of it. Neither has parameters.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halftone.composite import CARRIERS, diffuse_composite, search_composite, threshold_composite
+from halftone.composite import CARRIERS, LEAST_ROOM, diffuse_composite, search_composite, threshold_composite
 from utils.filters import gaussian_blur
 
+UNBENT = 0.95
 HALFTONES = ("direct_binary_search", "error_diffusion", "void_and_cluster")
 
 
@@ -28,12 +29,12 @@ class Prior:
     passes         sweeps of the search
     beta           weight of the classical halftone in the continuous halftone
     correction     whether a learned encoder corrects the classical halftone; without it the encoder has no parameters
-    demodulator    whether the decoder stands on the linear demodulation
+    demodulator    whether the decoder stands on the demodulation
     demodulator_luma_sigma, demodulator_chroma_sigma  its filters, standard deviations in pixels
     """
 
     halftone: str = "direct_binary_search"
-    amplitude: float = 2.5
+    amplitude: float = 2.2
     luma_sigma: float = 1.3
     chroma_sigma: float = 2.5
     chroma_weight: float = 0.1
@@ -78,13 +79,17 @@ class Prior:
         )
 
     def demodulate(self, halftone: Tensor) -> Tensor:
-        """Restore colour linearly: (N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped.
+        """Restore colour without a network: (N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped.
 
-        Luma is the blurred halftone; each chroma is the blurred product with its carrier, divided by the amplitude.
+        Luma is the blurred halftone; each chroma is the blurred product with its carrier, unbent (the inverse of
+        halftone.composite.modulation, up to UNBENT of what the luma leaves room for) and divided by the amplitude.
         """
         carried = halftone * carriers(*halftone.shape[-2:], dtype=halftone.dtype, device=halftone.device)
         luma = _blur(halftone, self.demodulator_luma_sigma)
-        chroma = _blur(carried, self.demodulator_chroma_sigma) / self.amplitude
+        room = (1 - _blur(halftone, self.demodulator_chroma_sigma).abs()).clamp_min(LEAST_ROOM)
+        chroma = _blur(carried, self.demodulator_chroma_sigma)
+        fullness = (chroma.abs().amax(dim=1, keepdim=True) / room).clamp(1e-6, UNBENT)
+        chroma = chroma * (fullness.atanh() / fullness / self.amplitude)
         red = luma + chroma[:, 0:1] / 0.713
         blue = luma + chroma[:, 1:2] / 0.564
         green = (luma - 0.299 * red - 0.114 * blue) / 0.587

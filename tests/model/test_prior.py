@@ -1,5 +1,7 @@
 """What the dither prior knows before any training."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -44,16 +46,27 @@ def test_tone_of_the_halftone_is_the_luma(halftone):
     assert np.abs(seen - luma)[16:-16, 16:-16].mean() < 4
 
 
-def test_demodulation_is_linear_and_gives_back_pure_carriers():
+def test_demodulation_gives_back_pure_carriers():
     prior = Prior(amplitude=2.0)
     plane = torch.full((1, 1, 40, 48), 0.2)
     red, blue = (carriers(40, 48)[:, channel : channel + 1] for channel in (0, 1))
-    luma = prior.demodulate(plane)[..., 12:-12, 12:-12]
-    torch.testing.assert_close(luma, torch.full_like(luma, 0.2), atol=1e-3, rtol=0)
-    bgr = prior.demodulate(2.0 * 0.1 * red)[..., 12:-12, 12:-12].mean(dim=(0, 2, 3))
-    torch.testing.assert_close(bgr[2], torch.tensor(0.1 / 0.713), atol=2e-3, rtol=0)
-    bgr = prior.demodulate(2.0 * 0.1 * blue)[..., 12:-12, 12:-12].mean(dim=(0, 2, 3))
-    torch.testing.assert_close(bgr[0], torch.tensor(0.1 / 0.564), atol=2e-3, rtol=0)
+    gray = prior.demodulate(plane)[..., 12:-12, 12:-12]
+    torch.testing.assert_close(gray, torch.full_like(gray, 0.2), atol=2e-3, rtol=0)
+    room = 0.8  # what a luma of 0.2 leaves
+    for carrier, channel, weight in ((red, 2, 0.713), (blue, 0, 0.564)):
+        bgr = prior.demodulate(0.2 + room * math.tanh(2.0 * 0.3 / room) * carrier)[..., 12:-12, 12:-12]
+        expected = torch.tensor(0.2 + 0.3 / weight)
+        torch.testing.assert_close(bgr[:, channel].mean(), expected, atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 255), (0, 80, 0), (0, 60, 120), (120, 200, 255)])
+def test_hue_of_saturated_colours_survives_the_halftone(colour):
+    bgr = np.full((64, 64, 3), colour, np.uint8)
+    prior = Prior(demodulator_luma_sigma=4, demodulator_chroma_sigma=6)
+    halftone = torch.from_numpy(prior.classical_halftone(bgr)).float()[None, None] / 127.5 - 1
+    restored = prior.demodulate(halftone)[0, :, 16:-16, 16:-16].mean(dim=(1, 2)).numpy()
+    hue, expected = (colour - colour.mean() for colour in (restored, np.array(colour, float)))
+    assert hue @ expected / np.linalg.norm(hue) / np.linalg.norm(expected) > 0.93
 
 
 def test_gray_stays_gray_before_training():
