@@ -4,6 +4,7 @@ import argparse
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,7 @@ class Refused(Exception):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return the exit code, 2 for a mistake in the arguments or the files."""
+    """Run the command; return the exit code: 2 for a mistake, 3 if images of a folder had to be skipped."""
     try:
         arguments = _parse(argv)
         if arguments.list:
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
             photo = cv2.cvtColor(_read(arguments.input), cv2.COLOR_BGR2GRAY)
             _write(arguments.output, contact_sheet(photo))
         else:
-            _convert_all(arguments)
+            return _convert_all(arguments)
     except Refused as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 2
@@ -75,29 +76,38 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _convert_all(arguments: argparse.Namespace) -> None:
+def _convert_all(arguments: argparse.Namespace) -> int:
     convert = _conversion(arguments)
     if not arguments.input.is_dir():
-        jobs = [(arguments.input, arguments.output)]
-    else:
-        photos = sorted(path for path in arguments.input.iterdir() if path.suffix.lower() in SUFFIXES)
-        if not photos:
-            raise Refused(f"{arguments.input}: no images in this folder")
-        names = [photo.stem for photo in photos]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise Refused(f"{arguments.input}: several images would become {twice}.png")
-        jobs = [(photo, arguments.output / f"{photo.stem}.png") for photo in photos]
-    for photo, target in jobs:
-        bgr = _read(photo)
+        _convert(convert, arguments.input, arguments.output)
+        return 0
+    photos = sorted(path for path in arguments.input.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not photos:
+        raise Refused(f"{arguments.input}: no images in this folder")
+    names = [photo.stem for photo in photos]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise Refused(f"{arguments.input}: several images would become {twice}.png")
+    code = 0
+    for photo in photos:
         try:
-            result = convert(bgr)
-        except (KeyError, TypeError, ValueError) as error:
-            raise Refused(f"{photo}: {error.args[0]}") from error
-        _write(target, result)
+            _convert(convert, photo, arguments.output / f"{photo.stem}.png")
+        except Refused as mistake:
+            print(f"skipped: {mistake}", file=sys.stderr)
+            code = 3
+    return code
 
 
-def _conversion(arguments: argparse.Namespace):
+def _convert(convert: Callable[[np.ndarray], np.ndarray], photo: Path, target: Path) -> None:
+    bgr = _read(photo)
+    try:
+        result = convert(bgr)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{photo}: {error.args[0]}") from error
+    _write(target, result)
+
+
+def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function from BGR uint8 (H, W, 3) to what is written."""
     if arguments.palette and arguments.colour != "palette":
         raise Refused("--palette is for --colour palette")

@@ -41,6 +41,13 @@ def test_a_folder_becomes_a_folder_with_names_kept(photo, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo.one.png", "second.png"]
 
 
+def test_a_bad_image_in_a_folder_costs_only_itself(photo, tmp_path, capsys):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 3
+    assert "skipped: " in (error := capsys.readouterr().err) and "broken.jpg: not an image" in error
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.one.png"]
+
+
 def test_options_reach_the_method(photo, tmp_path):
     out = tmp_path / "out.png"
     settings = ["--set", "pitch=8", "--set", "angle=10"]
