@@ -97,22 +97,55 @@ def _carrier(parity: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
 @numba.njit(cache=True)
 def _add(slope, kernel, y, x, amount):
     for i in range(kernel.shape[0]):
+        line = slope[y + i, x : x + kernel.shape[1]]
         for j in range(kernel.shape[1]):
-            slope[y + i, x + j] += amount * kernel[i, j]
+            line[j] += amount * kernel[i, j]
 
 
 @numba.njit(cache=True)
-def _search_block(halftone, slope, kernel, top, left, bottom, right):
-    """One sweep over the pixels of a block; returns the number of changes."""
+def _lowest_costs(halftone, slope, kernel, y, left, right, lowest):
+    """What the best change of each pixel of a row costs, to single precision: lowest[left:right], vectorized."""
     height, width = halftone.shape
     reach = kernel.shape[0] // 2
     centre = kernel[reach, reach]
+    two, never = np.float32(2), np.float32(np.inf)
+    here, row = halftone[y, left:right], slope[y + reach, reach + left : reach + right]
+    for i in range(right - left):
+        lowest[i] = centre - here[i] * row[i]
+    for v in range(max(y - 1, 0), min(y + 2, height)):
+        for shift in range(-1, 2):
+            start, stop = max(left, -shift), min(right, width - shift)
+            # Views from 0, since indices that might be negative keep the compiler from vectorizing.
+            here, there = halftone[y, start:stop], halftone[v, start + shift : stop + shift]
+            row = slope[y + reach, reach + start : reach + stop]
+            other = slope[v + reach, reach + start + shift : reach + stop + shift]
+            costs = lowest[start - left : stop - left]
+            rise = two * (centre - kernel[reach + v - y, reach + shift])
+            for i in range(stop - start):
+                cost = rise + here[i] * (other[i] - row[i])
+                costs[i] = min(costs[i], cost if there[i] != here[i] else never)
+
+
+@numba.njit(cache=True)
+def _search_block(halftone, slope, kernel, margin, top, left, bottom, right):
+    """One sweep over the pixels of a block; returns the number of changes.
+
+    Only pixels whose best change costs less than `margin` in the quick look at their row are looked at closely.
+    """
+    height, width = halftone.shape
+    reach = kernel.shape[0] // 2
+    centre = kernel[reach, reach]
+    lowest = np.empty(right - left, np.float32)
     changes = 0
     for y in range(top, bottom):
+        looked_from = left
+        _lowest_costs(halftone, slope, kernel, y, left, right, lowest)
         for x in range(left, right):
+            if lowest[x - looked_from] > margin:
+                continue
             value = halftone[y, x]
             gain = value * slope[y + reach, x + reach]
-            best = centre - gain  # a quarter of the change in cost when the pixel toggles
+            best = np.float64(centre - gain)  # a quarter of the change in cost when the pixel toggles
             best_y, best_x = y, x
             for v in range(max(y - 1, 0), min(y + 2, height)):
                 for u in range(max(x - 1, 0), min(x + 2, width)):
@@ -127,11 +160,13 @@ def _search_block(halftone, slope, kernel, top, left, bottom, right):
                             best_y, best_x = v, u
             if best < -1e-6:
                 halftone[y, x] = -value
-                _add(slope, kernel, y, x, -2 * value)
+                _add(slope, kernel, y, x, np.float32(-2) * value)
                 if best_y != y or best_x != x:
                     halftone[best_y, best_x] = value
-                    _add(slope, kernel, best_y, best_x, 2 * value)
+                    _add(slope, kernel, best_y, best_x, np.float32(2) * value)
                 changes += 1
+                looked_from = x + 1
+                _lowest_costs(halftone, slope, kernel, y, looked_from, right, lowest)
     return changes
 
 
@@ -140,6 +175,7 @@ def _search(halftone, slope, kernel, passes, block):
     height, width = halftone.shape
     rows = (height + block - 1) // block
     columns = (width + block - 1) // block
+    margin = np.float32(1e-5) * np.abs(kernel).sum()  # far above the rounding errors of the quick look
     moved = np.ones((rows + 2, columns + 2), np.int64)
     for _ in range(passes):
         before = moved.copy()
@@ -159,6 +195,7 @@ def _search(halftone, slope, kernel, passes, block):
                         halftone,
                         slope,
                         kernel,
+                        margin,
                         row * block,
                         column * block,
                         min((row + 1) * block, height),
