@@ -15,6 +15,7 @@ from .void_and_cluster import stored_mask
 CARRIERS = ((1, 1), (1, 0))
 """(row, column) parities of c1, which carries Cr, and of c2, which carries Cb."""
 
+BAND_ROWS = 256  # prepared at a time; a multiple of the carriers' period and of the mask's side
 LEAST_ROOM = 0.02
 """What black and white are taken to leave for the carriers, so that nothing is divided by zero."""
 
@@ -30,7 +31,8 @@ def modulation(bgr: np.ndarray, amplitude: float) -> tuple[np.ndarray, list[np.n
     """Split (H, W, 3) BGR uint8 into luma Y and what the carriers are multiplied with, each (H, W) float32.
 
     A halftone of local mean Y can carry at most r = 1 - |Y| on either carrier. So both chromas are multiplied by
-    amplitude · tanh(z) / z, z = amplitude · max(|Cr|, |Cb|) / r, which keeps the hue of dark and light saturated colours.
+    amplitude · tanh(z) / z, z = amplitude · max(|Cr|, |Cb|) / r, which keeps the hue of dark and light saturated
+    colours.
     """
     luma, *chroma = luma_chroma(bgr)
     largest = np.float32(amplitude) * np.maximum(*map(np.abs, chroma))
@@ -50,10 +52,14 @@ def diffuse_composite(bgr: np.ndarray, amplitude: float, threshold_noise: float 
     The coefficient row is picked by the luma. threshold_noise × 127.5 is half the range over which a blue-noise mask
     moves the threshold, which breaks up regular patterns.
     """
-    luma, carried = modulation(bgr, amplitude)
-    level = (composite(luma, carried) + 1).astype(np.float64) * 127.5
-    row = np.clip(np.rint((luma + 1) * 127.5), 0, 255).astype(np.uint8)
-    threshold = 127.5 + threshold_noise * 127.5 * _mask(luma.shape).astype(np.float64)
+    level, threshold = np.empty((2, *bgr.shape[:2]))
+    row = np.empty(bgr.shape[:2], np.uint8)
+    for top in range(0, len(bgr), BAND_ROWS):
+        band = slice(top, top + BAND_ROWS)
+        luma, carried = modulation(bgr[band], amplitude)
+        level[band] = (composite(luma, carried) + 1).astype(np.float64) * 127.5
+        threshold[band] = 127.5 + threshold_noise * 127.5 * _mask(luma.shape).astype(np.float64)
+        row[band] = np.clip(np.rint((luma + 1) * 127.5), 0, 255)
     return ostromoukhov(level, table_index=row, threshold=threshold)
 
 
@@ -77,11 +83,13 @@ def search_composite(
     The cost is || G(luma_sigma) ∗ (h - Y) ||² + chroma_weight Σ || G(chroma_sigma) ∗ (h c - m) ||², m as `modulation`
     gives it, sigmas in pixels. The search starts from `diffuse_composite`.
     """
-    luma, carried = modulation(bgr, amplitude)
-    terms = [Term(luma, gaussian_filter(luma_sigma, 5))]
-    chroma_filter = gaussian_filter(chroma_sigma, 6)
-    for parity, part in zip(CARRIERS, carried, strict=True):
-        terms.append(Term(part, chroma_filter, chroma_weight, parity))
+    luma_filter, chroma_filter = gaussian_filter(luma_sigma, 5), gaussian_filter(chroma_sigma, 6)
+
+    def terms(rows: slice) -> list[Term]:
+        luma, carried = modulation(bgr[rows], amplitude)
+        chroma = zip(CARRIERS, carried, strict=True)
+        return [Term(luma, luma_filter), *(Term(part, chroma_filter, chroma_weight, parity) for parity, part in chroma)]
+
     return direct_binary_search(diffuse_composite(bgr, amplitude), terms, passes)
 
 

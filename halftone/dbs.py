@@ -5,12 +5,16 @@ is extended here to several terms, each looking at the halftone through its own 
 carrier, so that a halftone can be searched that carries further signals at frequencies where the eye sees least.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numba
 import numpy as np
+
+BAND_PIXELS = 1 << 22
+"""The slope is prepared in bands of about so many pixels, which bounds the memory of the filtering."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,14 @@ def gaussian_filter(sigma: float, radius: int) -> np.ndarray:
     return np.outer(line, line)
 
 
-def direct_binary_search(start: np.ndarray, terms: Sequence[Term], passes: int = 8) -> np.ndarray:
+def direct_binary_search(
+    start: np.ndarray, terms: Sequence[Term] | Callable[[slice], Sequence[Term]], passes: int = 8
+) -> np.ndarray:
     """Improve a halftone by toggling pixels and swapping neighbours while that lowers the summed cost of `terms`.
 
     start   (H, W) uint8 in {0, 255}: the halftone to start from (left untouched)
+    terms   of the cost; or, for images whose targets should not all be in memory at once, a function from rows to the
+            terms with those rows of their targets
     passes  at most so many sweeps over the image; a sweep without a change ends the search
     Returns (H, W) uint8 in {0, 255}.
 
@@ -49,30 +57,58 @@ def direct_binary_search(start: np.ndarray, terms: Sequence[Term], passes: int =
     """
     if start.ndim != 2 or start.dtype != np.uint8:
         raise ValueError(f"start must be (H, W) uint8, not {start.shape} {start.dtype}")
-    if not terms:
-        raise ValueError("direct binary search needs at least one term")
-    reach = max(term.filter.shape[0] for term in terms) - 1
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    if not callable(terms):
+        terms = partial(_rows_of, terms, start.shape)
+    kernel = _kernel(terms(slice(0, 1)))
+    reach = kernel.shape[0] // 2
     height, width = start.shape
-    halftone = np.where(start > 127, np.float32(1), np.float32(-1))
+    halftone = np.where(start > 127, np.int8(1), np.int8(-1))
     slope = np.zeros((height + 2 * reach, width + 2 * reach), np.float32)
-    inner = slope[reach : reach + height, reach : reach + width]
-    for term in terms:
-        if term.target.shape != start.shape:
-            raise ValueError(f"a target of shape {term.target.shape} does not fit a halftone of shape {start.shape}")
-        correlation = _autocorrelation(term.filter)
-        margin = reach - correlation.shape[0] // 2
-        # Carriers are characters of the grid, c(p) c(q) = c(p - q), so all terms share one kernel and one slope field.
-        inside = slice(margin, kernel.shape[0] - margin)
-        kernel[inside, inside] += term.weight * correlation * _carrier(term.carrier, correlation.shape)
-        carrier = _carrier(term.carrier, start.shape)
-        error = halftone * carrier - term.target.astype(np.float32)
-        seen = cv2.filter2D(error, cv2.CV_32F, correlation, borderType=cv2.BORDER_CONSTANT)
-        inner += np.float32(term.weight) * carrier * seen
+    band = max(64, BAND_PIXELS // width)
+    for top in range(0, height, band):
+        bottom = min(top + band, height)
+        seen = slice(max(top - reach, 0), min(bottom + reach, height))
+        part = _slope(halftone[seen], terms(seen), seen.start)[top - seen.start : bottom - seen.start]
+        slope[reach + top : reach + bottom, reach : reach + width] = part
     # Two blocks searched at once must be further apart than two reaches, plus the neighbour each may swap with.
     block = max(32, 2 * reach + 4)
-    _search(halftone, slope, kernel.astype(np.float32), passes, block)
+    _search(halftone, slope, kernel, passes, block)
     return np.where(halftone > 0, np.uint8(255), np.uint8(0))
+
+
+def _rows_of(terms: Sequence[Term], shape: tuple[int, int], rows: slice) -> list[Term]:
+    if not terms:
+        raise ValueError("direct binary search needs at least one term")
+    for term in terms:
+        if term.target.shape != shape:
+            raise ValueError(f"a target of shape {term.target.shape} does not fit a halftone of shape {shape}")
+    return [replace(term, target=term.target[rows]) for term in terms]
+
+
+def _kernel(terms: Sequence[Term]) -> np.ndarray:
+    """How much each pixel's change moves the slope around it, (2 reach + 1, 2 reach + 1) float32.
+
+    Carriers are characters of the grid, c(p) c(q) = c(p - q), so all terms share one kernel and one slope field.
+    """
+    reach = max(term.filter.shape[0] for term in terms) - 1
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    for term in terms:
+        correlation = _autocorrelation(term.filter)
+        margin = reach - correlation.shape[0] // 2
+        inside = slice(margin, kernel.shape[0] - margin)
+        kernel[inside, inside] += term.weight * correlation * _carrier(term.carrier, correlation.shape)
+    return kernel.astype(np.float32)
+
+
+def _slope(halftone: np.ndarray, terms: Sequence[Term], top: int) -> np.ndarray:
+    """Half the derivative of the cost by each pixel of (H, W) rows of a halftone that begin at row `top`, float32."""
+    slope = np.zeros(halftone.shape, np.float32)
+    for term in terms:
+        carrier = _carrier(term.carrier, halftone.shape, top)
+        error = halftone * carrier - term.target.astype(np.float32)
+        seen = cv2.filter2D(error, cv2.CV_32F, _autocorrelation(term.filter), borderType=cv2.BORDER_CONSTANT)
+        slope += np.float32(term.weight) * carrier * seen
+    return slope
 
 
 def _autocorrelation(kernel: np.ndarray) -> np.ndarray:
@@ -84,12 +120,12 @@ def _autocorrelation(kernel: np.ndarray) -> np.ndarray:
     return np.fft.fftshift(np.fft.ifft2(spectrum).real)
 
 
-def _carrier(parity: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32 of (-1)^(row y + column x); its centre is +1 for the odd, centred kernels used here."""
+def _carrier(parity: tuple[int, int], shape: tuple[int, int], top: int = 0) -> np.ndarray:
+    """(H, W) float32 of (-1)^(row y + column x), y from `top`; its centre is +1 for the odd, centred kernels here."""
     row, column = parity
     if row not in (0, 1) or column not in (0, 1):
         raise ValueError(f"a carrier is a pair of parities out of 0 and 1, not {parity}")
-    y = np.arange(shape[0], dtype=np.int64)[:, None]
+    y = np.arange(top, top + shape[0], dtype=np.int64)[:, None]
     x = np.arange(shape[1], dtype=np.int64)[None, :]
     return (1 - 2 * ((row * y + column * x) & 1)).astype(np.float32)
 
@@ -111,7 +147,7 @@ def _lowest_costs(halftone, slope, kernel, y, left, right, lowest):
     two, never = np.float32(2), np.float32(np.inf)
     here, row = halftone[y, left:right], slope[y + reach, reach + left : reach + right]
     for i in range(right - left):
-        lowest[i] = centre - here[i] * row[i]
+        lowest[i] = centre - np.float32(here[i]) * row[i]
     for v in range(max(y - 1, 0), min(y + 2, height)):
         for shift in range(-1, 2):
             start, stop = max(left, -shift), min(right, width - shift)
@@ -122,7 +158,7 @@ def _lowest_costs(halftone, slope, kernel, y, left, right, lowest):
             costs = lowest[start - left : stop - left]
             rise = two * (centre - kernel[reach + v - y, reach + shift])
             for i in range(stop - start):
-                cost = rise + here[i] * (other[i] - row[i])
+                cost = rise + np.float32(here[i]) * (other[i] - row[i])
                 costs[i] = min(costs[i], cost if there[i] != here[i] else never)
 
 
@@ -143,13 +179,13 @@ def _search_block(halftone, slope, kernel, margin, top, left, bottom, right):
         for x in range(left, right):
             if lowest[x - looked_from] > margin:
                 continue
-            value = halftone[y, x]
+            value = np.float32(halftone[y, x])
             gain = value * slope[y + reach, x + reach]
             best = np.float64(centre - gain)  # a quarter of the change in cost when the pixel toggles
             best_y, best_x = y, x
             for v in range(max(y - 1, 0), min(y + 2, height)):
                 for u in range(max(x - 1, 0), min(x + 2, width)):
-                    if halftone[v, u] != value:
+                    if halftone[v, u] != halftone[y, x]:
                         cost = (
                             2 * (centre - kernel[reach + v - y, reach + u - x])
                             - gain
@@ -159,10 +195,10 @@ def _search_block(halftone, slope, kernel, margin, top, left, bottom, right):
                             best = cost
                             best_y, best_x = v, u
             if best < -1e-6:
-                halftone[y, x] = -value
+                halftone[y, x] = -halftone[y, x]
                 _add(slope, kernel, y, x, np.float32(-2) * value)
                 if best_y != y or best_x != x:
-                    halftone[best_y, best_x] = value
+                    halftone[best_y, best_x] = -halftone[best_y, best_x]
                     _add(slope, kernel, best_y, best_x, np.float32(2) * value)
                 changes += 1
                 looked_from = x + 1

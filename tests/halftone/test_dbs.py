@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
+from halftone import dbs
 from halftone.dbs import Term, direct_binary_search, gaussian_filter
 
 
@@ -66,6 +67,19 @@ def test_result_is_the_same_on_any_number_of_threads():
     finally:
         numba.set_num_threads(threads)
     assert np.array_equal(alone, direct_binary_search(start, terms))
+
+
+def test_a_search_prepared_in_bands_finds_the_same(monkeypatch):
+    start, terms = example(150, 60)
+    whole = direct_binary_search(start, terms)
+    monkeypatch.setattr(dbs, "BAND_PIXELS", 1)
+
+    def rows_of(rows):
+        assert rows.stop - rows.start < 100
+        return [Term(term.target[rows], term.filter, term.weight, term.carrier) for term in terms]
+
+    assert (direct_binary_search(start, terms) == whole).mean() > 0.999
+    assert np.array_equal(direct_binary_search(start, terms), direct_binary_search(start, rows_of))
 
 
 def test_constant_gray_keeps_its_mean_and_the_start_is_untouched():
