@@ -65,6 +65,7 @@ class Trainer:
         fabric: Fabric,
         objective: nn.Module,
         stream: Stream,
+        *,
         validation: Stream | None = None,
         flat: Stream | None = None,
         resume: dict[str, Any] | None = None,
@@ -84,12 +85,12 @@ class Trainer:
 
         self.objective, self.network = objective, objective.network
         if config.channels_last:
-            self.network.to(memory_format=torch.channels_last)
+            objective.to(memory_format=torch.channels_last)
         if config.compile:
             for child in self.network.children():
                 child.compile()
         trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        optimizer = OPTIMIZERS[config.optimizer_type](trained, **config.optimizer.model_dump())
+        optimizer = OPTIMIZERS[config.optimizer_type](trained, **config.optimizer.model_dump(), fused=True)
         self.model, self.optimizer = fabric.setup(objective, optimizer)
         self.schedule = LearningRate(optimizer, config.lr_sheduler, config.optimizer.lr, self.total_steps)
         self.ema = Ema(self.network, config.ema_decay) if config.ema_decay else None

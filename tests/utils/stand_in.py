@@ -101,7 +101,8 @@ def run(folder, *, noise=0.1, at_step=lambda number: None, resume=False, validat
         path, state, _ = find_checkpoint(config.run_dir)
     validation = Stream(length=2, **share) if validate else None
     objective = Objective(noise, at_step)
-    trainer = Trainer(config, fabric, objective, stream or Stream(**share), validation, state, str(path))
+    stream = stream or Stream(**share)
+    trainer = Trainer(config, fabric, objective, stream, validation=validation, resume=state, resume_path=str(path))
     trainer.fit()
     return trainer
 

@@ -1,0 +1,228 @@
+"""One joint training step: images/s, memory and share of the matrix peak, ours against the released loop's work.
+
+python bench/train_throughput.py [--width 16 64] [--batch 8] [--side 256] [--seconds 60] [--precision bf16-mixed] ...
+Both train the same network on the same batches in the same process, step by step in turns.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from model.loss import PerceptualLoss, gray, quantize_loss, structure_loss, tone_loss  # noqa: E402
+from model.objectives import build_objective  # noqa: E402
+from model.reshalf import ResHalf  # noqa: E402
+from utils.config import JointConfig, parse_config  # noqa: E402
+from utils.dataset import BatchStream  # noqa: E402
+from utils.dct import low_frequency_dct  # noqa: E402
+from utils.devices import make_fabric  # noqa: E402
+from utils.photo_set import PhotoSet  # noqa: E402
+from utils.trainer import Trainer  # noqa: E402
+
+Step = Callable[[], None]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print a table; with --out also write it as JSON."""
+    cuda = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, nargs="+", default=[64] if cuda else [16, 64])
+    parser.add_argument("--batch", type=int, default=8 if cuda else 2)
+    parser.add_argument("--side", type=int, default=256, help="pixels")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of measurement per width")
+    parser.add_argument(
+        "--precision", default="bf16-mixed" if cuda else "32-true", help="ours; the released is float32"
+    )
+    parser.add_argument("--channels_last", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--no_vgg", action="store_true", help="leave the perceptual term out of both")
+    parser.add_argument("--out", type=Path, help="a JSON file")
+    arguments = parser.parse_args(argv)
+    device = torch.device("cuda" if cuda else "cpu")
+    name = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
+    peaks = {precision: matrix_peak(device, precision) for precision in {"32-true", arguments.precision}}
+    peak_text = ", ".join(f"{precision} {peak / 1e12:.3g} TFLOP/s" for precision, peak in peaks.items())
+    print(f"{name}; matrix peak measured: {peak_text}; {arguments.side}² pixels, batch {arguments.batch}")
+    # Random weights cost what trained ones do.
+    vgg = None if arguments.no_vgg else random_vgg19()
+    rows = [row for width in arguments.width for row in measure(width, arguments, vgg, peaks, device)]
+    print(f"{'width':>5} {'loop':<9} {'images/s':>9} {'gain':>6} {'memory MB':>10} {'GFLOP/step':>11} {'of peak':>8}")
+    for row in rows:
+        print(
+            f"{row['width']:>5} {row['loop']:<9} {row['images_per_second']:>9.3f} {row['gain']:>6.2f} "
+            f"{row['memory_mb']:>10.0f} {row['gflop_per_step']:>11.0f} {row['share_of_peak']:>8.1%}"
+        )
+    if arguments.out:
+        arguments.out.write_text(json.dumps({"device": name, "peaks": peaks, "rows": rows}, indent=1) + "\n")
+    return 0
+
+
+def measure(width: int, arguments, vgg: dict | None, peaks: dict[str, float], device: torch.device) -> list[dict]:
+    """Rows for both loops at one width."""
+    with tempfile.TemporaryDirectory() as folder:
+        values = {
+            "name": "bench",
+            "save_dir": folder,
+            "width": width,
+            "vggLossWeight": 2e-4 if vgg else 0,
+            "data_loader": {"batch_size": arguments.batch},
+            "precision": arguments.precision,
+            "channels_last": arguments.channels_last,
+            "compile": arguments.compile,
+        }
+        config = parse_config("joint", values)
+        eager = our_step(config.model_copy(update={"compile": False}), vgg, arguments.side)
+        steps = {
+            "released": released_step(config, vgg, arguments.side, device),
+            "ours": our_step(config, vgg, arguments.side) if arguments.compile else eager,
+        }
+        flops = {
+            "released": count_flops(steps["released"]),
+            "ours": count_flops(eager),
+        }  # compiled ones are not counted
+        memory, times = {}, {loop: [] for loop in steps}
+        for loop, step in steps.items():
+            step()  # allocations, choice of kernels, compilation
+            memory[loop] = peak_memory(step, device)
+        end = time.perf_counter() + arguments.seconds
+        while time.perf_counter() < end or len(times["ours"]) < 3:
+            for loop, step in steps.items():
+                start = time.perf_counter()
+                step()
+                synchronize(device)
+                times[loop].append(time.perf_counter() - start)
+    seconds = {loop: statistics.median(values) for loop, values in times.items()}
+    return [
+        {
+            "width": width,
+            "loop": loop,
+            "images_per_second": arguments.batch / seconds[loop],
+            "gain": seconds["released"] / seconds[loop],
+            "memory_mb": memory[loop] / 2**20,
+            "gflop_per_step": flops[loop] / 1e9,
+            "share_of_peak": flops[loop] / seconds[loop] / peaks[arguments.precision if loop == "ours" else "32-true"],
+            "steps": len(times[loop]),
+        }
+        for loop in steps
+    ]
+
+
+def photographs(count: int, side: int) -> PhotoSet:
+    """Random pictures: what they show costs nothing and changes nothing."""
+    random = np.random.default_rng(0)
+    reference = random.integers(0, 2, (count, 1, side, side), np.uint8) * np.uint8(255)
+    return PhotoSet.from_arrays(random.integers(0, 256, (count, 3, side, side), np.uint8), reference)
+
+
+def our_step(config: JointConfig, vgg: dict | None, side: int) -> Step:
+    """A step of utils.trainer on the joint objective, its batch from utils.dataset included."""
+    torch.manual_seed(0)
+    batch = config.data_loader.batch_size
+    objective = build_objective(config, ResHalf(config.width), vgg_weights=vgg)
+    stream = BatchStream(photographs(2 * batch, side), photographs(batch, side), batch_size=batch, seed=0)
+    trainer = Trainer(config, make_fabric(config), objective, stream)
+    batches = trainer._endless()
+    return lambda: trainer._train_step(next(batches))
+
+
+def released_step(config: JointConfig, vgg: dict | None, side: int, device: torch.device) -> Step:
+    """The work of the released loop: two passes through both halves, every term and both DCTs whatever becomes of them.
+
+    Its batch is there already, on the device.
+    """
+    torch.manual_seed(0)
+    batch = config.data_loader.batch_size
+    network = ResHalf(config.width).to(device)
+    perceptual = PerceptualLoss(vgg).to(device) if vgg else None
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.optimizer.lr)
+    photos = BatchStream(photographs(batch, side), photographs(batch, side), batch_size=batch, seed=0, num_workers=0)
+    ready = next(photos.batches(0, 0, device))
+
+    def model(colour: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        output = network(colour)
+        low = [low_frequency_dct(x / 2 + 0.5, round(side * 50 / 256)) for x in (output.continuous, gray(colour))]
+        return output.continuous, *low, output.restored
+
+    def step() -> None:
+        optimizer.zero_grad()
+        colour, special = ready["colour"], ready["special_colour"]
+        continuous, _, _, restored = model(colour)
+        special_continuous, special_low, special_target, _ = model(special)
+        total = config.toneLossWeight * tone_loss(continuous, gray(colour))
+        total = total + config.blueNoiseLossWeight * tone_loss(special_continuous, gray(special))
+        quantize = 0.5 * quantize_loss(continuous) + 0.5 * quantize_loss(special_continuous)
+        total = total + config.quantizeLossWeight * quantize
+        total = total + config.structureLossWeight * structure_loss(continuous, gray(colour))
+        total = total + config.blueNoiseLossWeight * (special_low - special_target).abs().mean()
+        total = total + config.restoreLossWeight * mse_loss(restored, colour)
+        if perceptual is not None:
+            total = total + config.vggLossWeight * perceptual(restored, colour)
+        total.backward()
+        optimizer.step()
+        total.item()
+
+    return step
+
+
+def random_vgg19() -> dict[str, Tensor]:
+    """The features of a vgg19 nobody trained."""
+    from torchvision.models import vgg19
+
+    return {f"features.{key}": value for key, value in vgg19(weights=None).features.state_dict().items()}
+
+
+def count_flops(step: Step) -> int:
+    """Floating-point operations of one step, forward and backward, multiplication and addition apart."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def matrix_peak(device: torch.device, precision: str) -> float:
+    """FLOP/s of the best of several square matrix products."""
+    side = 8192 if device.type == "cuda" else 2048
+    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
+    a = torch.randn(side, side, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(8):
+        start = time.perf_counter()
+        a @ a
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def peak_memory(step: Step, device: torch.device) -> int:
+    """Bytes: the most that the device's allocator, or on a CPU the process, held during a step."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        synchronize(device)
+        return torch.cuda.max_memory_allocated()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # start the high-water mark anew
+    step()
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
