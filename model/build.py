@@ -20,7 +20,7 @@ def build_network(checkpoint: dict) -> nn.Module:
     state = {key.removeprefix("module."): value.float() for key, value in state.items()}
     arch = checkpoint.get("arch") or _guess(state)
     network = _empty(arch)
-    _check(network.state_dict(), state)
+    check_weights(network.state_dict(), state)
     network.load_state_dict(state)
     return network.eval()
 
@@ -41,7 +41,8 @@ def _guess(state: dict[str, Tensor]) -> dict:
     raise ValueError(f"other architecture: its first key is {next(iter(state))!r}, no ResHalf or InverseHalf has it")
 
 
-def _check(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+def check_weights(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    """Raise a ValueError of one line unless `found` has the keys and shapes of `expected` and finite values."""
     problems = []
     for title, keys in (("missing", expected.keys() - found.keys()), ("unexpected", found.keys() - expected.keys())):
         if keys:

@@ -1,0 +1,81 @@
+"""The whole descreening system as one network, as far as it has been trained."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from descreen.networks import CoarseNet, DetailsNet, EdgeNet
+from descreen.objects import CLASSES, ObjectNet, SmallObjectNet
+from model.build import check_weights
+
+OBJECT_NETS: dict[str, type[nn.Module] | None] = {"none": None, "small": SmallObjectNet, "parser": ObjectNet}
+PARTS = ("coarse", "edge", "details")
+
+
+class Descreened(NamedTuple):
+    """`restored` is `coarse` where there is no DetailsNet; all (N, 3, H, W) but `edges`, (N, 1, H, W) in [0, 1]."""
+
+    coarse: Tensor
+    edges: Tensor | None
+    residual: Tensor | None
+    restored: Tensor
+
+
+class Descreener(nn.Module):
+    """Scan (N, 3, H, W) BGR in [-1, 1] → continuous tone, any H, W.
+
+    parts    which of coarse, edge and details it has, in this order: a system grows stage by stage
+    objects  "none": DetailsNet sees zeros instead of object maps; "small": SmallObjectNet; "parser": ObjectNet
+    Raises ValueError for parts that do not build on one another or an unknown kind of objects.
+    """
+
+    def __init__(self, width: int = 64, parts: tuple[str, ...] = ("coarse",), objects: str = "none"):
+        super().__init__()
+        if not parts or tuple(parts) != PARTS[: len(parts)]:
+            raise ValueError(f"parts must be the first one, two or three of {', '.join(PARTS)}, not {parts}")
+        if objects not in OBJECT_NETS:
+            raise ValueError(f"unknown objects {objects!r}, known: {', '.join(OBJECT_NETS)}")
+        self.width, self.parts, self.kind = width, tuple(parts), objects if "details" in parts else "none"
+        self.coarse = CoarseNet(width)
+        self.edge = EdgeNet(width // 2) if "edge" in parts else None
+        self.details = DetailsNet(width) if "details" in parts else None
+        self.objects = None
+        if self.kind == "small":
+            self.objects = SmallObjectNet(width)
+        elif self.kind == "parser":
+            self.objects = ObjectNet()
+
+    def arch(self) -> dict:
+        """What `build_descreener` needs besides the weights."""
+        return {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.kind}
+
+    def forward(self, scan: Tensor) -> Descreened:
+        coarse = self.coarse(scan)
+        edges = None if self.edge is None else self.edge(coarse).sigmoid()
+        if self.details is None:
+            return Descreened(coarse, edges, None, coarse)
+        if self.objects is None:
+            maps = coarse.new_zeros(coarse.shape[0], len(CLASSES), *coarse.shape[2:])
+        else:
+            maps = self.objects(coarse)
+        residual = self.details(scan, coarse, maps, edges)
+        return Descreened(coarse, edges, residual, coarse + residual)
+
+    @torch.no_grad()
+    def restore(self, scan: Tensor) -> Tensor:
+        """The best the trained parts can do: (N, 3, H, W) → (N, 3, H, W)."""
+        return self.coarse(scan) if self.details is None else self(scan).restored
+
+
+def build_descreener(checkpoint: dict) -> Descreener:
+    """Rebuild the network of a checkpoint, in evaluation mode, float32. ValueError says in one line what is wrong."""
+    arch, state = checkpoint.get("arch"), checkpoint.get("state_dict")
+    if not isinstance(arch, dict) or arch.get("name") != "Descreener":
+        found = arch.get("name") if isinstance(arch, dict) else "no architecture"
+        raise ValueError(f"not a descreening checkpoint: holds {found}")
+    network = Descreener(arch["width"], tuple(arch["parts"]), arch["objects"])
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    check_weights(network.state_dict(), state)
+    network.load_state_dict(state)
+    return network.eval()

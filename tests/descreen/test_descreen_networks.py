@@ -1,0 +1,171 @@
+"""The descreening networks layer by layer, against what is known of the published system."""
+
+import pytest
+import torch
+from torch import nn
+
+from descreen.networks import CoarseNet, DetailsNet, EdgeNet, ResidualDiscriminator, TripleDiscriminator
+from descreen.objects import CLASSES, ObjectNet, SmallObjectNet, merge_table
+from descreen.system import Descreener, build_descreener
+from utils.errors import UserError
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def convolutions(network):
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    return [
+        (layer.in_channels, layer.out_channels, layer.kernel_size[0], layer.stride[0])
+        for layer in network.modules()
+        if isinstance(layer, kinds)
+    ]
+
+
+@pytest.fixture(scope="module")
+def parser():
+    with torch.device("meta"):
+        return ObjectNet()
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"), [(CoarseNet, 16.8e6), (EdgeNet, 0.106e6), (DetailsNet, 0.279e6)], ids=lambda x: str(x)
+)
+def test_at_full_width_each_network_has_the_published_number_of_parameters(network, expected):
+    assert parameters(network()) == pytest.approx(expected, rel=0.005)
+
+
+def test_the_coarse_network_is_the_published_u_net():
+    network = CoarseNet()
+    assert convolutions(network.down) == [
+        (3, 64, 4, 2),
+        (64, 128, 4, 2),
+        (128, 256, 4, 2),
+        (256, 512, 4, 2),
+        (512, 512, 4, 2),
+    ]
+    assert [any(isinstance(layer, nn.BatchNorm2d) for layer in part) for part in network.down] == [0, 1, 1, 1, 0]
+    assert convolutions(network.up) == [
+        (512, 512, 4, 2),
+        (1024, 256, 4, 2),
+        (512, 128, 4, 2),
+        (256, 64, 4, 2),
+        (128, 64, 4, 2),
+    ]
+    assert convolutions(network.out) == [(64, 64, 3, 1), (64, 3, 3, 1)]
+
+
+def test_edges_details_and_discriminators_have_the_published_layers():
+    assert convolutions(EdgeNet()) == [(3, 32, 5, 1), *[(32, 32, 5, 1)] * 4, (32, 1, 3, 1)]
+    assert convolutions(DetailsNet()) == [(32, 64, 3, 1), *[(64, 64, 3, 1)] * 7, (64, 3, 3, 1)]
+    widths = [128, 256, 512, 1024, 2048]
+    with torch.device("meta"):
+        first, second = ResidualDiscriminator(), TripleDiscriminator()
+    steps = list(zip(widths, widths[1:], strict=False))
+    assert convolutions(first) == [(3, 128, 4, 2), *[(a, b, 4, 2) for a, b in steps], (2048, 1, 1, 1)]
+    assert convolutions(second) == [(9, 128, 5, 2), *[(a, b, 5, 2) for a, b in steps], (2048, 1, 4, 1)]
+    for network in (first, second):
+        assert sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) == 4
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 70), (32, 64), (45, 33)])
+def test_any_size_goes_in_and_comes_out(size):
+    network = Descreener(4, ("coarse", "edge", "details"), "small").eval()
+    out = network(torch.rand(2, 3, *size))
+    assert out.restored.shape == out.coarse.shape == out.residual.shape == (2, 3, *size)
+    assert out.edges.shape == (2, 1, *size) and 0 <= out.edges.min() <= out.edges.max() <= 1
+    assert torch.equal(out.restored, out.coarse + out.residual)
+
+
+def test_the_discriminators_judge_small_and_odd_pictures():
+    picture = torch.rand(1, 3, 40, 72)
+    assert ResidualDiscriminator(2).eval()(picture).shape == (1, 1, 1, 2)
+    assert TripleDiscriminator(2).eval()(picture, picture, picture).shape == (1, 1, 1, 1)
+    large = torch.rand(1, 3, 224, 256)
+    assert TripleDiscriminator(2).eval()(large, large, large).shape == (1, 1, 1, 2)
+
+
+def test_each_scene_class_counts_for_one_object_at_most():
+    table = merge_table()
+    assert table.shape == (25, 150) and len(CLASSES) == 25
+    assert table.sum(0).max() == 1
+    # Spot checks in the words of ADE20K's own list, counted from 0: windowpane 8, grass 9, sidewalk 11, path 52.
+    names = list(CLASSES)
+    assert table[:, 8].sum() == 0
+    assert [names[int(table[:, index].argmax())] for index in (9, 11, 52, 54, 127, 66)] == [
+        "plant",
+        "road",
+        "road",
+        "road",
+        "car",
+        "plant",
+    ]
+
+
+def test_the_parser_has_the_layout_of_the_public_weights(parser):
+    state = parser.state_dict()
+    shapes = {
+        "encoder.conv1.weight": (64, 3, 3, 3),
+        "encoder.conv3.weight": (128, 64, 3, 3),
+        "encoder.layer1.0.conv1.weight": (64, 128, 1, 1),
+        "encoder.layer1.0.downsample.0.weight": (256, 128, 1, 1),
+        "encoder.layer3.22.bn3.running_var": (1024,),
+        "encoder.layer4.2.conv3.weight": (2048, 512, 1, 1),
+        "decoder.ppm.3.1.weight": (512, 2048, 1, 1),
+        "decoder.ppm.0.2.bias": (512,),
+        "decoder.conv_last.0.weight": (512, 4096, 3, 3),
+        "decoder.conv_last.4.bias": (150,),
+    }
+    assert {key: tuple(state[key].shape) for key in shapes} == shapes
+    dilations = {layer.dilation[0] for layer in parser.encoder.layer4.modules() if isinstance(layer, nn.Conv2d)}
+    assert dilations == {1, 2, 4}
+    assert parser.encoder(torch.empty(1, 3, 64, 96, device="meta")).shape == (1, 2048, 8, 12)
+    assert parser(torch.empty(1, 3, 64, 96, device="meta")).shape == (1, 25, 64, 96)
+    assert not parser.train().training and not any(parameter.requires_grad for parameter in parser.parameters())
+
+
+def test_public_weights_are_read_from_two_files_and_refused_when_they_do_not_fit(parser, tmp_path):
+    network = ObjectNet()
+    torch.save(network.encoder.state_dict(), tmp_path / "encoder_epoch_25.pth")
+    with pytest.raises(UserError, match=r"one decoder\*\.pth, holds 0"):
+        network.load_public_weights(tmp_path)
+    bias = torch.arange(150.0)
+    decoder = network.decoder.state_dict() | {"conv_last.4.bias": bias, "conv_last_deepsup.weight": bias}
+    torch.save(decoder, tmp_path / "decoder_epoch_25.pth")
+    network.load_public_weights(tmp_path)
+    assert torch.equal(network.decoder.conv_last[4].bias, bias)
+    torch.save({"conv_last.4.bias": bias}, tmp_path / "decoder_epoch_25.pth")
+    with pytest.raises(UserError, match="decoder_epoch_25.pth does not fit"):
+        network.load_public_weights(tmp_path)
+
+
+def test_object_maps_of_the_small_network_are_probabilities():
+    maps = SmallObjectNet(8).eval()(torch.rand(1, 3, 19, 33))
+    assert maps.shape == (1, 25, 19, 33)
+    torch.testing.assert_close(maps.sum(1), torch.ones(1, 19, 33))
+
+
+@pytest.mark.parametrize(
+    ("parts", "objects"),
+    [(("coarse",), "none"), (("coarse", "edge"), "none"), (("coarse", "edge", "details"), "small")],
+)
+def test_a_checkpoint_alone_rebuilds_the_system(parts, objects):
+    network = Descreener(4, parts, objects).eval()
+    half = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
+    again = build_descreener({"state_dict": half, "arch": network.arch()})
+    assert again.arch() == network.arch()
+    scan = torch.rand(1, 3, 40, 24)
+    torch.testing.assert_close(again.restore(scan), network.restore(scan), atol=1e-2, rtol=1e-2)
+
+
+def test_what_is_no_descreening_checkpoint_is_refused():
+    network = Descreener(4)
+    with pytest.raises(ValueError, match="not a descreening checkpoint: holds ResHalf"):
+        build_descreener({"state_dict": network.state_dict(), "arch": {"name": "ResHalf"}})
+    with pytest.raises(ValueError, match="weights do not fit"):
+        build_descreener({"state_dict": {}, "arch": network.arch()})
+    with pytest.raises(ValueError, match="unknown objects 'cars'"):
+        Descreener(4, objects="cars")
+    with pytest.raises(ValueError, match="parts must be"):
+        Descreener(4, ("details",))
