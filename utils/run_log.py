@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from utils.errors import UserError
 from utils.files import atomic_write
 from utils.image_io import read_image, write_halftone, write_image
 from utils.validation import Pictures, strip, three_channels
@@ -71,8 +72,11 @@ class RunLog:
 
 
 def _append(file: Path, line: str) -> None:
-    with open(file, "a", encoding="utf-8") as stream:
-        stream.write(line + "\n")
+    try:
+        with open(file, "a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror}") from None
 
 
 def _rewrite(file: Path, choose: Callable[[list[str]], list[str]]) -> None:

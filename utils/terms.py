@@ -11,13 +11,17 @@ from utils.errors import UserError
 
 
 class Terms:
-    """Sums stay on the device; the host looks at once on a CPU and one step late on a GPU, which need not wait then.
+    """Sums stay on the device.
+
+    late  the host looks at a step's values only when the next ones are under way, so that a GPU need not wait; the
+          default is to do so except on a CPU
 
     `stop` becomes true, in all processes at the same step, when any of them was asked to stop.
     """
 
-    def __init__(self, fabric: Fabric):
+    def __init__(self, fabric: Fabric, late: bool | None = None):
         self._fabric = fabric
+        self._late = fabric.device.type != "cpu" if late is None else late
         self._names: list[str] = []
         self._epoch: Tensor | None = None
         self._epoch_steps = 0
@@ -30,7 +34,7 @@ class Terms:
         """Add one step's scalar terms. Raises UserError naming step and terms when one is not finite."""
         self._names = list(terms)
         request = terms["total"].new_tensor(float(asked_to_stop))
-        values = torch.stack([*(term.detach() for term in terms.values()), request]).double()
+        values = torch.stack([value.detach().double() for value in (*terms.values(), request)])
         if self._fabric.world_size > 1:
             torch.distributed.all_reduce(values)  # Fabric's own would wait at a barrier every step
             values /= self._fabric.world_size
@@ -38,10 +42,10 @@ class Terms:
         self._epoch_steps += 1
         self._interval = values if self._interval is None else self._interval + values
         self._interval_steps += 1
-        if values.device.type != "cpu":
+        if self._late:
             self.look()
         self._unseen = (step, values)
-        if values.device.type == "cpu":
+        if not self._late:
             self.look()
 
     def look(self) -> None:

@@ -10,7 +10,9 @@ import torch
 from utils.checkpoint import BEST, LAST, PREVIOUS, read_checkpoint, write_rotating
 from utils.devices import make_fabric
 from utils.errors import UserError
+from utils.run_log import RunLog
 from utils.schedule import LearningRate
+from utils.terms import Terms
 from utils.trainer import Interrupted
 
 
@@ -132,6 +134,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_terms_and_last_g
     assert all(part in message for part in ("step 7:", "restore nan", "tone nan", f"{LAST} (step 5)")), message
     last = read_checkpoint(tmp_path / "run" / LAST)
     assert last["step"] == 5 and all(value.isfinite().all() for value in last["state_dict"].values())
+
+
+def test_looking_a_step_late_still_stops_before_anything_is_saved(stand_in, tmp_path):
+    terms = Terms(make_fabric(stand_in.make_config(tmp_path)), late=True)
+    terms.add(1, {"total": torch.tensor(1.0)}, asked_to_stop=False)
+    terms.add(2, {"total": torch.tensor(math.inf)}, asked_to_stop=False)
+    with pytest.raises(UserError, match="step 2: the loss is not finite: total inf"):
+        terms.look()
+    terms.add(3, {"total": torch.tensor(1.0)}, asked_to_stop=True)
+    assert not terms.stop
+    terms.add(4, {"total": torch.tensor(1.0)}, asked_to_stop=False)
+    assert terms.stop
+
+
+def test_a_log_on_a_full_disk_is_named(tmp_path):
+    log = RunLog(tmp_path)
+    (tmp_path / "stats.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="stats.jsonl: cannot be written: No space left on device"):
+        log.interval(1, 0.1, {"total": 1.0})
+    log.close()
 
 
 def test_gradients_are_clipped_to_the_norm_asked_for(stand_in, tmp_path):
