@@ -81,8 +81,12 @@ def run(args: argparse.Namespace) -> int:
         outcomes.close()
     if done:
         print_table(done, args.decoding)
-        write_overview(args.save_dir / OVERVIEW, [outcome.pictures for _, outcome in done[:8]])
-        print(f"{len(done)} done in {time.perf_counter() - start:.1f} s, see {args.save_dir / OVERVIEW}")
+        print(f"{len(done)} done in {time.perf_counter() - start:.1f} s")
+        try:
+            write_overview(args.save_dir / OVERVIEW, [outcome.pictures for _, outcome in done[:8]])
+            print(f"see {args.save_dir / OVERVIEW}")
+        except UserError as error:
+            print(f"no overview: {error}", file=sys.stderr)
     if kept:
         print(f"{kept} were done already")
     if full:

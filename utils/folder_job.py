@@ -1,5 +1,6 @@
 """One folder of photographs or halftones in, one folder of results out: what is read, made and written for each."""
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +75,10 @@ def plan(source: Path, out: Path, recursive: bool, decoding: bool) -> list[Task]
     for path, name in tasks:
         if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
             raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")
-    originals = {path.resolve() for path in taken.values()}
+    originals = {os.path.realpath(path) for path in taken.values()}
     for kind in (RESTORED,) if decoding else (HALFTONES, RESTORED):
         for _, name in tasks:
-            if (out / kind / name).resolve() in originals:
+            if os.path.realpath(out / kind / name) in originals:
                 raise UserError(f"{out / kind / name} is an input and would be overwritten: choose another --save_dir")
     return tasks
 

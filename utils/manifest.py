@@ -60,6 +60,8 @@ class Manifest:
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal; empty where it cannot be read, which its reader will say better."""
     try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return ""
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:

@@ -26,8 +26,10 @@ def overlapped(
             yield item, _outcome(future.result)
         writing.clear()
 
+    if not items:
+        return
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        ahead = reader.submit(read, items[0]) if items else None
+        ahead = reader.submit(read, items[0])
         for item, following in zip(items, [*items[1:], None], strict=True):
             value = _outcome(ahead.result)
             ahead = None

@@ -6,7 +6,7 @@ import torch
 
 from model.prior import Prior
 from model.reshalf import ResHalf
-from utils.engine import Engine
+from utils.engine import Engine, windows
 
 
 def network(prior=None):
@@ -24,6 +24,7 @@ def photo(height, width):
 def test_tiles_equal_the_whole(prior, height, width):
     bgr = photo(height, width)
     whole, tiled = (Engine(network(prior), "cpu", tile, bf16=False) for tile in (1024, 64))
+    assert len(list(windows(height, width, tiled.tile, tiled.halo))) == -(-height // 64) * -(-width // 64)
     halftone = whole.halftone(bgr)
     assert halftone.shape == (height, width) and set(np.unique(halftone)) <= {0, 255}
     assert (tiled.halftone(bgr) == halftone).mean() >= 0.9999
@@ -51,8 +52,66 @@ def test_seed_decides_the_noise():
     assert not torch.equal(first, other)
 
 
+def test_fast_takes_the_start_of_the_search_and_leaves_the_network_as_it_was():
+    bgr, searching = photo(40, 50), network(Prior())
+    fast = Engine(searching, "cpu", fast=True).halftone(bgr)
+    assert np.array_equal(fast, Prior(halftone="error_diffusion").classical_halftone(bgr))
+    assert np.array_equal(Engine(searching, "cpu").halftone(bgr), Prior().classical_halftone(bgr))
+
+
+@pytest.mark.parametrize("prior", [None, Prior(halftone="void_and_cluster")])
+def test_fast_is_refused_where_nothing_is_searched(prior):
+    with pytest.raises(ValueError, match="not searched"):
+        Engine(network(prior), "cpu", fast=True)
+
+
 def test_a_tile_that_does_not_fit_the_network_is_refused():
     with pytest.raises(ValueError, match="multiple of 8"):
         Engine(network(), "cpu", tile=100)
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_tile_too_large_for_the_memory_is_halved(monkeypatch, error):
+    engine = Engine(network(Prior()), "cpu", 512, bf16=False)
+    halftone = photo(300, 300)[..., 0] // 128 * 255
+    whole = engine.restore(halftone)
+    decode = engine.network.decode
+
+    def scarce(x):
+        if x.shape[-1] > 200:
+            raise error
+        return decode(x)
+
+    monkeypatch.setattr(engine.network, "decode", scarce)
+    assert np.abs(engine.restore(halftone).astype(int) - whole).max() <= 1
+    assert engine.tile == 128
+
+
+def test_when_not_even_the_smallest_tile_fits_it_says_so(monkeypatch):
+    def none_left(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine = Engine(network(Prior()), "cpu", 512)
+    monkeypatch.setattr(engine.network, "decode", none_left)
+    with pytest.raises(MemoryError, match="64 pixels"):
+        engine.restore(np.zeros((80, 80), np.uint8))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
+    def broken(x):
+        raise RuntimeError("shapes do not match")
+
+    engine = Engine(network(Prior()), "cpu")
+    monkeypatch.setattr(engine.network, "decode", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        engine.restore(np.zeros((8, 8), np.uint8))
+
+
+def test_the_tile_follows_the_free_memory(monkeypatch):
+    sides = []
+    for free in (1e6, 64e6, 1e11):
+        monkeypatch.setattr("utils.engine.available_memory", lambda free=free: free)
+        sides.append(Engine(network(Prior()), "cpu").tile)
+    assert sides[0] == 64 and 64 < sides[1] < 1024 and sides[2] == 1024

@@ -1,0 +1,148 @@
+"""How long dithering and restoring take, beside the paper's network as it would run by default.
+
+    python bench/inference_speed.py [--model CKPT] [--sides 512 1024 2048] [--repeats 3] [--device cpu]
+
+prints seconds per megapixel (best of the repeats; file reading and writing apart) and the peak memory of each row,
+every row in a process of its own:
+    shipped   the checkpoint as inference_fast.py runs it
+    fast      the same with --fast
+    float32   the same without bfloat16, beside what bfloat16 changes: PSNR of restored, share of halftone pixels
+    paper     the paper's 64-channel network in float32, eager, untiled, as its authors' code runs it; random weights
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from model.build import build_network  # noqa: E402
+from model.reshalf import ResHalf  # noqa: E402
+from utils.checkpoint import load_network  # noqa: E402
+from utils.engine import Engine  # noqa: E402
+from utils.errors import UserError  # noqa: E402
+from utils.image_io import read_image, write_halftone, write_image  # noqa: E402
+from utils.scores import psnr, tone_psnr  # noqa: E402
+
+ROWS = ("shipped", "fast", "float32", "paper")
+PHOTO = ROOT / "test_imgs/china.jpg"
+
+
+def photo(side: int) -> np.ndarray:
+    """(side, side, 3) BGR uint8: a photograph mirrored again and again, as sharp at every size."""
+    bgr = read_image(PHOTO).bgr
+    height, width = bgr.shape[:2]
+    return cv2.copyMakeBorder(bgr, 0, max(side - height, 0), 0, max(side - width, 0), cv2.BORDER_REFLECT)[:side, :side]
+
+
+def engine(row: str, model: Path, device: str | None) -> Engine:
+    if row == "paper":
+        torch.manual_seed(0)
+        return Engine(ResHalf(64), device, tile=1 << 20, bf16=False)
+    network = load_network(model, build_network)
+    return Engine(network, device, bf16=False if row == "float32" else None, fast=row == "fast")
+
+
+def timed(function, repeats: int) -> tuple[np.ndarray, float]:
+    """The result and the least seconds of `repeats` calls after one that warms up."""
+    result, seconds = function(), []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        seconds.append(time.perf_counter() - start)
+    return result, min(seconds)
+
+
+def measure(row: str, side: int, args: argparse.Namespace) -> dict:
+    """One row, in this process: seconds per megapixel of each step, quality, and peak memory in MB."""
+    running, bgr = engine(row, args.model, args.device), photo(side)
+    megapixels = side * side / 1e6
+    repeats = 1 if row == "paper" and running.device.type == "cpu" else args.repeats
+    halftone, dither = timed(lambda: running.halftone(bgr), repeats)
+    restored, restore = timed(lambda: running.restore(halftone), repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("photo.png", "halftone.png", "restored.png")]
+        write_image(files[0], bgr)
+        start = time.perf_counter()
+        read_image(files[0])
+        write_halftone(files[1], halftone)
+        write_image(files[2], restored)
+        files_seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if running.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 1e6
+    found = {
+        "dither": dither / megapixels,
+        "restore": restore / megapixels,
+        "files": files_seconds / megapixels,
+        "peak": peak,
+        "psnr": psnr(bgr, restored),
+        "tone": tone_psnr(halftone, bgr),
+        "device": str(running.device),
+        "bf16": running.bf16,
+    }
+    if row == "float32":
+        default = Engine(running.network, args.device)
+        found["same"] = float((default.halftone(bgr) == halftone).mean())
+        found["default_psnr"] = psnr(bgr, default.restore(halftone))
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=ROOT / "checkpoints/model_best.pth.tar")
+    parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device")
+    parser.add_argument("--one", nargs=2, metavar=("ROW", "SIDE"), help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.one:
+        print(json.dumps(measure(args.one[0], int(args.one[1]), args)))
+        return 0
+    try:
+        load_network(args.model, build_network)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(
+        f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, seconds/megapixel"
+    )
+    print(f"{'':16}{'dither':>9}{'restore':>9}{'both':>9}{'files':>9}{'peak MB':>9}{'PSNR dB':>9}{'tone dB':>9}")
+    common = ["--model", str(args.model), "--repeats", str(args.repeats)]
+    common += ["--device", args.device] if args.device else []
+    for side in args.sides:
+        for row in args.rows:
+            command = [sys.executable, __file__, *common, "--one", row, str(side)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                print(f"{row:8}{side:6}²  failed: {done.stderr.strip().splitlines()[-1]}")
+                continue
+            found = json.loads(done.stdout)
+            both = found["dither"] + found["restore"]
+            quality = "" if row == "paper" else f"{found['psnr']:9.2f}{found['tone']:9.2f}"
+            print(
+                f"{row:8}{side:6}² {found['dither']:9.3f}{found['restore']:9.3f}{both:9.3f}{found['files']:9.3f}"
+                f"{found['peak']:9.0f}{quality}  {found['device']}{' bf16' if found['bf16'] else ''}"
+            )
+            if row == "float32":
+                change = found["default_psnr"] - found["psnr"]
+                print(
+                    f"{'':16}the default differs by {change:+.3f} dB, {found['same']:.4%} of halftone pixels the same"
+                )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
