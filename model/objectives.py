@@ -35,7 +35,9 @@ class InverseHalfObjective(nn.Module):
         self.restore = RESTORE_LOSSES[restore]
 
     def forward(self, batch: Batch) -> Terms:
-        return _weigh({"restore": self.restore(self.network(batch["reference"]), gray(batch["colour"]))}, self.weights)
+        return _weigh(
+            {"restore": self.restore(self.network(batch["reference"]).float(), gray(batch["colour"]))}, self.weights
+        )
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
@@ -85,8 +87,15 @@ class _HalftoneObjective(nn.Module):
         return Encoded(*(x[:count] for x in both)), Encoded(*(x[count:] for x in both))
 
     def _halftone_terms(self, photos: Encoded, specials: Encoded | None, batch: Batch) -> Terms:
+        """Terms of the halftone, in float32 also where the networks run in bfloat16."""
         if not self.encoder_learns:
             return {}
+        photos = Encoded(*(x.float() for x in photos))
+        specials = specials and Encoded(*(x.float() for x in specials))
+        with torch.autocast(photos.continuous.device.type, enabled=False):
+            return self._float_terms(photos, specials, batch)
+
+    def _float_terms(self, photos: Encoded, specials: Encoded | None, batch: Batch) -> Terms:
         terms = {}
         look = (lambda encoded: encoded.halftone) if self.quantized_tone else (lambda encoded: encoded.continuous)
         target = gray(batch["colour"])
@@ -136,7 +145,7 @@ class WarmObjective(_HalftoneObjective):
             with torch.no_grad():
                 by_reference = self.guidance == "reference"
                 target = self.extractor(batch["reference"]) if by_reference else gray(batch["colour"])
-            terms["feature"] = mse_loss(self.extractor(photos.continuous), target)
+            terms["feature"] = mse_loss(self.extractor(photos.continuous).float(), target.float())
         return _weigh(terms, self.weights)
 
 
@@ -172,7 +181,7 @@ class JointObjective(_HalftoneObjective):
         halftone = photos.halftone
         if self.bit_flip:
             halftone = torch.where(torch.rand_like(halftone) < self.bit_flip, -halftone, halftone)
-        restored = self.network.decode(halftone)
+        restored = self.network.decode(halftone).float()
         if self.weights["restore"]:
             terms["restore"] = self.restore(restored, batch["colour"])
         if self.weights["perceptual"]:

@@ -95,6 +95,18 @@ def test_frozen_encoder_gets_no_gradient():
     assert all(parameter.grad is None for parameter in network.encoder.parameters())
 
 
+def test_terms_are_float32_where_the_networks_run_in_bfloat16():
+    data, network = batch(), tiny()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.manual_seed(7)
+        terms = JointObjective(network, JOINT)(data)
+        torch.manual_seed(7)
+        both = network.encode(torch.cat((data["colour"], data["special_colour"])), seed=None)
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    photo = both.continuous[:2].float()
+    torch.testing.assert_close(terms["tone"], loss.tone_loss(photo, loss.gray(data["colour"])))
+
+
 def test_specials_may_be_missing():
     data = {key: value for key, value in batch().items() if not key.startswith("special")}
     assert set(JointObjective(tiny(), JOINT)(data)) == {"tone", "quantize", "restore", "total"}
