@@ -84,6 +84,10 @@ class Prior:
         Luma is the blurred halftone; each chroma is the blurred product with its carrier, unbent (the inverse of
         halftone.composite.modulation, up to UNBENT of what the luma leaves room for) and divided by the amplitude.
         """
+        with torch.autocast(halftone.device.type, enabled=False):
+            return self._demodulate(halftone.float())
+
+    def _demodulate(self, halftone: Tensor) -> Tensor:
         carried = halftone * carriers(*halftone.shape[-2:], dtype=halftone.dtype, device=halftone.device)
         luma = _blur(halftone, self.demodulator_luma_sigma)
         room = (1 - _blur(halftone, self.demodulator_chroma_sigma).abs()).clamp_min(LEAST_ROOM)
