@@ -10,14 +10,14 @@ from torch import nn
 from model.objectives import build_objective
 from model.reshalf import ResHalf
 from utils.config import JointConfig
-from utils.pretrained import vgg19_weights
+from utils.pretrained import vgg_weights
 from utils.training import run_stage
 
 
 def build(config: JointConfig) -> nn.Module:
     """The joint objective with a fresh network, on the CPU."""
     network = ResHalf(config.width, config.prior)
-    vgg = vgg19_weights(config.vgg_weights) if config.vggLossWeight else None
+    vgg = vgg_weights("vgg19", config.vgg_weights) if config.vggLossWeight else None
     return build_objective(config, network, vgg_weights=vgg)
 
 

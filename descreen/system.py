@@ -5,9 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from descreen.networks import CoarseNet, DetailsNet, EdgeNet
+from descreen.networks import COARSE_STRIDE, CoarseNet, DetailsNet, EdgeNet
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet
 from model.build import check_weights
+from model.hourglass import reflect_to_multiple
 
 OBJECT_NETS: dict[str, type[nn.Module] | None] = {"none": None, "small": SmallObjectNet, "parser": ObjectNet}
 PARTS = ("coarse", "edge", "details")
@@ -51,6 +52,12 @@ class Descreener(nn.Module):
         return {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.kind}
 
     def forward(self, scan: Tensor) -> Descreened:
+        height, width = scan.shape[-2:]
+        # All parts see the extended picture: so the grids of the halved ones lie the same in a tile as in the whole.
+        found = self._aligned(reflect_to_multiple(scan, COARSE_STRIDE))
+        return Descreened(*(None if part is None else part[..., :height, :width] for part in found))
+
+    def _aligned(self, scan: Tensor) -> Descreened:
         coarse = self.coarse(scan)
         edges = None if self.edge is None else self.edge(coarse).sigmoid()
         if self.details is None:

@@ -28,13 +28,19 @@ TRADE_ANGLES = {"cyan": 15.0, "magenta": 75.0, "yellow": 0.0, "black": 45.0}
 
 
 def am_screen(
-    gray: np.ndarray, *, spot: str = "round", pitch: float = 6.0, angle: float = 45.0, supersample: int = 1
+    gray: np.ndarray,
+    *,
+    spot: str = "round",
+    pitch: float = 6.0,
+    angle: float = 45.0,
+    supersample: int = 1,
+    offset: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
     """Screen with dots of any pitch and angle; uint8 (H, W), {0, 255}, with `supersample` > 1 antialiased 0..255.
 
     gray: (H, W), uint8 or floating in 0..255. spot: a name in SPOTS; "round" gives round dots in light and in dark
     tones and a checkerboard at 50 %. pitch: distance of dots in pixels, at least 2. angle: degrees, counter-clockwise.
-    supersample: samples along a side of a pixel whose mean is written.
+    supersample: samples along a side of a pixel whose mean is written. offset: x and y of the screen, pixels.
     Thresholds are the spot function's own quantiles, so the share of white is the tone for every spot.
     Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for an unknown spot.
     """
@@ -48,11 +54,12 @@ def am_screen(
     cell = _cell(spot)
     turn = np.deg2rad(angle % 360)
     step = np.array([np.cos(turn), np.sin(turn)]) / pitch
+    origin_x, origin_y = ORIGIN_X - offset[0], ORIGIN_Y - offset[1]
     if supersample == 1 and gray.dtype == np.uint8:
-        return _screen(gray, cell.astype(np.uint8), step[0], step[1])
+        cell = cell.astype(np.uint8)
     if supersample == 1:
-        return _screen(gray, cell, step[0], step[1])
-    return _screen_smoothly(gray, cell, step[0], step[1], supersample)
+        return _screen(gray, cell, step[0], step[1], origin_x, origin_y)
+    return _screen_smoothly(gray, cell, step[0], step[1], origin_x, origin_y, supersample)
 
 
 def am_cmyk(
@@ -91,15 +98,15 @@ def _cell(spot: str) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _screen(gray, cell, along, across):
+def _screen(gray, cell, along, across, origin_x, origin_y):
     height, width = gray.shape
     out = np.empty((height, width), np.uint8)
     # The place within a cell is a fraction of 2^32: additions wrap round by themselves.
     step_u, step_v = np.uint32(_fraction(along)), np.uint32(_fraction(across))
     for y in range(height):
         source, target = gray[y], out[y]
-        u = np.uint32(_fraction(ORIGIN_X * along - (y + ORIGIN_Y) * across))
-        v = np.uint32(_fraction(ORIGIN_X * across + (y + ORIGIN_Y) * along))
+        u = np.uint32(_fraction(origin_x * along - (y + origin_y) * across))
+        v = np.uint32(_fraction(origin_x * across + (y + origin_y) * along))
         for x in range(width):
             target[x] = 255 if source[x] > cell[v >> np.uint32(24), u >> np.uint32(24)] else 0
             u = np.uint32(u + step_u)
@@ -108,16 +115,16 @@ def _screen(gray, cell, along, across):
 
 
 @njit(cache=True, nogil=True)
-def _screen_smoothly(gray, cell, along, across, supersample):
+def _screen_smoothly(gray, cell, along, across, origin_x, origin_y, supersample):
     height, width = gray.shape
     out = np.empty((height, width), np.uint8)
     for y in range(height):
         for x in range(width):
             white = 0
             for i in range(supersample):
-                sub_y = y + (i + 0.5) / supersample - 0.5 + ORIGIN_Y
+                sub_y = y + (i + 0.5) / supersample - 0.5 + origin_y
                 for j in range(supersample):
-                    sub_x = x + (j + 0.5) / supersample - 0.5 + ORIGIN_X
+                    sub_x = x + (j + 0.5) / supersample - 0.5 + origin_x
                     u = _fraction(sub_x * along - sub_y * across) >> 24
                     v = _fraction(sub_x * across + sub_y * along) >> 24
                     white += gray[y, x] > cell[v, u]

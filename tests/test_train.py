@@ -17,7 +17,7 @@ from model.build import build_network
 from model.reshalf import InverseHalf, ResHalf
 from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
 from utils.image_io import write_halftone, write_image
-from utils.pretrained import vgg19_weights
+from utils.pretrained import vgg_weights
 from utils.training import load_initial
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -199,4 +199,4 @@ def test_without_network_the_perceptual_term_says_what_to_fetch_and_how_to_go_on
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
     with pytest.raises(Exception, match="no route to host.*fetch https.*vgg_weights=FILE.*vggLossWeight=0"):
-        vgg19_weights(None)
+        vgg_weights("vgg19", None)

@@ -18,11 +18,13 @@ FolderName = Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A section: unknown keys and values of another type are errors."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
 
 
-class TrainerConfig(_Strict):
+class TrainerConfig(Strict):
     epochs: Positive = 1000
     save_epochs: Positive = 5
     save_steps: Positive | None = None  # save the resumable state also every so many steps
@@ -34,7 +36,7 @@ class TrainerConfig(_Strict):
     save_half: bool = False  # model_best in half precision
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     dataset: str = "HalftoneVOC2012.json"
     special_set: str | None = "special_color.json"
     batch_size: Positive = 8  # joint batch of all processes
@@ -44,12 +46,12 @@ class DataConfig(_Strict):
     flip: bool = False
 
 
-class OptimizerConfig(_Strict):
+class OptimizerConfig(Strict):
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
     weight_decay: Weight = 0.0
 
 
-class ScheduleConfig(_Strict):
+class ScheduleConfig(Strict):
     name: Literal["plateau", "cosine", "constant"] = "plateau"
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5  # this and the next three: plateau
     patience: Annotated[int, Field(ge=0)] = 3
@@ -59,7 +61,7 @@ class ScheduleConfig(_Strict):
     min_lr: Weight = 0.0
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Strict):
     """What the three stages share."""
 
     name: FolderName
@@ -155,9 +157,12 @@ _ALLOWED = {
 CONFIGS: dict[str, type[TrainConfig]] = {"invhalf": InvHalfConfig, "warm": WarmConfig, "joint": JointConfig}
 
 
-def load_config(stage: Stage, path: str | Path | None = None, overrides: Iterable[str] = ()) -> TrainConfig:
+def load_config(
+    stage: Stage | type[TrainConfig], path: str | Path | None = None, overrides: Iterable[str] = ()
+) -> TrainConfig:
     """Resolve defaults < JSON file < overrides (`key.subkey=value`, value in JSON or a bare word).
 
+    `stage` is one of CONFIGS or a config class.
     Raises UserError, one line with key, what was found and what is allowed.
     """
     values = _read_json(path) if path is not None else {}
@@ -167,14 +172,15 @@ def load_config(stage: Stage, path: str | Path | None = None, overrides: Iterabl
     return parse_config(stage, values, where)
 
 
-def parse_config(stage: Stage, values: dict[str, Any], where: str = "config") -> TrainConfig:
+def parse_config(stage: Stage | type[TrainConfig], values: dict[str, Any], where: str = "config") -> TrainConfig:
     """Check a plain dict. `where` begins the message of the UserError."""
+    model = CONFIGS[stage] if isinstance(stage, str) else stage
     try:
-        return CONFIGS[stage].model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first, *others = error.errors()
         more = f" (and {len(others)} more)" if others else ""
-        raise UserError(f"{where}: {_explain(stage, first)}{more}") from None
+        raise UserError(f"{where}: {_explain(model, first)}{more}") from None
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -216,10 +222,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[last] = value
 
 
-def _explain(stage: Stage, item: Any) -> str:
+def _explain(model: type[TrainConfig], item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key, known: {', '.join(_known_keys(CONFIGS[stage], item['loc'][:-1]))}"
+        return f"{key}: unknown key, known: {', '.join(_known_keys(model, item['loc'][:-1]))}"
     allowed = _ALLOWED.get(item["type"]) or item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"{key}: found {_show(item['input'])}, allowed: {allowed}"
 

@@ -99,6 +99,13 @@ class BatchStream:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def places(self, step: int) -> np.ndarray:
+        """Which photographs of the joint batch of `step` are this rank's: their places in it."""
+        count = self.batch_size
+        if not self.shuffle:
+            count = min(count, len(self.photos) - step * self.batch_size)
+        return np.arange(self.rank * count // self.world_size, (self.rank + 1) * count // self.world_size)
+
     def _order(self, count: int, purpose: int, turn: int) -> np.ndarray:
         if not self.shuffle:
             return np.arange(count)
@@ -109,8 +116,7 @@ class BatchStream:
     ) -> dict[str, tuple[dict[str, Tensor], np.ndarray]]:
         """The rank's part of a joint batch as stored and the view to take of each photograph, by prefix of the keys."""
         first = step * self.batch_size
-        count = self.batch_size if self.shuffle else min(self.batch_size, len(self.photos) - first)
-        mine = np.arange(self.rank * count // self.world_size, (self.rank + 1) * count // self.world_size)
+        mine = self.places(step)
         if not len(mine):
             return {}
         drawn = {"": (self.photos, order[(first + mine) % len(order)], _PHOTO_VIEW)}

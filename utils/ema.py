@@ -18,8 +18,14 @@ class Ema:
     def update(self, step: int) -> None:
         """Move towards the present weights; early steps (1-based) use the smaller decay (1 + step) / (10 + step)."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        present = list(self._network.state_dict().values())
-        torch._foreach_lerp_(list(self.weights.values()), present, 1 - decay)
+        averaged, present = [], []
+        for key, value in self._network.state_dict().items():
+            if value.is_floating_point():
+                averaged.append(self.weights[key])
+                present.append(value)
+            else:  # a counter
+                self.weights[key].copy_(value)
+        torch._foreach_lerp_(averaged, present, 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

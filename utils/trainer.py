@@ -1,9 +1,10 @@
 """The training loop, once for every stage: it is handed an objective and a stream of batches and knows neither.
 
 An objective is a module with `.network` (what is checkpointed), `forward(batch)` → named scalar terms and "total", and
-`predict(batch)` → pictures. A stream has a length, the steps of one pass over the data, and
-`batches(epoch, start_step, device)`, a pure function of its arguments, so that the global step alone says where the
-data stand. All else a run depends on is in the checkpoint: resumed, it takes the very steps it would have taken.
+`predict(batch)` → pictures; what else it trains, as adversaries do, is in `.partners`, if it has any. A stream has a
+length, the steps of one pass over the data, and `batches(epoch, start_step, device)`, a pure function of its arguments,
+so that the global step alone says where the data stand. All else a run depends on is in the checkpoint: resumed, it
+takes the very steps it would have taken.
 """
 
 import os
@@ -84,6 +85,7 @@ class Trainer:
         self._signal, self._signal_time = 0, 0.0
 
         self.objective, self.network = objective, objective.network
+        self.partners = getattr(objective, "partners", None)
         if config.channels_last:
             objective.to(memory_format=torch.channels_last)
         if config.compile:
@@ -248,7 +250,7 @@ class Trainer:
             return
         weights = self.ema.weights if self.ema else self.network.state_dict()
         if self.config.trainer.save_half:
-            weights = {name: value.half() for name, value in weights.items()}
+            weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
         content = self._common() | {"state_dict": weights, "optimizer": None, "validation": measured}
         write_checkpoint(self.config.run_dir / BEST, content)
 
@@ -259,6 +261,7 @@ class Trainer:
         if self.fabric.is_global_zero:
             content = self._common() | {
                 "state_dict": self.network.state_dict(),
+                "partners": self.partners.state_dict() if self.partners is not None else None,
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "terms": self.terms.state_dict(),
@@ -287,6 +290,8 @@ class Trainer:
             )
         try:
             self.network.load_state_dict(checkpoint["state_dict"])
+            if self.partners is not None:
+                self.partners.load_state_dict(checkpoint.get("partners") or {})
             self.optimizer.load_state_dict(checkpoint["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[-1].strip()

@@ -26,12 +26,21 @@ from utils.trainer import Interrupted, Trainer
 from utils.validation import flat_grays
 
 Build = Callable[[Any], nn.Module]
+Streams = Callable[[Any, nn.Module, Fabric], dict[str, Any]]
 
 
-def run_stage(argv: list[str] | None, stage: Stage, description: str, build: Build) -> int:
+def run_stage(
+    argv: list[str] | None,
+    stage: Stage | type[TrainConfig],
+    description: str,
+    build: Build,
+    streams: Streams | None = None,
+) -> int:
     """Parse `argv`, check everything, train. Exit codes: 0 done, 2 a mistake in the input, 128 + n signal n.
 
-    build  config → objective on the CPU; its ValueError or UserError is reported before anything is created
+    stage    a stage of utils.config.CONFIGS, or the class of its config
+    build    config → objective on the CPU; its ValueError or UserError is reported before anything is created
+    streams  config, network, fabric → the Trainer's streams by name; `photo_streams` when None
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-c", "--config", help="JSON file over the defaults")
@@ -46,7 +55,7 @@ def run_stage(argv: list[str] | None, stage: Stage, description: str, build: Bui
         if arguments.dry_run:
             print(json.dumps(config.dump(), indent=4))
         else:
-            _train(config, arguments.resume, build)
+            _train(config, arguments.resume, build, streams or photo_streams)
     except UserError as error:
         return _fail(f"error: {error}", 2)
     except OSError as error:
@@ -82,39 +91,7 @@ def load_initial(network: nn.Module, path: str) -> list[str]:
     return fresh
 
 
-def _train(config: TrainConfig, resume: str | None, build: Build) -> None:
-    fabric = make_fabric(config)
-    say = print if fabric.is_global_zero else _silent
-    say(json.dumps(config.dump(), indent=4))
-    path, checkpoint = _find_state(config, resume, say)
-    objective = _build(config, checkpoint is not None, build, say)
-    streams = _streams(config, objective.network, fabric)
-    config.run_dir.mkdir(parents=True, exist_ok=True)
-    if fabric.is_global_zero:
-        with atomic_write(config.run_dir / "config.json") as temporary:
-            temporary.write_text(json.dumps(config.dump(), indent=4) + "\n", encoding="utf-8")
-    trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))
-    if trainer.step >= trainer.total_steps:
-        say(f"{path}: already at step {trainer.step} of {trainer.total_steps}, nothing left to train")
-        return
-    trainer.fit()
-    best = config.run_dir / BEST
-    say(f"done: {trainer.step} steps, best {config.trainer.monitor} {trainer.best:.6g}, weights to use: {best}")
-
-
-def _build(config: TrainConfig, resumed: bool, build: Build, say: Callable[[str], None]) -> nn.Module:
-    seed_all(config.seed)  # every process starts from the same weights
-    try:
-        objective = build(config)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if config.initial_ckpt and not resumed:
-        for half in load_initial(objective.network, config.initial_ckpt):
-            say(f"{config.initial_ckpt} has no {half}: that half starts untrained")
-    return objective
-
-
-def _streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[str, BatchStream | None]:
+def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[str, BatchStream | None]:
     """Batches to train on, pictures to measure and flat grays for the spectrum, under the Trainer's names for them."""
     data = config.data_loader
     photos = PhotoSet.from_lists(config.data_dir, data.dataset, "train")
@@ -147,6 +124,38 @@ def _streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[st
         "validation": BatchStream(measured, **in_order) if measured else None,
         "flat": BatchStream(flat, **(in_order | {"rank": 0, "world_size": 1})) if flat else None,
     }
+
+
+def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: Streams) -> None:
+    fabric = make_fabric(config)
+    say = print if fabric.is_global_zero else _silent
+    say(json.dumps(config.dump(), indent=4))
+    path, checkpoint = _find_state(config, resume, say)
+    objective = _build(config, checkpoint is not None, build, say)
+    streams = make_streams(config, objective.network, fabric)
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    if fabric.is_global_zero:
+        with atomic_write(config.run_dir / "config.json") as temporary:
+            temporary.write_text(json.dumps(config.dump(), indent=4) + "\n", encoding="utf-8")
+    trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))
+    if trainer.step >= trainer.total_steps:
+        say(f"{path}: already at step {trainer.step} of {trainer.total_steps}, nothing left to train")
+        return
+    trainer.fit()
+    best = config.run_dir / BEST
+    say(f"done: {trainer.step} steps, best {config.trainer.monitor} {trainer.best:.6g}, weights to use: {best}")
+
+
+def _build(config: TrainConfig, resumed: bool, build: Build, say: Callable[[str], None]) -> nn.Module:
+    seed_all(config.seed)  # every process starts from the same weights
+    try:
+        objective = build(config)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if config.initial_ckpt and not resumed:
+        for half in load_initial(objective.network, config.initial_ckpt):
+            say(f"{config.initial_ckpt} has no {half}: that half starts untrained")
+    return objective
 
 
 def _add_prior(photo_set: PhotoSet, network: nn.Module, data_dir: Path) -> None:

@@ -56,8 +56,8 @@ def picture_metrics(pictures: Pictures) -> dict[str, float]:
 
 
 def strip(pictures: Pictures) -> np.ndarray:
-    """(H, W·n, 3) BGR uint8: photograph, halftone, restoration side by side."""
-    parts = [pictures[name] for name in ("target", "halftone", "restored") if name in pictures]
+    """(H, W·n, 3) BGR uint8: photograph, halftone or scan, restoration side by side."""
+    parts = [pictures[name] for name in ("target", "halftone", "scan", "restored") if name in pictures]
     return np.concatenate([three_channels(part) for part in parts], axis=1)
 
 

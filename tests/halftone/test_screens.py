@@ -101,3 +101,12 @@ def test_the_trade_angles_name_every_ink():
 def test_a_wrong_option_is_refused(options, message):
     with pytest.raises((KeyError, ValueError), match=message):
         am_screen(np.zeros((4, 4), np.uint8), **options)
+
+
+@pytest.mark.parametrize("supersample", [1, 3])
+def test_an_offset_moves_the_screen_right_and_down(supersample):
+    flat = np.full((60, 70), 100, np.uint8)
+    still = am_screen(flat, pitch=6.3, angle=20.0, supersample=supersample)
+    moved = am_screen(flat, pitch=6.3, angle=20.0, supersample=supersample, offset=(3.0, 5.0))
+    assert (moved[5:, 3:] != still[:-5, :-3]).mean() < 0.001  # the screen's places are rounded
+    assert (moved != still).mean() > 0.1

@@ -1,0 +1,67 @@
+"""The config of a descreening training, one class for its three stages, which are told by the network they train."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from utils.config import DataConfig, FolderName, Strict, TrainConfig, Weight
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ScreensConfig(Strict):
+    """How the scans to train on are printed and scanned; see descreen/printing.py. Lengths in pixels of the scan."""
+
+    am: Weight = 0.6  # AM dots, line screens and FM are drawn in proportion to these three
+    line: Weight = 0.1
+    fm: Weight = 0.3
+    gray: Share = 0.3  # printed in black only, from the photograph's luma, which is then the truth
+    clean: Share = 0.2  # the screen as it was computed: no paper, no press, no scanner
+    pitch_min: Annotated[float, Field(ge=2)] = 2.0
+    pitch_max: Annotated[float, Field(le=32)] = 8.0
+    any_angle: Share = 0.25  # scanned at any angle, the others within 3 degrees
+    dot_gain: Share = 0.04  # at most so much more, or less, ink at 50 %
+    ink_noise: Share = 0.05  # largest deviation of the share of ink
+    misregistration: Annotated[float, Field(ge=0, le=4)] = 0.5
+    blur: Weight = 1.0  # largest deviation of the Gaussian
+    tint: Share = 0.05  # the paper lacks at most so much of blue; less of green and red
+    grain: Weight = 3.0  # largest deviation of the scan's noise, 8-bit levels
+    resample: Annotated[float, Field(ge=0, lt=0.5)] = 0.25  # scanned so much finer or coarser at most, then resized
+    jpeg: Annotated[int, Field(ge=10, le=100)] = 60  # lowest quality; half of the scans are no JPEG
+    rotate: Annotated[float, Field(ge=0, le=180)] = 30.0  # degrees the photograph is turned at most, before the screen
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ScreensConfig":
+        if self.pitch_min > self.pitch_max:
+            raise ValueError("pitch_min up to pitch_max")
+        if not self.am + self.line + self.fm:
+            raise ValueError("am, line or fm above 0")
+        return self
+
+
+class CoarseLossConfig(Strict):
+    l1: Weight = 50.0
+    gram: Weight = 0.5  # of each convolution of VGG16-bn
+
+
+class DetailsLossConfig(Strict):
+    l1: Weight = 100.0
+    edge: Weight = 0.1
+    gram: Weight = 0.5  # over patches, of each convolution of VGG19-bn
+    adversarial: Weight = 1.0  # 0: no discriminators
+
+
+class DescreenConfig(TrainConfig):
+    """Stage "CoarseNet", then "EdgeNet" (needs coarse_ckpt), then "DetailsNet" (needs edge_ckpt, which holds both)."""
+
+    name: FolderName = "descreen_coarse"
+    model: Literal["CoarseNet", "EdgeNet", "DetailsNet"] = "CoarseNet"
+    data_loader: DataConfig = DataConfig(special_set=None, crop_size=224, flip=True)
+    coarse_ckpt: str | None = None
+    edge_ckpt: str | None = None
+    objects: Literal["none", "small", "parser"] = "none"
+    object_weights: str | None = None  # folder of the parser's encoder*.pth and decoder*.pth
+    screens: ScreensConfig = ScreensConfig()
+    coarse: CoarseLossConfig = CoarseLossConfig()
+    details: DetailsLossConfig = DetailsLossConfig()
+    vgg_weights: str | None = None  # torchvision's vgg16_bn (CoarseNet) or vgg19_bn (DetailsNet); null: its own loader

@@ -1,0 +1,85 @@
+"""The terms of the descreening trainings. Pictures are (N, 3, H, W) BGR in [-1, 1]; every term is a scalar."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import mse_loss
+
+GRAM_PATCH = 14
+"""Side of the patches of the details' texture term, in the pixels of a feature map."""
+
+# torchvision's name → where its last convolution ends.
+_FEATURES = {"vgg16_bn": 41, "vgg19_bn": 50}
+
+
+class GramLoss(nn.Module):
+    """Distance of the Gram matrices of all convolutions of a frozen VGG (Gatys et al. 2016; Sajjadi et al. 2017).
+
+    The mean squared difference of each sample's matrix, F Fᵀ / (C h w) of the C × hw features, summed over the layers.
+
+    network  "vgg16_bn" or "vgg19_bn"
+    weights  torchvision's state dict for it; ValueError when it does not fit
+    patch    side of the patches that have a matrix of their own, features; None: the whole picture has one
+    """
+
+    def __init__(self, network: str, weights: dict[str, Tensor], patch: int | None = None):
+        super().__init__()
+        from torchvision import models  # only this term needs torchvision
+
+        build = {"vgg16_bn": models.vgg16_bn, "vgg19_bn": models.vgg19_bn}[network]
+        self.features = build(weights=None).features[: _FEATURES[network]]
+        try:
+            found = {key: weights[f"features.{key}"] for key in self.features.state_dict()}
+            self.features.load_state_dict(found)
+        except (KeyError, RuntimeError):
+            raise ValueError(f"the weights are not those of torchvision's {network}") from None
+        self.features.requires_grad_(False).eval()
+        self.patch = patch
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> "GramLoss":
+        return super().train(False)
+
+    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
+        with torch.no_grad():
+            targets = self._grams(truth)
+        grams = self._grams(restored)
+        return sum(mse_loss(gram, target) for gram, target in zip(grams, targets, strict=True))
+
+    def _grams(self, bgr: Tensor) -> list[Tensor]:
+        x = (bgr.flip(1) / 2 + 0.5 - self.mean) / self.deviation
+        grams = []
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.Conv2d):
+                grams.append(gram_matrices(x, self.patch))
+        return grams
+
+
+def gram_matrices(features: Tensor, patch: int | None = None) -> Tensor:
+    """(N, C, h, w) → (N, B, C, C), of the B whole patches of a side, or of all (B is 1) where none fits or `patch` is
+    None: F Fᵀ / (C · features in a patch)."""
+    count, channels, height, width = features.shape
+    if patch is None or patch > min(height, width):
+        flat = features.flatten(2)[:, None]  # (N, 1, C, hw)
+    else:
+        cut = features[..., : height - height % patch, : width - width % patch]
+        tiles = cut.unfold(2, patch, patch).unfold(3, patch, patch)  # (N, C, rows, columns, patch, patch)
+        flat = tiles.permute(0, 2, 3, 1, 4, 5).reshape(count, -1, channels, patch * patch)
+    return flat @ flat.transpose(2, 3) / (channels * flat.shape[3])
+
+
+def generator_loss(judge: nn.Module, *fake: Tensor) -> Tensor:
+    """½ (D(fake) − 1)²: gradients reach what made `fake`, not D (least squares GAN, Mao et al., ICCV 2017, eq. 9)."""
+    frozen = {name: parameter.detach() for name, parameter in judge.named_parameters()}
+    return 0.5 * (functional_call(judge, frozen, fake) - 1).square().mean()
+
+
+def discriminator_loss(judge: Callable[..., Tensor], real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
+    """½ (D(real) − 1)² + ½ D(fake)²: gradients reach D alone."""
+    judged_real = judge(*(x.detach() for x in real))
+    judged_fake = judge(*(x.detach() for x in fake))
+    return 0.5 * ((judged_real - 1).square().mean() + judged_fake.square().mean())

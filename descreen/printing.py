@@ -1,0 +1,174 @@
+"""Prints and scans of photographs: the screen is drawn over the final crop, so that no later step resamples it.
+
+`draw_printing` chooses everything at random, `print_and_scan` is a pure function of the photograph and that choice.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from descreen.config import ScreensConfig
+from halftone.inks import combine, separate
+from halftone.methods import METHODS
+from halftone.screens import am_screen
+
+# Cyan, magenta, yellow, black in degrees, as presses use them; the last but one is that of Kim & Park 2018.
+ANGLE_SETS = (
+    (15.0, 75.0, 0.0, 45.0),
+    (75.0, 15.0, 0.0, 45.0),
+    (105.0, 75.0, 90.0, 45.0),
+    (15.0, 45.0, 0.0, 75.0),
+    (30.0, 15.0, 0.0, 46.0),
+    (45.0, 45.0, 45.0, 45.0),
+)
+DOTS = ("round", "ellipse", "square", "diamond")
+FM_METHODS = ("floyd_steinberg", "jarvis_judice_ninke", "stucki", "ostromoukhov", "zhou_fang", "blue_noise")
+SUPERSAMPLE = 3
+
+Four = tuple[float, float, float, float]
+Offsets = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Printing:
+    """One way to print and scan. Quadruples are cyan, magenta, yellow, black; lengths are pixels of the scan.
+
+    method           a dot or "line" of halftone.screens.SPOTS, or an FM method of halftone.METHODS
+    gray             only black ink
+    clean            nothing but the screen: what follows is left out
+    dot_gain         ink added at 50 %, as a share
+    misregistration  x and y by which each ink is off; the screen's offset is another
+    paper            what the paper reflects of blue, green, red, 0..1
+    scale            the scanner's resolution over that of the result
+    jpeg             quality, or None
+    """
+
+    method: str
+    pitch: float
+    angles: Four
+    offsets: Offsets
+    gray: bool
+    clean: bool
+    under_colour_removal: float
+    dot_gain: float
+    misregistration: Offsets
+    ink_noise: float
+    paper: tuple[float, float, float]
+    grain: float
+    blur: float
+    scale: float
+    jpeg: int | None
+    seed: int
+
+    @property
+    def is_fm(self) -> bool:
+        return self.method in FM_METHODS
+
+
+def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printing:
+    """Choose a printing at random within the limits of `config`."""
+    weights = np.array([config.am, config.line, config.fm])
+    kind = random.choice(3, p=weights / weights.sum())
+    method = (str(random.choice(DOTS)), "line", str(random.choice(FM_METHODS)))[kind]
+    turn = random.uniform(0, 90) if random.random() < config.any_angle else random.uniform(-3, 3)
+    angles = np.array(ANGLE_SETS[random.integers(len(ANGLE_SETS))]) + turn
+    pitch = float(np.exp(random.uniform(np.log(config.pitch_min), np.log(config.pitch_max))))
+    off = config.misregistration
+    lack = random.uniform(0, config.tint)
+    return Printing(
+        method=method,
+        pitch=pitch,
+        angles=tuple(angles.tolist()),
+        offsets=_pairs(random.uniform(0, pitch, (4, 2))),
+        gray=bool(random.random() < config.gray),
+        clean=bool(random.random() < config.clean),
+        under_colour_removal=float(random.uniform(0.3, 1)),
+        dot_gain=float(random.uniform(-config.dot_gain, config.dot_gain)),
+        misregistration=_pairs(random.uniform(-off, off, (4, 2))),
+        ink_noise=float(random.uniform(0, config.ink_noise)),
+        paper=(1 - lack, 1 - 0.5 * lack, 1 - 0.3 * lack),
+        grain=float(random.uniform(0, config.grain)),
+        blur=float(random.uniform(0, config.blur)),
+        scale=float(random.uniform(1 - config.resample, 1 + config.resample)) if random.random() < 0.5 else 1.0,
+        jpeg=int(random.integers(config.jpeg, 101)) if random.random() < 0.5 else None,
+        seed=int(random.integers(2**32)),
+    )
+
+
+def print_and_scan(bgr: np.ndarray, printing: Printing) -> np.ndarray:
+    """Photograph (H, W, 3) BGR uint8 → its scan, the same shape and dtype."""
+    height, width = bgr.shape[:2]
+    scale = 1.0 if printing.clean else max(printing.scale, 2 / printing.pitch)
+    if scale != 1:
+        bgr = cv2.resize(
+            bgr, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+        )
+    inks = _inks(bgr, printing, scale)
+    if printing.clean:
+        return combine(inks)
+    random = np.random.default_rng(printing.seed)
+    noise = random.standard_normal(inks.shape[:2], np.float32) * printing.ink_noise
+    inks = np.clip(inks * (1 + noise[..., None]), 0, 255).astype(np.uint8)
+    page = combine(inks).astype(np.float32) * np.array(printing.paper, np.float32)
+    if printing.blur:
+        page = cv2.GaussianBlur(page, (0, 0), max(printing.blur * scale, 0.01), borderType=cv2.BORDER_REFLECT_101)
+    if scale != 1:
+        page = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
+    page += random.standard_normal(page.shape, np.float32) * np.float32(printing.grain)
+    scan = np.clip(np.rint(page), 0, 255).astype(np.uint8)
+    if printing.jpeg is not None:
+        scan = cv2.imdecode(cv2.imencode(".jpg", scan, [cv2.IMWRITE_JPEG_QUALITY, printing.jpeg])[1], cv2.IMREAD_COLOR)
+    return scan
+
+
+def truth(bgr: np.ndarray, printing: Printing) -> np.ndarray:
+    """What a perfect restoration of the scan is: the photograph (H, W, 3), or its luma in three equal channels."""
+    if not printing.gray:
+        return bgr
+    return cv2.cvtColor(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+
+
+def _inks(bgr: np.ndarray, printing: Printing, scale: float) -> np.ndarray:
+    """Screened coverages uint8 (H, W, 4) at the scanner's resolution."""
+    if printing.gray:
+        inks = np.zeros((*bgr.shape[:2], 4), np.uint8)
+        inks[..., 3] = 255 - cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    else:
+        inks = separate(bgr, printing.under_colour_removal)
+    # The curve of a press, x + 4 g x (1 - x), keeps paper and solid ink.
+    share = np.arange(256) / 255
+    gain = 0 if printing.clean else 4 * printing.dot_gain
+    curve = np.rint(255 * np.clip(share + gain * share * (1 - share), 0, 1)).astype(np.uint8)
+    for number in range(4):
+        plate = inks[..., number]
+        if not plate.any():
+            continue
+        if not printing.clean:
+            plate = curve[_shifted(plate, printing.misregistration[number], scale)]
+        gray = np.ascontiguousarray(255 - plate)
+        if printing.is_fm:
+            # Each ink in its own direction: dots of different inks must not depend on one another.
+            across, down = (-1 if number & 1 else 1), (-1 if number & 2 else 1)
+            halftone = METHODS[printing.method](np.ascontiguousarray(gray[::down, ::across]))
+            inks[..., number] = 255 - halftone[::down, ::across]
+            continue
+        x, y = printing.offsets[number]
+        inks[..., number] = 255 - am_screen(
+            gray,
+            spot=printing.method,
+            pitch=printing.pitch * scale,
+            angle=printing.angles[number],
+            supersample=1 if printing.clean else SUPERSAMPLE,
+            offset=(x * scale, y * scale),
+        )
+    return inks
+
+
+def _shifted(plate: np.ndarray, offset: tuple[float, float], scale: float) -> np.ndarray:
+    move = np.array([[1, 0, offset[0] * scale], [0, 1, offset[1] * scale]])
+    return cv2.warpAffine(plate, move, plate.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _pairs(numbers: np.ndarray) -> Offsets:
+    return tuple((float(x), float(y)) for x, y in numbers)

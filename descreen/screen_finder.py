@@ -1,0 +1,161 @@
+"""Which screen a scan was printed with: pitch and angle of each ink, read off the spectrum."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from halftone.inks import INKS
+
+PATCH, STEP = 256, 128
+LARGEST_PITCH, SMALLEST_PITCH = 10.0, 1.9  # pixels; beyond lie pictures, not screens
+CLEAR = 18.0
+"""How far a peak must stand out from the median of its surroundings, as a ratio of amplitudes."""
+ALONE = 2.5
+"""How far an ink's peak in its own channel must exceed what the other channels have there."""
+SAME_PITCH = 0.06
+GRAY_CHROMA = 6.0
+"""Mean spread of the channels, levels, below which a scan has black ink alone."""
+
+
+class Screen(NamedTuple):
+    """`pitch` in pixels; `angle` in degrees counter-clockwise, 0..90 for dots, 0..180 for lines (`is_line`).
+
+    `strength` is the ratio of the peak's amplitude to the spectrum around it.
+    """
+
+    pitch: float
+    angle: float
+    is_line: bool
+    strength: float
+
+
+def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
+    """The screens of (H, W, 3) BGR uint8 by ink, those of INKS that have a clear one; none for FM and photographs.
+
+    An ink is told by the channels its screen shows in: cyan in red, magenta in green, yellow in blue alone, black in
+    all three. Inks on one angle, and fine screens whose colours a JPEG has blurred, are found as black. All inks are
+    taken to have nearly the `common_pitch`.
+    """
+    if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
+        raise ValueError(f"expected uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
+    side = min(PATCH, *bgr.shape[:2])
+    if side < 32:
+        return {}
+    if np.ptp(bgr.astype(np.int16), axis=2).mean() < GRAY_CHROMA:
+        gray = _amplitudes(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), side)
+        found = {"black": _find(gray, np.ones((side, side), bool))}
+    else:
+        channels = np.stack([_amplitudes(bgr[..., i], side) for i in (2, 1, 0)])  # as INKS: red, green, blue
+        found = {"black": _find(channels.min(axis=0), np.ones((side, side), bool))}
+        for i, ink in enumerate(INKS[:3]):
+            others = np.delete(channels, i, axis=0).max(axis=0)
+            found[ink] = _find(channels[i], channels[i] > ALONE * cv2.dilate(others, np.ones((3, 3), np.uint8)))
+    screens = {ink: screen for ink, screen in found.items() if screen is not None}
+    pitch = common_pitch(screens)
+    return {ink: screens[ink] for ink in INKS if ink in screens and abs(screens[ink].pitch / pitch - 1) < SAME_PITCH}
+
+
+def common_pitch(screens: dict[str, Screen]) -> float | None:
+    """Pixels: presses give all inks nearly one pitch. That of black, which three channels attest, else the clearest."""
+    if not screens:
+        return None
+    return (screens.get("black") or max(screens.values(), key=lambda screen: screen.strength)).pitch
+
+
+def _find(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | None:
+    """The screen whose peaks, in places that are `allowed`, stand out of amplitudes (side, side), or None.
+
+    Frequency 0 is in the middle.
+    """
+    side = spectrum.shape[0]
+    contrast = spectrum / _surroundings(spectrum)
+    y, x = np.mgrid[:side, :side] - side // 2
+    radius = np.hypot(x, y) / side
+    contrast[(radius < 1 / LARGEST_PITCH) | (radius > 1 / SMALLEST_PITCH)] = 0
+    contrast[(x < 0) | ~allowed] = 0  # the spectrum of a real picture is its own half turn
+    # A grid of dots has two peaks at a right angle, so both together are looked for; lines have one.
+    quarter = _turned(contrast, side)
+    pair = np.sqrt(contrast * quarter)
+    peak = np.unravel_index(pair.argmax(), pair.shape)
+    lone = np.unravel_index(contrast.argmax(), contrast.shape)
+    is_line = bool(pair[peak] < 0.35 * contrast[lone])
+    at, strength = (lone, contrast[lone]) if is_line else (peak, pair[peak])
+    if strength < CLEAR:
+        return None
+    if not is_line:
+        at = _fundamental(at, pair, side)
+    points = [_refined(spectrum, at[0] - side // 2, at[1] - side // 2, side)]
+    if not is_line:
+        fy, fx = points[0]
+        other = _refined(spectrum, round(-fx * side), round(fy * side), side)
+        points.append((other[1], -other[0]))
+    fy, fx = np.mean(points, axis=0)
+    angle = np.degrees(np.arctan2(-fy, fx))
+    if is_line:
+        angle += 90  # lines run across the direction in which they repeat
+    return Screen(float(1 / np.hypot(fy, fx)), float(angle % (180 if is_line else 90)), is_line, float(strength))
+
+
+def _amplitudes(plane: np.ndarray, side: int) -> np.ndarray:
+    """Root mean square of the spectra of overlapping patches under a Hann window; at most 64 of them, evenly spread."""
+    height, width = plane.shape
+    corners = [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
+    chosen = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, 64).astype(int))]
+    line = np.hanning(side + 1)[:side].astype(np.float32)
+    power = np.zeros((side, side))
+    for top, left in chosen:
+        patch = plane[top : top + side, left : left + side].astype(np.float32)
+        power += np.abs(np.fft.fft2((patch - patch.mean()) * np.outer(line, line))) ** 2
+    return np.fft.fftshift(np.sqrt(power / len(chosen))) + 1e-3
+
+
+def _starts(length: int, side: int) -> list[int]:
+    return list(range(0, length - side + 1, STEP))
+
+
+def _surroundings(spectrum: np.ndarray) -> np.ndarray:
+    """The median of amplitudes at about the same distance from frequency 0."""
+    side = spectrum.shape[0]
+    y, x = np.mgrid[:side, :side] - side // 2
+    ring = np.minimum(np.hypot(x, y), side // 2 - 1).astype(int) // 2
+    order = np.argsort(ring, axis=None, kind="stable")
+    bounds = np.searchsorted(ring.flat[order], np.arange(ring.max() + 2))
+    medians = [np.median(spectrum.flat[order[a:b]]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return np.array(medians)[ring] + 1e-3
+
+
+def _turned(contrast: np.ndarray, side: int) -> np.ndarray:
+    """At every place the largest contrast about the place a quarter turn on; peaks lie between samples."""
+    middle = side // 2
+    whole = np.maximum(contrast, np.roll(contrast[::-1, ::-1], (1, 1) if side % 2 == 0 else 0, axis=(0, 1)))
+    whole = cv2.dilate(whole.astype(np.float32), np.ones((3, 3), np.uint8))
+    y, x = np.mgrid[:side, :side] - middle
+    rows, columns = (middle - x) % side, (middle + y) % side
+    return whole[rows, columns]
+
+
+def _fundamental(at: tuple[int, int], pair: np.ndarray, side: int) -> tuple[int, int]:
+    """`at`, or the peak whose diagonal it is, an eighth of a turn off at 1/√2 of the distance, where there is one."""
+    y, x = at[0] - side // 2, at[1] - side // 2
+    candidates = []
+    for fy, fx in (((y + x) / 2, (x - y) / 2), ((y - x) / 2, (x + y) / 2)):
+        row, column = round(fy) + side // 2, round(fx) + side // 2
+        window = pair[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+        if window.size and window.max() > min(0.3 * pair[at], CLEAR):
+            inner = np.unravel_index(window.argmax(), window.shape)
+            candidates.append((max(row - 2, 0) + inner[0], max(column - 2, 0) + inner[1]))
+    return max(candidates, key=lambda place: pair[place], default=at)
+
+
+def _refined(spectrum: np.ndarray, y: int, x: int, side: int) -> tuple[float, float]:
+    """Cycles per pixel (fy, fx) of the peak near sample (y, x): a parabola through the logarithms about its top."""
+    middle = side // 2
+    place = [(y + middle + dy, x + middle + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    row, column = max(place, key=lambda p: spectrum[p[0] % side, p[1] % side])
+    offsets = []
+    for dy, dx in ((1, 0), (0, 1)):
+        low, top, high = (np.log(spectrum[(row + k * dy) % side, (column + k * dx) % side]) for k in (-1, 0, 1))
+        bend = low - 2 * top + high
+        offsets.append(float(np.clip(0.5 * (low - high) / bend, -0.5, 0.5)) if bend < 0 else 0.0)
+    return (row - middle + offsets[0]) / side, (column - middle + offsets[1]) / side

@@ -1,0 +1,83 @@
+"""Train a stage of descreening: CoarseNet, then EdgeNet, then DetailsNet against two discriminators.
+
+python -m descreen.train --config scripts/descreen_coarse.json [--resume auto] [--set key=value ...] [--dry-run]
+python -m descreen.train --config scripts/descreen_edge.json
+python -m descreen.train --config scripts/descreen_details.json
+"""
+
+import sys
+
+from lightning.fabric import Fabric
+from torch import nn
+
+from descreen.config import DescreenConfig
+from descreen.losses import GRAM_PATCH, GramLoss
+from descreen.objectives import CoarseObjective, DetailsObjective, EdgeObjective
+from descreen.stream import ScanStream
+from descreen.system import PARTS, Descreener, build_descreener
+from utils.checkpoint import load_network
+from utils.errors import UserError
+from utils.pretrained import vgg_weights
+from utils.training import photo_streams, run_stage
+
+STAGES = {"CoarseNet": "coarse", "EdgeNet": "edge", "DetailsNet": "details"}
+
+
+def build(config: DescreenConfig) -> nn.Module:
+    """The stage's objective on the CPU, with the parts of the earlier stages from their checkpoint."""
+    parts = PARTS[: PARTS.index(STAGES[config.model]) + 1]
+    network = Descreener(config.width, parts, config.objects)
+    if config.model == "EdgeNet":
+        _take(network, config.coarse_ckpt, "coarse_ckpt", ("coarse",))
+        return EdgeObjective(network)
+    if config.model == "DetailsNet":
+        _take(network, config.edge_ckpt, "edge_ckpt", ("coarse", "edge"))
+        if config.objects == "parser":
+            if config.object_weights is None:
+                raise UserError(
+                    "object_weights: the parser's weights are a download; name their folder, or set objects=small"
+                )
+            network.objects.load_public_weights(config.object_weights)
+        return DetailsObjective(network, config.details, _gram("vgg19_bn", config, config.details.gram, GRAM_PATCH))
+    return CoarseObjective(network, config.coarse, _gram("vgg16_bn", config, config.coarse.gram))
+
+
+def streams(config: DescreenConfig, network: Descreener, fabric: Fabric) -> dict:
+    """The photographs of `photo_streams`, printed and scanned; validation prints the same way every time."""
+    found = photo_streams(config, network, fabric)
+    edges = config.model != "CoarseNet"
+    found["stream"] = ScanStream(found["stream"], config.screens, rotate=True, edges=edges)
+    if found["validation"] is not None:
+        found["validation"] = ScanStream(found["validation"], config.screens, edges=edges)
+    return found
+
+
+def _take(network: Descreener, path: str | None, key: str, parts: tuple[str, ...]) -> None:
+    """Copy trained parts from a checkpoint. Raises UserError when it has not got them or they are of another width."""
+    if path is None:
+        raise UserError(
+            f"{key}: null, allowed: the checkpoint of the stage before, model_best.pth.tar in its run folder"
+        )
+    trained = load_network(path, build_descreener)
+    if trained.width != network.width or not set(parts) <= set(trained.parts):
+        raise UserError(
+            f"{key}: {path} holds {', '.join(trained.parts)} of width {trained.width}, needed: {', '.join(parts)} of "
+            f"width {network.width}"
+        )
+    for part in parts:
+        getattr(network, part).load_state_dict(getattr(trained, part).state_dict())
+
+
+def _gram(name: str, config: DescreenConfig, weight: float, patch: int | None = None) -> GramLoss | None:
+    if not weight:
+        return None
+    return GramLoss(name, vgg_weights(name, config.vgg_weights, f"{STAGES[config.model]}.gram"), patch)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    return run_stage(argv, DescreenConfig, __doc__, build, streams)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Scans made from photographs: what was asked for is in them, nothing else moves, and a seed says it all."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from descreen.config import ScreensConfig
+from descreen.printing import FM_METHODS, Printing, draw_printing, print_and_scan, truth
+
+PLAIN = Printing(
+    method="round",
+    pitch=4.0,
+    angles=(15.0, 75.0, 0.0, 45.0),
+    offsets=((0.0, 0.0),) * 4,
+    gray=False,
+    clean=False,
+    under_colour_removal=1.0,
+    dot_gain=0.0,
+    misregistration=((0.0, 0.0),) * 4,
+    ink_noise=0.0,
+    paper=(1.0, 1.0, 1.0),
+    grain=0.0,
+    blur=0.0,
+    scale=1.0,
+    jpeg=None,
+    seed=0,
+)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    cells = np.random.default_rng(1).integers(40, 216, (5, 6, 3)).astype(np.uint8)
+    return cv2.resize(cells, (144, 120), interpolation=cv2.INTER_CUBIC)
+
+
+def blurred(picture):
+    return cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 4)[12:-12, 12:-12]
+
+
+@pytest.mark.parametrize("method", ["round", "ellipse", "square", "diamond", "line", *FM_METHODS])
+@pytest.mark.parametrize("gray", [False, True])
+def test_seen_from_afar_a_scan_is_the_photograph(photo, method, gray):
+    printing = replace(PLAIN, method=method, gray=gray)
+    scan = print_and_scan(photo, printing)
+    assert scan.shape == photo.shape and scan.dtype == np.uint8
+    assert np.abs(blurred(scan) - blurred(truth(photo, printing))).mean() < 6
+    assert np.abs(scan.astype(int) - photo).mean() > 20
+    if gray:
+        assert (np.ptp(scan.astype(int), axis=2) == 0).all()
+
+
+@pytest.mark.parametrize("scale", [0.8, 1.2])
+def test_another_scanner_resolution_moves_nothing(photo, scale):
+    scan = print_and_scan(photo, replace(PLAIN, scale=scale))
+    shift, _ = cv2.phaseCorrelate(blurred(scan).mean(2), blurred(photo).mean(2))
+    assert max(map(abs, shift)) < 0.15
+
+
+def test_each_flaw_of_press_and_scanner_shows(photo):
+    plain = print_and_scan(photo, PLAIN).astype(np.float32)
+
+    def difference(**flaw):
+        return print_and_scan(photo, replace(PLAIN, **flaw)).astype(np.float32) - plain
+
+    assert difference(dot_gain=0.1).mean() < -2
+    assert np.abs(difference(misregistration=((1.5, 0.0),) * 4)).mean() > 1
+    assert difference(paper=(0.9, 1.0, 1.0)).mean(axis=(0, 1)) == pytest.approx([-11, 0, 0], abs=4)
+    assert difference(grain=5.0)[100:, 100:].std() == pytest.approx(4, abs=1.5)
+    assert np.abs(difference(ink_noise=0.2)).mean() > 1
+    assert print_and_scan(photo, replace(PLAIN, blur=1.5)).std() < 0.8 * plain.std()
+    assert 0 < np.abs(difference(jpeg=60)).mean() < 45
+    assert np.abs(difference(offsets=((2.0, 1.0),) * 4)).mean() > 10
+
+
+def test_a_clean_print_is_the_screen_alone(photo):
+    flaws = {"grain": 9.0, "blur": 2.0, "jpeg": 20, "paper": (0.5, 0.5, 0.5), "scale": 0.7, "dot_gain": 0.3}
+    clean = print_and_scan(photo, replace(PLAIN, clean=True, gray=True, **flaws))
+    assert set(np.unique(clean)) == {0, 255}
+
+
+def test_printings_are_drawn_within_the_limits_and_of_every_kind():
+    config = ScreensConfig(pitch_min=3.0, pitch_max=6.0, jpeg=70)
+    drawn = [draw_printing(config, np.random.default_rng(seed)) for seed in range(400)]
+    assert all(3 <= printing.pitch <= 6 for printing in drawn)
+    assert {printing.method for printing in drawn} == {"round", "ellipse", "square", "diamond", "line", *FM_METHODS}
+    assert np.mean([printing.is_fm for printing in drawn]) == pytest.approx(0.3, abs=0.08)
+    assert np.mean([printing.gray for printing in drawn]) == pytest.approx(0.3, abs=0.08)
+    assert min(printing.jpeg for printing in drawn if printing.jpeg) >= 70
+    assert len({printing.pitch for printing in drawn}) == 400
+
+
+def test_a_printing_is_all_that_decides_a_scan(photo):
+    config = ScreensConfig()
+    for seed in range(6):
+        printing = draw_printing(config, np.random.default_rng(seed))
+        assert printing == draw_printing(config, np.random.default_rng(seed))
+        assert np.array_equal(print_and_scan(photo, printing), print_and_scan(photo, printing))

@@ -1,0 +1,68 @@
+"""Pitch and angle are found to 3 % and 2° over random screens, and nothing is found where there is no screen."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from descreen.config import ScreensConfig
+from descreen.printing import draw_printing, print_and_scan
+from descreen.screen_finder import common_pitch, find_screens
+from halftone.inks import INKS
+from halftone.screens import am_screen
+from utils.image_io import read_image
+
+PHOTOS = sorted((Path(__file__).parents[2] / "test_imgs").glob("*.jpg"))
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return [read_image(path).bgr[:320, :400] for path in PHOTOS]
+
+
+def turned_by(found, angle):
+    period = 180 if found.is_line else 90
+    return abs((found.angle - angle + period / 2) % period - period / 2)
+
+
+@pytest.mark.parametrize("spot", ["round", "ellipse", "square", "diamond", "line"])
+def test_a_random_gray_screen_is_found(photos, spot):
+    random = np.random.default_rng(len(spot))
+    for photo in photos:
+        pitch, angle = float(np.exp(random.uniform(np.log(2), np.log(8)))), random.uniform(0, 90)
+        gray = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
+        screen = am_screen(gray, spot=spot, pitch=pitch, angle=angle, supersample=int(random.choice([1, 3])))
+        found = find_screens(np.dstack([screen] * 3))["black"]
+        assert found.is_line == (spot == "line")
+        assert found.pitch == pytest.approx(pitch, rel=0.03) and turned_by(found, angle) < 2, (pitch, angle)
+
+
+def test_the_inks_of_random_scans_are_told_apart(photos):
+    random = np.random.default_rng(3)
+    # Half the blur, and no JPEG: it mixes the colours of fine dots.
+    config = ScreensConfig(fm=0.0, gray=0.0, blur=0.5, jpeg=100, pitch_min=2.5, any_angle=0.5)
+    inks = 0
+    for number in range(2 * len(photos)):
+        printing = draw_printing(config, random)
+        found = find_screens(print_and_scan(photos[number % len(photos)], printing))
+        assert common_pitch(found) == pytest.approx(printing.pitch, rel=0.03), printing
+        for ink, screen in found.items():
+            assert screen.pitch == pytest.approx(printing.pitch, rel=0.03), (ink, printing)
+            assert turned_by(screen, printing.angles[INKS.index(ink)]) < 2, (ink, printing)
+        inks += len(found)
+    assert inks > 2.5 * 2 * len(photos)
+
+
+def test_photographs_and_fm_halftones_have_no_screen(photos):
+    random = np.random.default_rng(4)
+    for photo in photos:
+        assert find_screens(photo) == {}
+        assert find_screens(print_and_scan(photo, draw_printing(ScreensConfig(am=0.0, line=0.0), random))) == {}
+    assert common_pitch({}) is None
+
+
+def test_a_picture_too_small_to_tell_has_none_and_a_wrong_shape_is_refused():
+    assert find_screens(np.zeros((31, 500, 3), np.uint8)) == {}
+    with pytest.raises(ValueError, match="uint8"):
+        find_screens(np.zeros((40, 40), np.uint8))

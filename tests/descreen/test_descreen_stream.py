@@ -1,0 +1,72 @@
+"""Batches of scans: a function of seed, epoch and step, the same on any number of processes and threads."""
+
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from descreen.config import ScreensConfig
+from descreen.stream import ScanStream
+from utils.dataset import BatchStream
+from utils.photo_set import PhotoSet
+
+
+@pytest.fixture(scope="module")
+def photos():
+    random = np.random.default_rng(0)
+    colour = [cv2.resize(random.integers(0, 256, (4, 4, 3)).astype(np.uint8), (48, 48)) for _ in range(6)]
+    colour = np.stack(colour).transpose(0, 3, 1, 2).copy()
+    return PhotoSet.from_arrays(colour, np.zeros_like(colour[:, :1]))
+
+
+def make(photos, batch_size=4, shuffle=True, crop_size=32, rank=0, world_size=1, num_workers=1, **options):
+    inner = BatchStream(
+        photos,
+        batch_size=batch_size,
+        crop_size=crop_size,
+        flip=True,
+        shuffle=shuffle,
+        seed=3,
+        rank=rank,
+        world_size=world_size,
+        num_workers=num_workers,
+    )
+    return ScanStream(inner, ScreensConfig(), **options)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_batch_holds_scans_their_truths_and_edges(photos):
+    batch = next(make(photos, rotate=True, edges=True).batches(0))
+    assert batch["scan"].shape == batch["colour"].shape == (4, 3, 32, 32)
+    assert batch["edges"].shape == (4, 1, 32, 32) and set(batch["edges"].unique().tolist()) <= {0.0, 1.0}
+    for name in ("scan", "colour"):
+        assert batch[name].dtype == torch.float32 and batch[name].min() >= -1 and batch[name].max() <= 1
+    assert (batch["scan"] - batch["colour"]).abs().mean() > 0.1
+
+
+def test_starting_in_the_middle_and_more_threads_change_nothing(photos):
+    whole = list(make(photos, rotate=True).batches(2))
+    assert len(whole) == 2
+    assert same(whole[1], next(make(photos, rotate=True, num_workers=0).batches(2, 1)))
+    assert not same(whole[1], list(make(photos, rotate=True).batches(3))[1])
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_the_parts_of_two_processes_are_the_whole_batch(photos, shuffle):
+    crop = 32 if shuffle else None
+    whole = list(make(photos, shuffle=shuffle, crop_size=crop).batches(1))
+    parts = [list(make(photos, shuffle=shuffle, crop_size=crop, rank=r, world_size=2).batches(1)) for r in (0, 1)]
+    for step, batch in enumerate(whole):
+        assert torch.equal(batch["scan"], torch.cat([part[step]["scan"] for part in parts]))
+
+
+def test_leaving_in_the_middle_leaves_no_thread(photos):
+    batches = make(photos).batches(0)
+    next(batches)
+    batches.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("scans", "batches"))]

@@ -1,0 +1,141 @@
+"""The three descreening stages from the command line: each learns, takes over from the one before, and resumes."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from descreen import train
+from descreen.system import build_descreener
+from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
+from utils.config import load_config
+from utils.image_io import write_halftone, write_image
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder: 8 smooth photographs to train on and 2 to validate with; their references are not looked at."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    write_halftone(folder / "reference.png", np.zeros((SIDE, SIDE), np.uint8))
+    lists = {}
+    for name, count in (("train", 8), ("val", 2)):
+        photos = [f"{name}{number}.png" for number in range(count)]
+        for photo in photos:
+            write_image(folder / photo, cv2.resize(random.integers(0, 256, (4, 4, 3)).astype(np.uint8), (SIDE, SIDE)))
+        lists[name] = {"inputs": photos, "labels": ["reference.png"] * count}
+    (folder / "HalftoneVOC2012.json").write_text(json.dumps(lists))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Where the runs go."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def arguments(data, place):
+    """Function from settings to a command line of a small run in `place`."""
+
+    def make(*flags, **settings):
+        small = {
+            "data_dir": str(data),
+            "save_dir": str(place),
+            "cuda": False,
+            "width": 8,
+            "coarse.gram": 0,
+            "details.gram": 0,
+            "data_loader.batch_size": 4,
+            "data_loader.crop_size": 32,
+            "data_loader.special_set": None,
+            "optimizer.lr": 0.003,
+            "trainer.epochs": 3,
+        }
+        pairs = small | {key.replace("__", "."): value for key, value in settings.items()}
+        return [*flags, *(part for key, value in pairs.items() for part in ("--set", f"{key}={json.dumps(value)}"))]
+
+    return make
+
+
+def losses(folder, name="total"):
+    return [float(line) for line in (folder / f"{name}_per_epoch.txt").read_text().split()]
+
+
+DETAILS = {"model": "DetailsNet", "objects": "small", "trainer__epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def stages(arguments, place):
+    """Run folder with a trained coarse and edge stage."""
+    quiet = {"trainer__validate_every": None, "trainer__epochs": 16}
+    assert train.main(arguments(**quiet, name="coarse")) == 0
+    coarse = str(place / "coarse" / BEST)
+    assert train.main(arguments(**quiet, name="edge", model="EdgeNet", coarse_ckpt=coarse)) == 0
+    return place
+
+
+def test_every_stage_goes_down_and_takes_over_from_the_one_before(arguments, stages):
+    edge = str(stages / "edge" / BEST)
+    assert train.main(arguments(**DETAILS | {"trainer__epochs": 12}, name="details", edge_ckpt=edge)) == 0
+    for stage, name in (("coarse", "l1"), ("edge", "total"), ("details", "l1"), ("details", "discriminator")):
+        values = losses(stages / stage, name)
+        assert np.mean(values[-3:]) < 0.9 * np.mean(values[:2]), stage
+    assert (stages / "details" / "adversarial_per_epoch.txt").exists()
+    network = load_network(stages / "details" / BEST, build_descreener)
+    assert network.arch() == {
+        "name": "Descreener",
+        "width": 8,
+        "parts": ["coarse", "edge", "details"],
+        "objects": "small",
+    }
+    earlier = load_network(edge, build_descreener).state_dict()
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in earlier.items())
+    stats = (stages / "details" / "stats.jsonl").read_text().splitlines()
+    assert all("restored_psnr" in json.loads(line)["validation"] for line in stats if "validation" in line)
+
+
+def test_with_discriminators_a_resumed_run_ends_with_the_same_bits(arguments, stages):
+    settings = DETAILS | {"edge_ckpt": str(stages / "edge" / BEST), "ema_decay": 0.9, "trainer__save_half": True}
+    assert train.main(arguments(**settings, name="alone")) == 0
+    assert train.main(arguments(**settings, name="cut", trainer__max_steps=3)) == 0
+    assert train.main(arguments("-r", "auto", **settings, name="cut")) == 0
+    alone, cut = (read_checkpoint(stages / name / LAST) for name in ("alone", "cut"))
+    assert alone["step"] == cut["step"] == 8
+    for key in ("state_dict", "partners", "ema"):
+        assert alone[key] and all(torch.equal(alone[key][name], cut[key][name]) for name in alone[key]), key
+
+
+def test_a_stage_without_the_one_before_says_so(arguments, stages, capsys):
+    assert train.main(arguments(model="DetailsNet")) == 2
+    assert "edge_ckpt: null, allowed: the checkpoint of the stage before" in capsys.readouterr().err
+    coarse = str(stages / "coarse" / BEST)
+    assert train.main(arguments(model="DetailsNet", edge_ckpt=coarse)) == 2
+    assert "holds coarse of width 8, needed: coarse, edge" in capsys.readouterr().err
+    assert train.main(arguments(model="EdgeNet", coarse_ckpt=coarse, width=16)) == 2
+    assert "needed: coarse of width 16" in capsys.readouterr().err
+    edge = str(stages / "edge" / BEST)
+    assert train.main(arguments(model="DetailsNet", edge_ckpt=edge, objects="parser")) == 2
+    assert "object_weights: the parser's weights are a download" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_of_the_screens_is_named(arguments, capsys):
+    assert train.main(arguments(screens__pitch_min=9.0)) == 2
+    assert "screens: found" in (message := capsys.readouterr().err) and "pitch_min up to pitch_max" in message
+    assert train.main(arguments(screens__dots=3)) == 2
+    assert "screens.dots: unknown key, known: am, line, fm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["descreen_coarse.json", "descreen_edge.json", "descreen_details.json"])
+def test_the_configs_in_scripts_are_of_one_width_that_stays_under_6_megabytes(file):
+    config = load_config(train.DescreenConfig, SCRIPTS / file)
+    assert config.width == 24
+    with torch.device("meta"):
+        network = train.Descreener(config.width, ("coarse", "edge", "details"), "small")
+    assert sum(2 * value.numel() for value in network.state_dict().values()) < 6e6
