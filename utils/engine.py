@@ -14,68 +14,36 @@ from utils.memory import available_memory
 HALO, HALO_WITHOUT_PRIOR = 32, 64
 """Pixels beyond a tile that its network pass also sees; multiples of 8, as the network downsamples three times. With 16
 the shipped decoder's tiles differ from the whole by at most one level in 255, in bfloat16 too."""
-SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 1024, "cuda": 2048}
+SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger ones leave the cache
 CHANNELS_HELD = 12
 """Peak memory of a pass in full-resolution feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
 
 
-class Engine:
-    """Halftones and restores with a trained network of any image size in memory that does not grow with the image.
+class Tiler:
+    """A network on images of any size, in memory that does not grow with the image.
 
-    network  a ResHalf
+    network  has `width`, its channels at full resolution
     device   "cpu", "cuda", …; None picks CUDA when there is one
-    tile     side in pixels of the squares that pass through the network, a multiple of 8; None takes what fits well
-             into the free memory. Where even that is too much it is halved, down to 64.
+    tile     side in pixels of the squares that pass through the network, a multiple of `step`; None takes what fits
+             well into the free memory. Where even that is too much it is halved, down to 64.
     bf16     compute in bfloat16; None does where the hardware multiplies in it
-    seed     of the encoder's noise, where it has any
-    fast     take the error-diffused start of the halftone search instead of the search
-    Raises ValueError for a tile that does not fit the network, or `fast` where nothing is searched.
+    halo     pixels beyond a tile that its pass also sees, a multiple of `step`
+    step     what the network's sides are a multiple of inside
+    Raises ValueError for a tile that does not fit the network.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        device: str | None = None,
-        tile: int | None = None,
-        bf16: bool | None = None,
-        seed: int = 0,
-        fast: bool = False,
+        self, network: nn.Module, device: str | None, tile: int | None, bf16: bool | None, *, halo: int, step: int
     ):
-        if tile is not None and (tile < 8 or tile % 8):
-            raise ValueError(f"a tile's side must be a multiple of 8, not {tile}")
+        if tile is not None and (tile < step or tile % step):
+            raise ValueError(f"a tile's side must be a multiple of {step}, not {tile}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.bf16 = has_bf16(self.device) if bf16 is None else bf16
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)
-        self.halo = HALO if network.prior else HALO_WITHOUT_PRIOR
+        self.halo, self._step = halo, step
         self.tile = tile or self._fitting_tile()
-        self.seed = seed
-        self.prior = network.prior
-        if fast:
-            if self.prior is None or self.prior.halftone != "direct_binary_search":
-                raise ValueError("this network's halftones are not searched: nothing could be faster")
-            self.prior = replace(self.prior, halftone="error_diffusion")
 
-    def halftone(self, bgr: np.ndarray) -> np.ndarray:
-        """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed.
-
-        Raises MemoryError when not even the smallest tile fits.
-        """
-        if self.prior is None:
-            noise = self.network.guide(bgr, self.seed)
-            return self._tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
-        classical = self.prior.classical_halftone(bgr)
-        if self.network.encoder is None:
-            return classical
-        return self._tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
-
-    def restore(self, halftone: np.ndarray) -> np.ndarray:
-        """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8. Raises MemoryError as `halftone` does."""
-        return self._tiled(halftone.shape, self.network.decode, lambda at: (to_tensor(halftone[at]),))
-
-    def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
-        return self.network.encode(colour, guide=guide).halftone
-
-    def _tiled(
+    def tiled(
         self,
         size: tuple[int, int],
         function: Callable[..., Tensor],
@@ -90,7 +58,7 @@ class Engine:
                     raise
                 if self.tile <= SMALLEST_TILE:
                     raise MemoryError(f"not enough memory for a tile of {self.tile} pixels") from error
-            self.tile = max(self.tile // 16 * 8, SMALLEST_TILE)
+            self.tile = max(self.tile // 2 // self._step * self._step, SMALLEST_TILE)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -120,6 +88,52 @@ class Engine:
         while tile > SMALLEST_TILE and (tile + 2 * self.halo) ** 2 * pixel > free / 4:
             tile //= 2
         return tile
+
+
+class Engine(Tiler):
+    """Halftones and restores with a trained ResHalf.
+
+    seed     of the encoder's noise, where it has any
+    fast     take the error-diffused start of the halftone search instead of the search
+    The rest as `Tiler`. Raises ValueError for a tile that does not fit, or `fast` where nothing is searched.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: str | None = None,
+        tile: int | None = None,
+        bf16: bool | None = None,
+        seed: int = 0,
+        fast: bool = False,
+    ):
+        super().__init__(network, device, tile, bf16, halo=HALO if network.prior else HALO_WITHOUT_PRIOR, step=8)
+        self.seed = seed
+        self.prior = network.prior
+        if fast:
+            if self.prior is None or self.prior.halftone != "direct_binary_search":
+                raise ValueError("this network's halftones are not searched: nothing could be faster")
+            self.prior = replace(self.prior, halftone="error_diffusion")
+
+    def halftone(self, bgr: np.ndarray) -> np.ndarray:
+        """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed.
+
+        Raises MemoryError when not even the smallest tile fits.
+        """
+        if self.prior is None:
+            noise = self.network.guide(bgr, self.seed)
+            return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
+        classical = self.prior.classical_halftone(bgr)
+        if self.network.encoder is None:
+            return classical
+        return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
+
+    def restore(self, halftone: np.ndarray) -> np.ndarray:
+        """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8. Raises MemoryError as `halftone` does."""
+        return self.tiled(halftone.shape, self.network.decode, lambda at: (to_tensor(halftone[at]),))
+
+    def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
+        return self.network.encode(colour, guide=guide).halftone
 
 
 def windows(height: int, width: int, tile: int, halo: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:

@@ -114,4 +114,4 @@ def test_the_tile_follows_the_free_memory(monkeypatch):
     for free in (1e6, 64e6, 1e11):
         monkeypatch.setattr("utils.engine.available_memory", lambda free=free: free)
         sides.append(Engine(network(Prior()), "cpu").tile)
-    assert sides[0] == 64 and 64 < sides[1] < 1024 and sides[2] == 1024
+    assert sides[0] == 64 and 64 < sides[1] < 512 and sides[2] == 512
