@@ -8,26 +8,19 @@ Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interr
 """
 
 import argparse
-import errno
-import signal
 import sys
-import time
 from pathlib import Path
-
-from tqdm import tqdm
 
 from model.build import build_network
 from utils.checkpoint import load_network
 from utils.engine import Engine
 from utils.errors import UserError
-from utils.folder_job import OVERVIEW, Done, FolderJob, Task, is_large, plan
+from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob, Task, plan
+from utils.folder_run import exit_code, run_folder
 from utils.image_io import MAX_PIXELS
 from utils.manifest import Manifest, digest
-from utils.overlap import overlapped
-from utils.overview import write_overview
 
 HERE = Path(__file__).parent
-GO_ON = "the same command with --skip-existing goes on"
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -49,7 +42,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    tasks = plan(args.data_dir, args.save_dir, args.recursive, args.decoding)
+    kinds = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
+    tasks = plan(args.data_dir, args.save_dir, args.recursive, kinds)
     network = load_network(args.model, build_network)
     if not hasattr(network, "decode"):
         raise UserError(f"{args.model}: holds {type(network).__name__}, which makes no halftones; ResHalf is needed")
@@ -60,40 +54,8 @@ def run(args: argparse.Namespace) -> int:
     made_by = {"checkpoint": digest(args.model), "decoding": args.decoding, "seed": args.seed, "fast": args.fast}
     manifest = Manifest(args.save_dir, made_by)
     job = FolderJob(engine, args.save_dir, manifest, args.decoding, args.force, args.max_pixels, args.skip_existing)
-    done: list[tuple[Task, Done]] = []
-    skipped, kept, full, start = [], 0, None, time.perf_counter()
-    outcomes = overlapped(tasks, job.read, job.compute, job.write, is_large)
-    try:
-        for task, outcome in tqdm(outcomes, "restoring" if args.decoding else "dithering", len(tasks), unit="image"):
-            if outcome is None:
-                kept += 1
-            elif isinstance(outcome, Done):
-                done.append((task, outcome if len(done) < 8 else outcome._replace(pictures=[])))
-            else:
-                tqdm.write(f"skipped: {outcome}", file=sys.stderr)
-                skipped.append(task.path)
-                if full := getattr(outcome.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                    break  # every further write would fail as well
-    except KeyboardInterrupt:
-        print(f"interrupted: {len(done) + kept} of {len(tasks)} done; {GO_ON}", file=sys.stderr)
-        raise
-    finally:
-        outcomes.close()
-    if done:
-        print_table(done, args.decoding)
-        print(f"{len(done)} done in {time.perf_counter() - start:.1f} s")
-        try:
-            write_overview(args.save_dir / OVERVIEW, [outcome.pictures for _, outcome in done[:8]])
-            print(f"see {args.save_dir / OVERVIEW}")
-        except UserError as error:
-            print(f"no overview: {error}", file=sys.stderr)
-    if kept:
-        print(f"{kept} were done already")
-    if full:
-        print(f"stopped: {len(done) + kept} of {len(tasks)} done; make room, then {GO_ON}", file=sys.stderr)
-    elif skipped:
-        print(f"{len(skipped)} of {len(tasks)} skipped: {', '.join(path.name for path in skipped)}", file=sys.stderr)
-    return 3 if skipped else 0
+    doing = "restoring" if args.decoding else "dithering"
+    return run_folder(tasks, job, doing, lambda done: print_table(done, args.decoding))
 
 
 def print_table(done: list[tuple[Task, Done]], decoding: bool) -> None:
@@ -106,23 +68,7 @@ def print_table(done: list[tuple[Task, Done]], decoding: bool) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    received = signal.SIGINT
-
-    def stop(number, _frame):
-        nonlocal received
-        received = number
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        return run(parse(argv))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 128 + received
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return exit_code(lambda: run(parse(argv)))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
     side = min(PATCH, *bgr.shape[:2])
     if side < 32:
         return {}
-    if np.ptp(bgr.astype(np.int16), axis=2).mean() < GRAY_CHROMA:
+    sample = bgr[:: max(1, bgr.shape[0] // 1024), :: max(1, bgr.shape[1] // 1024)].astype(np.int16)
+    if np.ptp(sample, axis=2).mean() < GRAY_CHROMA:
         gray = _amplitudes(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), side)
         found = {"black": _find(gray, np.ones((side, side), bool))}
     else:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,14 +21,15 @@ LARGE = 16_000_000  # pixels from which a photograph has the memory to itself
 
 
 class Task(NamedTuple):
-    """An input file, and the name of its outputs relative to halftone/ and restored/."""
+    """An input file, and the name of its outputs relative to halftone/, restored/ and the like."""
 
     path: Path
     name: Path
 
 
 class Pictures(NamedTuple):
-    """What a task holds in memory: the input's SHA-256, the pictures, (H, W[, 3]) uint8, and the seconds they took."""
+    """What a task holds in memory: the input's SHA-256, the pictures, (H, W[, 3]) uint8, the seconds they took, and a
+    remark for the report."""
 
     digest: str
     halftone: np.ndarray | None
@@ -35,6 +37,7 @@ class Pictures(NamedTuple):
     alpha: np.ndarray | None = None
     restored: np.ndarray | None = None
     seconds: float = 0.0
+    note: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,10 +51,11 @@ class Done(NamedTuple):
     seconds: float
     scores: tuple[float, float, float] | None
     pictures: list[np.ndarray]
+    note: str = ""
 
 
-def plan(source: Path, out: Path, recursive: bool, decoding: bool) -> list[Task]:
-    """The tasks of a folder, checked before any work is done.
+def plan(source: Path, out: Path, recursive: bool, kinds: Sequence[str]) -> list[Task]:
+    """The tasks of a folder, checked before any work is done. `kinds` are the folders in `out` that get the outputs.
 
     Raises UserError when two inputs would be written as one file, when an input would be overwritten, or when there
     are none. An output folder inside the input folder is no input.
@@ -76,7 +80,7 @@ def plan(source: Path, out: Path, recursive: bool, decoding: bool) -> list[Task]
         if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
             raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")
     originals = {os.path.realpath(path) for path in taken.values()}
-    for kind in (RESTORED,) if decoding else (HALFTONES, RESTORED):
+    for kind in kinds:
         for _, name in tasks:
             if os.path.realpath(out / kind / name) in originals:
                 raise UserError(f"{out / kind / name} is an input and would be overwritten: choose another --save_dir")
@@ -114,25 +118,43 @@ class FolderJob:
         """Add what is missing. Raises UserError when the memory does not suffice."""
         start = time.perf_counter()
         try:
-            halftone = self.engine.halftone(pictures.photo) if pictures.halftone is None else pictures.halftone
-            restored = self.engine.restore(halftone)
+            made = self.make(pictures)
         except MemoryError as error:
             raise UserError(
                 f"{task.path}: not enough memory for {' x '.join(map(str, pictures.size))} pixels"
             ) from error
-        return pictures._replace(halftone=halftone, restored=restored, seconds=time.perf_counter() - start)
+        return made._replace(seconds=time.perf_counter() - start)
+
+    def make(self, pictures: Pictures) -> Pictures:
+        """The halftone, unless it was read, and what is restored from it."""
+        halftone = self.engine.halftone(pictures.photo) if pictures.halftone is None else pictures.halftone
+        return pictures._replace(halftone=halftone, restored=self.engine.restore(halftone))
 
     def write(self, task: Task, pictures: Pictures) -> Done:
         """Write the outputs, then note them in the manifest. Raises UserError when they cannot be written."""
-        outputs = [self.out / RESTORED / task.name]
-        if not self.decoding:
-            outputs.append(self.out / HALFTONES / task.name)
-            write_halftone(_with_folder(outputs[1]), pictures.halftone)
-        write_image(_with_folder(outputs[0]), pictures.restored, pictures.alpha)
+        outputs = self.save(task, pictures)
         self.manifest.add(task.name.as_posix(), pictures.digest, outputs)
         shown = (pictures.photo, pictures.halftone, pictures.restored)
         cells = [middle(picture) for picture in shown if picture is not None]
-        return Done(pictures.size, pictures.seconds, _scores(pictures), cells)
+        return Done(pictures.size, pictures.seconds, self.scores(pictures), cells, pictures.note)
+
+    def save(self, task: Task, pictures: Pictures) -> list[Path]:
+        """Write the outputs; their paths."""
+        outputs = [self.out / RESTORED / task.name]
+        if not self.decoding:
+            outputs.append(self.out / HALFTONES / task.name)
+            write_halftone(with_folder(outputs[1]), pictures.halftone)
+        write_image(with_folder(outputs[0]), pictures.restored, pictures.alpha)
+        return outputs
+
+    def scores(self, pictures: Pictures) -> tuple[float, float, float] | None:
+        """PSNR in dB, SSIM and tone PSNR in dB against the photograph; NaN where it is smaller than their window."""
+        photo, halftone, restored = pictures.photo, pictures.halftone, pictures.restored
+        if photo is None:
+            return None
+        if min(halftone.shape) < scores.SIZE:
+            return scores.psnr(photo, restored), float("nan"), float("nan")
+        return scores.psnr(photo, restored), scores.ssim(photo, restored), scores.tone_psnr(halftone, photo)
 
 
 def is_large(pictures: Pictures) -> bool:
@@ -140,17 +162,8 @@ def is_large(pictures: Pictures) -> bool:
     return pictures.size[0] * pictures.size[1] > LARGE
 
 
-def _scores(pictures: Pictures) -> tuple[float, float, float] | None:
-    """PSNR in dB, SSIM and tone PSNR in dB against the photograph; NaN where it is smaller than their window."""
-    photo, halftone, restored = pictures.photo, pictures.halftone, pictures.restored
-    if photo is None:
-        return None
-    if min(halftone.shape) < scores.SIZE:
-        return scores.psnr(photo, restored), float("nan"), float("nan")
-    return scores.psnr(photo, restored), scores.ssim(photo, restored), scores.tone_psnr(halftone, photo)
-
-
-def _with_folder(path: Path) -> Path:
+def with_folder(path: Path) -> Path:
+    """`path`, whose folder is made if need be. Raises UserError when it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,0 +1,51 @@
+"""Descreening of whole scans, by the trained networks or without them; uint8 in and uint8 out."""
+
+from collections.abc import Callable
+from functools import partial
+
+import cv2
+import numpy as np
+
+from descreen.baselines import DEFAULT_PITCH, METHODS, fft_notch
+from descreen.networks import COARSE_STRIDE
+from descreen.screen_finder import Screen, common_pitch
+from descreen.system import Descreener
+from utils.engine import Tiler
+from utils.image_io import to_tensor
+
+HALO = 128
+"""Pixels; the U-Net sees 95 to each side. A scene parser's pooling sees all of a tile, so with it tiles may differ."""
+
+NO_MEMORY = -4  # OpenCV's code
+
+Restore = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
+
+
+class DescreenEngine(Tiler):
+    """A Descreener on scans of any size; the arguments are those of `Tiler`."""
+
+    def __init__(
+        self, network: Descreener, device: str | None = None, tile: int | None = None, bf16: bool | None = None
+    ):
+        super().__init__(network, device, tile, bf16, halo=HALO, step=COARSE_STRIDE)
+
+    def restore(self, scan: np.ndarray) -> np.ndarray:
+        """Scan (H, W, 3) BGR uint8 → continuous tone. Raises MemoryError when not even the smallest tile fits."""
+        return self.tiled(scan.shape[:2], self.network.restore, lambda at: (to_tensor(scan[at]),))
+
+
+def classical(method: str, strength: float, mask: str) -> Restore:
+    """A method of baselines.METHODS, adapted to the pitch of each scan's own screen; it may raise MemoryError."""
+    function = METHODS[method]
+    if function is fft_notch:
+        function = partial(function, mask=mask)
+
+    def restore(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+        try:
+            return function(scan, common_pitch(screens) or DEFAULT_PITCH, strength)
+        except cv2.error as error:
+            if error.code != NO_MEMORY:
+                raise
+            raise MemoryError(error.err) from error
+
+    return restore

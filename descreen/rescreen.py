@@ -1,0 +1,98 @@
+"""Restore a folder of scans and screen the pictures anew, with a pitch and angles of your choice or the scan's own.
+
+    python -m descreen.rescreen --data_dir SCANS [--save_dir OUT] [--pitch 6|auto] [--angles C,M,Y,K|auto] [--dot round]
+
+writes OUT/restored/NAME.png, OUT/screened/NAME.png, OUT/manifest.jsonl and OUT/overview.png, and prints each scan's
+pitch and angles.
+Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interrupted.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+
+from descreen.baselines import DEFAULT_PITCH
+from descreen.command import make_parser, run
+from descreen.screen_finder import Screen, common_pitch
+from halftone.inks import INKS
+from halftone.screens import SPOTS, TRADE_ANGLES, am_cmyk
+from utils.folder_run import exit_code
+
+SUPERSAMPLE = 4
+
+
+def screen_again(
+    picture: np.ndarray,
+    screens: dict[str, Screen],
+    pitch: float | None = None,
+    angles: dict[str, float] | None = None,
+    dot: str = "round",
+    under_colour_removal: float = 1.0,
+) -> np.ndarray:
+    """Print (H, W, 3) BGR uint8 in screened inks.
+
+    pitch   pixels; None takes that of the scan's `screens`, or 4 where it had none
+    angles  degrees by ink; None takes those found in the scan, for the other inks those of the trade
+    """
+    if pitch is None:
+        pitch = max(2.0, common_pitch(screens) or DEFAULT_PITCH)
+    if angles is None:
+        angles = {**TRADE_ANGLES, **{ink: screen.angle for ink, screen in screens.items()}}
+    return am_cmyk(
+        picture,
+        spot=dot,
+        pitch=pitch,
+        angles=angles,
+        under_colour_removal=under_colour_removal,
+        supersample=SUPERSAMPLE,
+    )
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    add = parser.add_argument
+    add("--pitch", type=_pitch, default=None, help="distance of the dots in pixels, or auto: the scan's own (default)")
+    add("--angles", type=_angles, default=None, help="degrees of cyan, magenta, yellow, black, or auto (default)")
+    add("--dot", choices=SPOTS, default="round", help="shape of the dots (default: round)")
+    add("--under_colour_removal", type=_share, default=1.0, help="share of gray printed in black, 0 to 1 (default)")
+    return parser.parse_args(argv)
+
+
+def _pitch(text: str) -> float | None:
+    if text == "auto":
+        return None
+    if not 2 <= (pitch := float(text)) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is neither auto nor in 2..1000")
+    return pitch
+
+
+def _angles(text: str) -> dict[str, float] | None:
+    if text == "auto":
+        return None
+    angles = [float(part) for part in text.split(",")]
+    if len(angles) != len(INKS) or not np.isfinite(angles).all():
+        raise argparse.ArgumentTypeError(f"{text} is neither auto nor four angles, as in 15,75,0,45")
+    return dict(zip(INKS, angles, strict=True))
+
+
+def _share(text: str) -> float:
+    if not 0 <= (share := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0..1")
+    return share
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    args = parse(argv)
+    settings = {
+        "pitch": args.pitch,
+        "angles": args.angles,
+        "dot": args.dot,
+        "under_colour_removal": args.under_colour_removal,
+    }
+    return exit_code(lambda: run(args, lambda picture, screens: screen_again(picture, screens, **settings), settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

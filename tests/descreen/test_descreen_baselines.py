@@ -1,0 +1,69 @@
+"""The methods without learning take the screen and keep the picture."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from descreen.baselines import MASKS, METHODS, fft_notch
+from descreen.config import ScreensConfig
+from descreen.engine import classical
+from descreen.printing import draw_printing, print_and_scan
+from descreen.screen_finder import find_screens
+from utils.metrics import psnr
+
+
+@pytest.fixture(scope="module")
+def photo():
+    cells = np.random.default_rng(2).integers(30, 226, (6, 7, 3)).astype(np.uint8)
+    return cv2.resize(cells, (200, 168), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="module", params=[3.0, 5.5])
+def scan(request, photo):
+    printing = draw_printing(ScreensConfig(fm=0.0, gray=0.0, clean=0.0), np.random.default_rng(0))
+    return print_and_scan(photo, replace(printing, pitch=request.param, jpeg=None))
+
+
+def ripple(picture):
+    picture = picture.astype(np.float32)
+    return (picture - cv2.GaussianBlur(picture, (0, 0), 5)).std()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_brings_the_photograph_nearer_and_leaves_little_screen(photo, scan, method):
+    restored = classical(method, 1.0, "gaussian")(scan, find_screens(scan))
+    assert restored.shape == scan.shape and restored.dtype == np.uint8
+    assert psnr(restored, photo) > psnr(scan, photo) + 3
+    assert ripple(restored) < 0.4 * ripple(scan)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_notch_of_any_shape_keeps_what_is_no_screen(photo, scan, mask):
+    pitch = 1 / 0.25
+    assert psnr(fft_notch(photo, pitch, mask=mask), photo) > 32
+    assert psnr(fft_notch(scan, pitch, mask=mask), photo) > psnr(scan, photo) + 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 2)])
+def test_any_size_goes_through(method, size):
+    picture = np.full((*size, 3), 90, np.uint8)
+    assert np.abs(METHODS[method](picture).astype(int) - 90).max() <= 1
+
+
+def test_an_unknown_mask_is_refused(photo):
+    with pytest.raises(ValueError, match="unknown mask 'star', known: gaussian, disc, cross"):
+        fft_notch(photo, mask="star")
+
+
+def test_lack_of_memory_in_opencv_is_lack_of_memory(scan, monkeypatch):
+    def scarce(*arguments):
+        failure = cv2.error("no memory")
+        failure.code, failure.err = -4, "Failed to allocate"
+        raise failure
+
+    monkeypatch.setitem(METHODS, "gaussian", scarce)
+    with pytest.raises(MemoryError, match="Failed to allocate"):
+        classical("gaussian", 1.0, "disc")(scan, {})

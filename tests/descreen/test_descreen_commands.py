@@ -1,0 +1,137 @@
+"""python -m descreen.restore and descreen.rescreen on real files, with and without a checkpoint."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from descreen import command, rescreen, restore
+from descreen.engine import DescreenEngine
+from descreen.screen_finder import find_screens
+from descreen.system import Descreener
+from halftone.screens import am_cmyk
+from utils.checkpoint import write_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+def photo(height=180, width=200):
+    cells = np.random.default_rng(2).integers(30, 226, (5, 5, 3)).astype(np.uint8)
+    return cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Descreener(4, ("coarse", "edge", "details"), "small").eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model_best.pth.tar"
+    write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a page.png"), am_cmyk(photo(), pitch=5.0, supersample=3))
+    cv2.imwrite(str(folder / "plain.JPG"), photo(40, 52))
+    return folder
+
+
+def call(module, scans, out, *more):
+    return module.main(["--data_dir", str(scans), "--save_dir", str(out), "--device", "cpu", *map(str, more)])
+
+
+@pytest.mark.parametrize("method", ["network", "gaussian", "fft_notch", "bilateral"])
+def test_every_scan_is_restored_and_its_screen_named(scans, tmp_path, checkpoint, capsys, method):
+    out = tmp_path / "out"
+    assert call(restore, scans, out, "--method", method, "--model", checkpoint) == 0
+    assert sorted(path.name for path in (out / "restored").iterdir()) == ["a page.png", "plain.png"]
+    assert cv2.imread(str(out / "restored/plain.png")).shape == (40, 52, 3)
+    assert cv2.imread(str(out / "overview.png")).shape[1] == 2 * 200 + 8
+    text = capsys.readouterr().out
+    assert "black 5.0" in text and "45." in text and "no regular screen" in text
+
+
+def test_tiles_equal_the_whole(network):
+    scan = am_cmyk(photo(200, 333), pitch=4.0)
+    whole, tiled = (DescreenEngine(network, "cpu", tile, bf16=False).restore(scan) for tile in (1024, 64))
+    assert whole.shape == scan.shape
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_a_new_screen_has_the_pitch_and_angles_asked_for(scans, tmp_path):
+    out = tmp_path / "out"
+    wanted = ("--pitch", 7.5, "--angles", "20,50,80,35", "--dot", "diamond", "--method", "gaussian")
+    assert call(rescreen, scans, out, *wanted) == 0
+    found = find_screens(cv2.imread(str(out / "screened/a page.png")))
+    assert found["black"].pitch == pytest.approx(7.5, rel=0.03) and found["black"].angle == pytest.approx(35, abs=2)
+    assert found["magenta"].angle == pytest.approx(50, abs=2)
+    assert (out / "restored/a page.png").is_file()
+
+
+def test_by_default_the_new_screen_is_the_scans_own(scans, tmp_path):
+    out = tmp_path / "out"
+    assert call(rescreen, scans, out, "--method", "gaussian", "--pitch", "auto") == 0
+    first, second = (
+        find_screens(cv2.imread(str(path))) for path in (scans / "a page.png", out / "screened/a page.png")
+    )
+    assert first.keys() >= {"black", "magenta"}
+    for ink in first.keys() & second.keys():
+        assert second[ink].pitch == pytest.approx(first[ink].pitch, rel=0.03)
+        assert second[ink].angle % 90 == pytest.approx(first[ink].angle % 90, abs=2)
+
+
+def test_a_bad_file_costs_only_itself_and_what_is_done_is_not_done_again(scans, tmp_path, capsys):
+    (scans / "text.png").write_text("no picture")
+    out = tmp_path / "out"
+    assert call(restore, scans, out, "--method", "gaussian") == 3
+    output = capsys.readouterr()
+    assert "text.png" in output.err and "2 done" in output.out
+    assert call(restore, scans, out, "--method", "gaussian", "--skip-existing") == 3
+    assert "2 were done already" in capsys.readouterr().out
+    assert call(restore, scans, out, "--method", "gaussian", "--strength", 2, "--skip-existing") == 3
+    assert "2 done" in capsys.readouterr().out
+
+
+def test_without_a_checkpoint_one_line_says_how_to_go_on(scans, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "CHECKPOINT", tmp_path / "none.pth.tar")
+    for module in (restore, rescreen):
+        assert call(module, scans, tmp_path / "out") == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and "no such checkpoint" in lines[0] and "--method gaussian|fft_notch" in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_usage_is_one_line(scans, tmp_path, checkpoint, capsys):
+    out = tmp_path / "out"
+    assert call(restore, tmp_path / "nowhere", out) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert call(restore, scans, scans, "--method", "gaussian") == 2
+    assert "another folder" in capsys.readouterr().err
+    assert call(restore, scans, out, "--method", "gaussian", "--strength", 0) == 2
+    assert "--strength 0.0: allowed" in capsys.readouterr().err
+    assert call(restore, scans, out, "--model", checkpoint, "--tile", 40) == 2
+    assert "multiple of 32" in capsys.readouterr().err
+    other = tmp_path / "other.pth.tar"
+    write_checkpoint(other, {"state_dict": {"a": torch.zeros(1)}, "arch": {"name": "ResHalf"}})
+    assert call(restore, scans, out, "--model", other) == 2
+    assert "other.pth.tar: not a descreening checkpoint: holds ResHalf" in capsys.readouterr().err
+    for wrong in (("--pitch", "1"), ("--pitch", "wide"), ("--angles", "1,2,3"), ("--dot", "star")):
+        with pytest.raises(SystemExit) as exit:
+            call(rescreen, scans, out, *wrong)
+        assert exit.value.code == 2
+
+
+def test_the_commands_start_as_modules_from_the_repository():
+    for module in ("restore", "rescreen", "train"):
+        command_line = [sys.executable, "-m", f"descreen.{module}", "--help"]
+        assert subprocess.run(command_line, cwd=ROOT, capture_output=True).returncode == 0
