@@ -23,7 +23,8 @@ from utils.photo_list import checksum, read_photo_list, write_photo_list
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="checkpoint of a ResHalf, any width")
+    shipped = Path(__file__).parent / "checkpoints/model_best.pth.tar"
+    parser.add_argument("--model", type=Path, default=shipped, help="checkpoint of a ResHalf (default: the shipped)")
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of photos")
     parser.add_argument("--save_dir", type=Path, default=Path("result/evaluation"), help="default: %(default)s")
     parser.add_argument("--list", type=Path, help="measure exactly these photos, checked by SHA-256")
@@ -33,10 +34,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-references", action="store_true", help="no classical halftones, JPEG and WebP beside it")
     parser.add_argument("--no-robustness", action="store_true", help="no flips, crops and round trips")
     parser.add_argument("--no-spectra", action="store_true", help="no constant fields, no plots")
-    arguments = parser.parse_args(argv)
-    if arguments.model is None and arguments.make_list is None:
-        parser.error("--model is needed, except with --make_list")
-    return arguments
+    return parser.parse_args(argv)
 
 
 def load_codec(arguments: argparse.Namespace) -> evaluation.Codec:
