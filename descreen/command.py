@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
     tasks = plan(args.data_dir, args.save_dir, args.recursive, (RESTORED, SCREENED) if rescreen else (RESTORED,))
     made_by = {"method": args.method, "rescreen": settings}
     if args.method == "network":
-        restore = _trained(args)
+        restore = trained(args)
         made_by["checkpoint"] = digest(args.model)
     else:
         if not 0 < args.strength <= 100:
@@ -71,7 +71,7 @@ def report(done: Finished) -> None:
         print(f"{str(task.name):32}{width:>7} × {height:<6}{outcome.seconds:9.2f}  {outcome.note}")
 
 
-def _trained(args: argparse.Namespace) -> Restore:
+def trained(args: argparse.Namespace) -> Restore:
     if args.model == CHECKPOINT and not CHECKPOINT.exists():
         raise UserError(
             f"{CHECKPOINT}: no such checkpoint file; train one with python -m descreen.train, name another with "

@@ -157,7 +157,7 @@ def _inks(bgr: np.ndarray, printing: Printing, scale: float) -> np.ndarray:
         inks[..., number] = 255 - am_screen(
             gray,
             spot=printing.method,
-            pitch=printing.pitch * scale,
+            pitch=max(2.0, printing.pitch * scale),  # 2 / pitch · pitch may fall short of 2
             angle=printing.angles[number],
             supersample=1 if printing.clean else SUPERSAMPLE,
             offset=(x * scale, y * scale),

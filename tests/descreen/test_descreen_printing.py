@@ -58,6 +58,11 @@ def test_another_scanner_resolution_moves_nothing(photo, scale):
     assert max(map(abs, shift)) < 0.15
 
 
+def test_a_coarse_scanner_still_draws_the_finest_screens(photo):
+    for pitch in np.linspace(2, 3, 50):
+        assert print_and_scan(photo[:8, :8], replace(PLAIN, pitch=float(pitch), scale=0.51)).shape == (8, 8, 3)
+
+
 def test_each_flaw_of_press_and_scanner_shows(photo):
     plain = print_and_scan(photo, PLAIN).astype(np.float32)
 

@@ -1,0 +1,62 @@
+"""The table of methods over printed and scanned photographs."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from descreen import evaluate
+from descreen.system import Descreener
+from utils.checkpoint import write_checkpoint
+from utils.image_io import write_halftone, write_image
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    write_halftone(folder / "reference.png", np.zeros((96, 96), np.uint8))
+    lists = {}
+    for split in ("train", "val"):
+        photos = [f"{split}{number}.png" for number in range(2)]
+        for photo in photos:
+            write_image(folder / photo, cv2.resize(random.integers(0, 256, (4, 4, 3)).astype(np.uint8), (96, 96)))
+        lists[split] = {"inputs": photos, "labels": ["reference.png"] * 2}
+    (folder / "HalftoneVOC2012.json").write_text(json.dumps(lists))
+    return folder
+
+
+def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "STRENGTHS", (0.5, 1.0))
+    torch.manual_seed(0)
+    network, model = Descreener(4), tmp_path / "model.pth.tar"
+    write_checkpoint(model, {"state_dict": network.state_dict(), "arch": network.arch()})
+    table = tmp_path / "table.json"
+    arguments = ["--data_dir", str(data), "--model", str(model), "--json", str(table), "--device", "cpu"]
+    assert evaluate.main(arguments) == 0
+    found = json.loads(table.read_text())
+    assert list(found) == ["AM", "floyd_steinberg", "ostromoukhov"]
+    for rows in found.values():
+        first, *classical, last = rows
+        assert first == "nothing" and last == "network" and len(classical) == 3
+        assert all(rows[name]["psnr"] > rows["nothing"]["psnr"] + 3 for name in classical)
+    assert found["AM"]["nothing"]["screens"] == 1 and found["floyd_steinberg"]["nothing"]["screens"] == 0
+    assert "ostromoukhov" in capsys.readouterr().out
+
+
+def test_scans_are_the_same_every_time(data):
+    photos = evaluate.PhotoSet.from_lists(data, "HalftoneVOC2012.json", "val")
+    first, second = (evaluate.scans(photos, 2, "AM") for _ in range(2))
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(first, second, strict=True))
+
+
+def test_a_missing_list_is_one_line(tmp_path, capsys):
+    assert evaluate.main(["--data_dir", str(tmp_path)]) == 2
+    assert "HalftoneVOC2012.json: cannot be read" in capsys.readouterr().err
+
+
+def test_a_table_that_could_not_be_written_is_refused_before_the_work(data, tmp_path, capsys):
+    assert evaluate.main(["--data_dir", str(data), "--json", str(tmp_path / "nowhere" / "table.json")]) == 2
+    assert "table.json: its folder does not exist" in capsys.readouterr().err
