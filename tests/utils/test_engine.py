@@ -1,12 +1,19 @@
 """Whole photographs through a network: tiles agree with the whole, and the border of a tile is seen nowhere."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from model.build import build_network
 from model.prior import Prior
 from model.reshalf import ResHalf
+from utils.checkpoint import load_network
 from utils.engine import Engine, windows
+from utils.image_io import read_image
+
+ROOT = Path(__file__).parents[2]
 
 
 def network(prior=None):
@@ -31,6 +38,14 @@ def test_tiles_equal_the_whole(prior, height, width):
     restored = whole.restore(halftone)
     assert restored.shape == (height, width, 3) and restored.dtype == np.uint8
     assert np.abs(tiled.restore(halftone).astype(int) - restored).max() <= 1
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_tiles_of_the_shipped_decoder_meet_within_one_level(bf16):
+    shipped = load_network(ROOT / "checkpoints/model_best.pth.tar", build_network)
+    whole, tiled = (Engine(shipped, "cpu", tile, bf16) for tile in (512, 128))
+    halftone = whole.halftone(read_image(ROOT / "test_imgs/china.jpg").bgr[:299, :301])
+    assert np.abs(tiled.restore(halftone).astype(int) - whole.restore(halftone)).max() <= 1
 
 
 def test_memory_and_file_restore_alike():
