@@ -1,6 +1,9 @@
 """The three descreening stages from the command line: each learns, takes over from the one before, and resumes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -110,6 +113,21 @@ def test_with_discriminators_a_resumed_run_ends_with_the_same_bits(arguments, st
     assert alone["step"] == cut["step"] == 8
     for key in ("state_dict", "partners", "ema"):
         assert alone[key] and all(torch.equal(alone[key][name], cut[key][name]) for name in alone[key]), key
+
+
+def test_two_processes_train_the_game_together(arguments, stages):
+    settings = DETAILS | {"edge_ckpt": str(stages / "edge" / BEST), "trainer__max_steps": 3}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*launch, "-m", "descreen.train", *arguments(**settings, name="two")]
+    done = subprocess.run(command, cwd=SCRIPTS.parent, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    last = read_checkpoint(stages / "two" / LAST)
+    assert last["step"] == 3 and len(last["rng"]) == 2 and last["partners"]
+    assert train.main(arguments(**settings, name="one")) == 0
+    # The statistics of a batch are each process's own, so the two are near, not equal.
+    one, two = (losses(stages / name, "l1")[0] for name in ("one", "two"))
+    assert two == pytest.approx(one, rel=0.2)
 
 
 def test_a_stage_without_the_one_before_says_so(arguments, stages, capsys):
