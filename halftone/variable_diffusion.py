@@ -58,7 +58,7 @@ def zhou_fang(gray: np.ndarray, *, modulation: float = 1.0, seed: int = 0) -> np
     gray: (H, W), uint8 or floating in 0..255. modulation: factor on the published strength of the threshold noise.
     White if level > 127 where the strength m is 0, elsewhere if level > 128 + m r / 100 rounded down, r uniform in
     0..127. Coefficients and strengths: data/zhou_fang.csv, from the authors' released program, which has key levels at
-    40 and 80 and other values at 102 than the paper's table as usually transcribed. Double precision, where that
+    40 and 80 and other values at 2 and 102 than the paper's table as usually transcribed. Double precision, where that
     program diffuses integers, and noise from `seed` and the pixel.
     Raises TypeError or ValueError for a wrong dtype, shape or range.
     Source: B. Zhou, X. Fang, Improving Mid-tone Quality of Variable-coefficient Error Diffusion Using Threshold
