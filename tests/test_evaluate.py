@@ -145,7 +145,5 @@ def test_photos_of_one_stem_are_refused(capsys, tmp_path, model, photos):
     assert "a.png: its halftone would overwrite that of a.bmp" in line
 
 
-def test_model_is_asked_for(capsys, photos):
-    with pytest.raises(SystemExit) as stopped:
-        evaluate.main(["--data_dir", str(photos)])
-    assert stopped.value.code == 2 and "--model" in capsys.readouterr().err
+def test_the_shipped_checkpoint_is_measured_by_default(photos):
+    assert evaluate.parse(["--data_dir", str(photos)]).model == REPOSITORY / "checkpoints/model_best.pth.tar"
