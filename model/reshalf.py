@@ -44,16 +44,11 @@ class ResHalf(nn.Module):
         demodulator = self.prior is not None and self.prior.demodulator
         self.encoder = HourGlass(4, 1, width) if self.prior is None or self.prior.correction else None
         self.decoder = HourGlass(4 if demodulator else 1, 3, width)
-        if self.prior is not None:
-            # Torch's default weights shrink a signal at every layer; so started, the lower levels never come to matter.
-            for hourglass in (self.encoder, self.decoder):
-                if hourglass is not None:
-                    _keep_variance(hourglass)
-            # Networks that stand on a prior start as a correction of nothing.
-            if self.encoder is not None:
-                _zero_last_layer(self.encoder)
-            if demodulator:
-                _zero_last_layer(self.decoder)
+        # Networks that stand on a prior start as a correction of nothing.
+        if self.prior is not None and self.encoder is not None:
+            _zero_last_layer(self.encoder)
+        if demodulator:
+            _zero_last_layer(self.decoder)
 
     def arch(self) -> dict:
         """What a checkpoint needs to rebuild this network, as plain values."""
@@ -134,18 +129,6 @@ def _noise(colour: Tensor, seed: int | None) -> Tensor:
 
 def _noise_plane(height: int, width: int, seed: int) -> Tensor:
     return NOISE * torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
-
-
-def _keep_variance(network: HourGlass) -> None:
-    """Weights that keep the signal's variance (He et al., ICCV 2015), biases zero, residual blocks the identity."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            linear = layer.kernel_size == (1, 1) or layer.stride == (2, 2)
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if linear else "relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    for block in network.residual:
-        nn.init.zeros_(block.conv[-1].weight)
 
 
 def _zero_last_layer(network: HourGlass) -> None:
