@@ -2,6 +2,7 @@ import os
 import pickle
 import resource
 import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -32,15 +33,17 @@ def some(epoch=0):
     return {"state_dict": {"a": torch.randn(40, 50, generator=generator)}, "epoch": epoch, "optimizer": {"s": (1, 2.5)}}
 
 
-@pytest.fixture
+@contextmanager
 def limited_file_size():
-    """Writing beyond 4 KB fails as on a full disk."""
+    """Writing beyond 4 KB fails as on a full disk; no fixture, lest it meet the file that pytest's output goes to."""
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -127,11 +130,12 @@ def test_a_builders_complaint_names_the_file(tmp_path):
         load_network(tmp_path / "c", build)
 
 
-def test_a_full_disk_names_the_file_and_keeps_the_old_checkpoint(tmp_path, limited_file_size):
+def test_a_full_disk_names_the_file_and_keeps_the_old_checkpoint(tmp_path):
     file = tmp_path / LAST
     write_checkpoint(file, {"state_dict": {}, "epoch": 1})
     before = file.read_bytes()
-    with pytest.raises(UserError, match=f"{LAST}.*cannot write the checkpoint: File too large.* kept"):
+    expected = pytest.raises(UserError, match=f"{LAST}.*cannot write the checkpoint: File too large.* kept")
+    with limited_file_size(), expected:
         write_rotating(tmp_path, some())
     assert file.read_bytes() == before and os.listdir(tmp_path) == [LAST]
 
