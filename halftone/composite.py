@@ -8,7 +8,7 @@ halftone of that luma cannot carry them.
 
 import numpy as np
 
-from .dbs import Term, _carrier, direct_binary_search, gaussian_filter
+from .dbs import Term, carrier_wave, direct_binary_search, gaussian_filter
 from .error_diffusion import ostromoukhov
 from .void_and_cluster import stored_mask
 
@@ -43,7 +43,7 @@ def modulation(bgr: np.ndarray, amplitude: float) -> tuple[np.ndarray, list[np.n
 
 def composite(luma: np.ndarray, carried: list[np.ndarray]) -> np.ndarray:
     """Luma plus both carriers times what they carry, (H, W) float32; it may leave [-1, 1]."""
-    return luma + sum(_carrier(parity, luma.shape) * part for parity, part in zip(CARRIERS, carried, strict=True))
+    return luma + sum(carrier_wave(parity, luma.shape) * part for parity, part in zip(CARRIERS, carried, strict=True))
 
 
 def diffuse_composite(bgr: np.ndarray, amplitude: float, threshold_noise: float = 0.2) -> np.ndarray:

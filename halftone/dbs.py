@@ -96,7 +96,7 @@ def _kernel(terms: Sequence[Term]) -> np.ndarray:
         correlation = _autocorrelation(term.filter)
         margin = reach - correlation.shape[0] // 2
         inside = slice(margin, kernel.shape[0] - margin)
-        kernel[inside, inside] += term.weight * correlation * _carrier(term.carrier, correlation.shape)
+        kernel[inside, inside] += term.weight * correlation * carrier_wave(term.carrier, correlation.shape)
     return kernel.astype(np.float32)
 
 
@@ -104,7 +104,7 @@ def _slope(halftone: np.ndarray, terms: Sequence[Term], top: int) -> np.ndarray:
     """Half the derivative of the cost by each pixel of (H, W) rows of a halftone that begin at row `top`, float32."""
     slope = np.zeros(halftone.shape, np.float32)
     for term in terms:
-        carrier = _carrier(term.carrier, halftone.shape, top)
+        carrier = carrier_wave(term.carrier, halftone.shape, top)
         error = halftone * carrier - term.target.astype(np.float32)
         seen = cv2.filter2D(error, cv2.CV_32F, _autocorrelation(term.filter), borderType=cv2.BORDER_CONSTANT)
         slope += np.float32(term.weight) * carrier * seen
@@ -120,7 +120,7 @@ def _autocorrelation(kernel: np.ndarray) -> np.ndarray:
     return np.fft.fftshift(np.fft.ifft2(spectrum).real)
 
 
-def _carrier(parity: tuple[int, int], shape: tuple[int, int], top: int = 0) -> np.ndarray:
+def carrier_wave(parity: tuple[int, int], shape: tuple[int, int], top: int = 0) -> np.ndarray:
     """(H, W) float32 of (-1)^(row y + column x), y from `top`; its centre is +1 for the odd, centred kernels here."""
     row, column = parity
     if row not in (0, 1) or column not in (0, 1):

@@ -8,24 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import inference_fast
-from model.prior import Prior
-from model.reshalf import InverseHalf, ResHalf
+from model.reshalf import InverseHalf
 from utils.checkpoint import write_checkpoint
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    network = ResHalf(4, Prior())
-    path = tmp_path_factory.mktemp("model") / "model_best.pth.tar"
-    write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
-    return path
 
 
 def photo(height=40, width=56):

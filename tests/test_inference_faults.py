@@ -11,7 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import inference_fast
@@ -40,15 +39,6 @@ def slowly(path, data):
 Path.write_bytes = slowly
 sys.exit(inference_fast.main(sys.argv[2:]))
 """
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    network = ResHalf(4, Prior())
-    path = tmp_path_factory.mktemp("model") / "model_best.pth.tar"
-    write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
-    return path
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from halftone.error_diffusion import error_diffusion, ostromoukhov
-from halftone.void_and_cluster import stored_mask
+from halftone.ordered import blue_noise
 from utils import spectra
 from utils.codecs import code_within
 from utils.damage import damages
@@ -37,29 +37,16 @@ PATCH, MARGIN, FIELD = 128, 64, (512, 640)  # 12 patches of 128×128; the margin
 
 def white_noise(gray: np.ndarray, seed: int = 0) -> np.ndarray:
     """(H, W) uint8 → (H, W) {0, 255}: every threshold drawn by itself, so RAPSD 1 and no structure."""
-    return _white_where(gray > 255 * np.random.default_rng(seed).random(gray.shape))
-
-
-def mask_threshold(gray: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 → (H, W) {0, 255}: the tiled void-and-cluster mask as thresholds.
-
-    Tiles repeat every 64 pixels, so the patches of a flat field are one and the same and their spectrum is lines: that,
-    and no preferred direction, is its high anisotropy.
-    """
-    ranks = stored_mask()
-    tiles = [-(-side // size) for side, size in zip(gray.shape, ranks.shape, strict=True)]
-    thresholds = np.tile(255 * (ranks + 0.5) / ranks.size, tiles)[: gray.shape[0], : gray.shape[1]]
-    return _white_where(gray > thresholds)
-
-
-def _white_where(white: np.ndarray) -> np.ndarray:
+    white = gray > 255 * np.random.default_rng(seed).random(gray.shape)
     return np.where(white, np.uint8(255), np.uint8(0))
 
 
+# The void-and-cluster mask repeats every 64 pixels, so the patches of a flat field are one and the same and their
+# spectrum is lines: that, and no preferred direction, is its high anisotropy.
 CLASSICAL: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Ostromoukhov": ostromoukhov,
     "Floyd-Steinberg": error_diffusion,
-    "void-and-cluster": mask_threshold,
+    "void-and-cluster": blue_noise,
     "white noise": white_noise,
 }
 
