@@ -11,10 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from model.build import build_network
-from utils.checkpoint import load_network
-from utils.engine import Engine
-from utils.errors import UserError
+from reshalf import SHIPPED, ResHalfCodec
 from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob, Task, plan
 from utils.folder_run import exit_code, run_folder
 from utils.image_io import MAX_PIXELS
@@ -26,7 +23,7 @@ HERE = Path(__file__).parent
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--model", type=Path, default=HERE / "checkpoints/model_best.pth.tar", help="checkpoint (default: the shipped)")
+    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped)")
     add("--data_dir", type=Path, default=HERE / "test_imgs", help="photographs, or halftones with --decoding")
     add("--save_dir", type=Path, default=Path("result"), help="where halftone/ and restored/ go")
     add("--decoding", action="store_true", help="restore the halftones in DIR")
@@ -44,16 +41,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     kinds = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
     tasks = plan(args.data_dir, args.save_dir, args.recursive, kinds)
-    network = load_network(args.model, build_network)
-    if not hasattr(network, "decode"):
-        raise UserError(f"{args.model}: holds {type(network).__name__}, which makes no halftones; ResHalf is needed")
-    try:
-        engine = Engine(network, args.device, args.tile, seed=args.seed, fast=args.fast)
-    except (ValueError, RuntimeError) as error:  # a tile, or a device that is not here
-        raise UserError(str(error).splitlines()[0]) from error
+    codec = ResHalfCodec(args.model, args.device, fast=args.fast, seed=args.seed, tile=args.tile)
     made_by = {"checkpoint": digest(args.model), "decoding": args.decoding, "seed": args.seed, "fast": args.fast}
     manifest = Manifest(args.save_dir, made_by)
-    job = FolderJob(engine, args.save_dir, manifest, args.decoding, args.force, args.max_pixels, args.skip_existing)
+    job = FolderJob(codec, args.save_dir, manifest, args.decoding, args.force, args.max_pixels, args.skip_existing)
     doing = "restoring" if args.decoding else "dithering"
     return run_folder(tasks, job, doing, lambda done: print_table(done, args.decoding))
 

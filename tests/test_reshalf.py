@@ -1,0 +1,51 @@
+"""The codec as a Python user meets it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from model.reshalf import InverseHalf
+from reshalf import ResHalfCodec
+from utils.checkpoint import write_checkpoint
+from utils.errors import UserError
+from utils.scores import psnr
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_shipped_codec_brings_a_photograph_back():
+    photo = cv2.imread(str(ROOT / "test_imgs/astronaut.jpg"))[:201, 150:355]
+    codec = ResHalfCodec(device="cpu")
+    halftone = codec.halftone(photo)
+    assert halftone.dtype == np.uint8 and halftone.shape == (201, 205) and set(np.unique(halftone)) == {0, 255}
+    assert psnr(photo, codec.restore(halftone)) > 25
+    fast = ResHalfCodec(device="cpu", fast=True).halftone(photo)
+    assert 0.1 < (fast != halftone).mean() < 0.9
+
+
+def test_arrays_of_another_kind_are_refused(checkpoint):
+    codec = ResHalfCodec(checkpoint, "cpu")
+    for wrong in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8)):
+        with pytest.raises(ValueError, match="a photograph must be"):
+            codec.halftone(wrong)
+    for wrong in (np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), bool), np.zeros((0, 8), np.uint8)):
+        with pytest.raises(ValueError, match="a halftone must be"):
+            codec.restore(wrong)
+    with pytest.raises(ValueError, match="0 and 255 only"):
+        codec.restore(np.full((8, 8), 254, np.uint8))
+
+
+def test_what_cannot_be_built_is_a_user_error_in_one_line(checkpoint, tmp_path):
+    extractor = tmp_path / "extractor.pth.tar"
+    write_checkpoint(extractor, {"state_dict": InverseHalf(4).state_dict()})
+    for words, arguments, more in [
+        ("no such checkpoint", (tmp_path / "missing",), {}),
+        ("InverseHalf", (extractor,), {}),
+        ("nowhere", (checkpoint, "nowhere"), {}),
+        ("multiple of 8", (checkpoint, "cpu"), {"tile": 100}),
+    ]:
+        with pytest.raises(UserError, match=words) as caught:
+            ResHalfCodec(*arguments, **more)
+        assert "\n" not in str(caught.value)
