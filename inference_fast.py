@@ -3,7 +3,7 @@
     python inference_fast.py [--model CKPT] [--data_dir DIR] [--save_dir OUT] [--decoding]
 
 writes OUT/halftone/NAME.png (one bit per pixel), OUT/restored/NAME.png, OUT/manifest.jsonl and OUT/overview.png, and
-prints a table.
+prints a table. Several processes share a folder with --shard I/N each, or under torchrun.
 Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interrupted.
 """
 
@@ -16,6 +16,7 @@ from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob, Task, plan
 from utils.folder_run import exit_code, run_folder
 from utils.image_io import MAX_PIXELS
 from utils.manifest import Manifest, digest
+from utils.shards import find_shard
 
 HERE = Path(__file__).parent
 
@@ -34,6 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the encoder's noise, where it has any")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA where there is one)")
     add("--tile", type=int, help="pixels a side that pass through the network at once (default: by the free memory)")
+    add("--shard", metavar="I/N", help="do the I-th of N shares only; torchrun shares the work by itself")
     add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
     return parser.parse_args(argv)
 
@@ -41,12 +43,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     kinds = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
     tasks = plan(args.data_dir, args.save_dir, args.recursive, kinds)
-    codec = ResHalfCodec(args.model, args.device, fast=args.fast, seed=args.seed, tile=args.tile)
+    shard = find_shard(args.shard)
+    codec = ResHalfCodec(args.model, args.device or shard.device(), fast=args.fast, seed=args.seed, tile=args.tile)
     made_by = {"checkpoint": digest(args.model), "decoding": args.decoding, "seed": args.seed, "fast": args.fast}
     manifest = Manifest(args.save_dir, made_by)
     job = FolderJob(codec, args.save_dir, manifest, args.decoding, args.force, args.max_pixels, args.skip_existing)
     doing = "restoring" if args.decoding else "dithering"
-    return run_folder(tasks, job, doing, lambda done: print_table(done, args.decoding))
+    return run_folder(tasks, job, doing, lambda done: print_table(done, args.decoding), shard)
 
 
 def print_table(done: list[tuple[Task, Done]], decoding: bool) -> None:

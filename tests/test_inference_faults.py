@@ -92,12 +92,14 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on_where_it_stopped(checkpoin
     process.kill()
     process.communicate()
     assert sorted(map(str, results(out))) == ["halftone/a.png", "halftone/b.png", "restored/a.png"]
+    assert len(temporary_files(out)) == 1
     first = (out / "restored/a.png").stat().st_mtime_ns
     assert run(checkpoint, photos, out, "--skip-existing") == 0
     assert "3 done" in (said := capsys.readouterr().out) and "1 were done already" in said
     assert (out / "restored/a.png").stat().st_mtime_ns == first
     assert run(checkpoint, photos, undisturbed) == 0
     assert results(out) == results(undisturbed) and len(results(out)) == 8
+    assert not temporary_files(out)
 
 
 def test_sigterm_finishes_the_file_at_hand_says_how_to_go_on_and_leaves_no_trace(checkpoint, photos, tmp_path):

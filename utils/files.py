@@ -1,10 +1,14 @@
 """Files that appear under their final name only when they are complete."""
 
+import fcntl
 import os
+import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp(\.[^.]*)?")
 
 
 @contextmanager
@@ -12,10 +16,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
 
     The data is flushed to the disk before the rename, so a crash leaves either the old file or the new one.
-    The parent folder must exist. The temporary name keeps the suffix, which image encoders look at.
+    The parent folder must exist. The temporary name keeps the suffix, which image encoders look at. An empty file of
+    that name exists already and is locked, which tells `remove_leftovers` that its writer lives.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp{path.suffix}")
+    temporary, lock = _claim(path)
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -23,3 +28,38 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove from `folders` what writers that were killed left behind: nothing else, and nothing a living one writes.
+
+    The system drops a dead process's locks, on whichever host it was. On file systems without locks nothing is removed.
+    """
+    for folder in folders:
+        with suppress(OSError):  # a missing folder has no leftovers; one that cannot be read is told when written to
+            for path in folder.iterdir():
+                if _TEMPORARY.fullmatch(path.name):
+                    _remove_unlocked(path)
+
+
+def _claim(path: Path) -> tuple[Path, int]:
+    """A new empty temporary file beside `path`, and the descriptor that holds its lock."""
+    while True:
+        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp{path.suffix}")
+        lock = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, lock
+        os.close(lock)  # it was taken for a leftover before it was locked
+
+
+def _remove_unlocked(path: Path) -> None:
+    with suppress(OSError):
+        lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        finally:
+            os.close(lock)

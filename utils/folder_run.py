@@ -4,59 +4,106 @@ import errno
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from tqdm import tqdm
 
 from utils.errors import UserError
-from utils.folder_job import OVERVIEW, Done, FolderJob, Task, is_large
+from utils.files import remove_leftovers
+from utils.folder_job import OVERVIEW, Done, FolderJob, Task, is_large, with_folder
 from utils.overlap import overlapped
 from utils.overview import write_overview
+from utils.shards import SHOWN, Outcome, Shard, drop_report, leave_report, take_reports
 
 GO_ON = "the same command with --skip-existing goes on"
+ALONE = Shard()
 
 Finished = list[tuple[Task, Done]]
 
 
-def run_folder(tasks: list[Task], job: FolderJob, doing: str, report: Callable[[Finished], None]) -> int:
-    """Do the tasks, one bad file costing only itself; print `report` of what is done and write OUT/overview.png.
+def run_folder(
+    tasks: list[Task], job: FolderJob, doing: str, report: Callable[[Finished], None], shard: Shard = ALONE
+) -> int:
+    """Do this process's share of the tasks, one bad file costing only itself.
 
-    doing  what the progress bar says. Returns the exit code: 0 all done, 3 something was skipped.
+    Whoever ends last prints `report` of what all have done and writes OUT/overview.png. What killed runs left in the
+    folders is removed.
+    doing  what the progress bar says. Returns the exit code of the share: 0 all done, 3 something was skipped.
     """
-    done: Finished = []
-    skipped, kept, full, start = [], 0, None, time.perf_counter()
+    mine = shard.of(tasks)
+    parents = {task.name.parent for task in mine}
+    remove_leftovers({job.out, *(kind / parent for kind in job.out.glob("*/") for parent in parents)})
+    if shard.count > 1:
+        drop_report(job.out, shard)
+    outcome = _work(mine, job, doing, quiet=shard.store is not None and shard.index > 0)
+    if shard.count == 1:
+        _tell(outcome, job, report)
+    else:
+        _tell_together(outcome, tasks, job, report, shard)
+    return 3 if outcome.skipped else 0
+
+
+def _work(tasks: Sequence[Task], job: FolderJob, doing: str, quiet: bool) -> Outcome:
+    outcome, start = Outcome(len(tasks)), time.perf_counter()
     outcomes = overlapped(tasks, job.read, job.compute, job.write, is_large)
     try:
-        for task, outcome in tqdm(outcomes, doing, len(tasks), unit="image"):
-            if outcome is None:
-                kept += 1
-            elif isinstance(outcome, Done):
-                done.append((task, outcome if len(done) < 8 else outcome._replace(pictures=[])))
+        for task, made in tqdm(outcomes, doing, len(tasks), unit="image", disable=quiet):
+            if made is None:
+                outcome.kept += 1
+            elif isinstance(made, Done):
+                outcome.done.append((task, made if len(outcome.done) < SHOWN else made._replace(pictures=[])))
             else:
-                tqdm.write(f"skipped: {outcome}", file=sys.stderr)
-                skipped.append(task.path)
-                if full := getattr(outcome.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                    break  # every further write would fail as well
+                tqdm.write(f"skipped: {made}", file=sys.stderr)
+                outcome.skipped.append(task.path.name)
+                if getattr(made.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                    outcome.full = True  # every further write would fail as well
+                    break
     except KeyboardInterrupt:
-        print(f"interrupted: {len(done) + kept} of {len(tasks)} done; {GO_ON}", file=sys.stderr)
+        print(f"interrupted: {len(outcome.done) + outcome.kept} of {len(tasks)} done; {GO_ON}", file=sys.stderr)
         raise
     finally:
         outcomes.close()
+    outcome.seconds = time.perf_counter() - start
+    return outcome
+
+
+def _tell_together(
+    mine: Outcome, tasks: list[Task], job: FolderJob, report: Callable[[Finished], None], shard: Shard
+) -> None:
+    """Say what this share has done, then, where all have ended, what all have: one process only."""
+    counts = f"{len(mine.done)} done, {mine.kept} were done already, {len(mine.skipped)} skipped"
+    print(f"{shard}: {counts} in {mine.seconds:.1f} s{', stopped' if mine.full else ''}", flush=True)
+    try:
+        leave_report(with_folder(job.out / OVERVIEW).parent, shard, job.manifest.made_by, mine)
+    except UserError as error:
+        print(f"no summary of all shards: {error}", file=sys.stderr)
+    shard.everyone("ended")
+    if shard.store is None or shard.index == 0:
+        together = take_reports(job.out, shard, job.manifest.made_by, tasks)
+        if together is not None:
+            _tell(together, job, report)
+    with suppress(RuntimeError):  # the first process may have gone, and the store with it
+        shard.everyone("told")
+
+
+def _tell(outcome: Outcome, job: FolderJob, report: Callable[[Finished], None]) -> None:
+    done, kept, skipped = outcome.done, outcome.kept, outcome.skipped
     if done:
         report(done)
-        print(f"{len(done)} done in {time.perf_counter() - start:.1f} s")
+        print(f"{len(done)} done in {outcome.seconds:.1f} s")
         try:
-            write_overview(job.out / OVERVIEW, [outcome.pictures for _, outcome in done[:8]])
+            write_overview(job.out / OVERVIEW, [made.pictures for _, made in done[:SHOWN]])
             print(f"see {job.out / OVERVIEW}")
         except UserError as error:
             print(f"no overview: {error}", file=sys.stderr)
     if kept:
         print(f"{kept} were done already")
-    if full:
-        print(f"stopped: {len(done) + kept} of {len(tasks)} done; make room, then {GO_ON}", file=sys.stderr)
+    if outcome.full:
+        print(f"stopped: {len(done) + kept} of {outcome.total} done; make room, then {GO_ON}", file=sys.stderr)
     elif skipped:
-        print(f"{len(skipped)} of {len(tasks)} skipped: {', '.join(path.name for path in skipped)}", file=sys.stderr)
-    return 3 if skipped else 0
+        print(f"{len(skipped)} of {outcome.total} skipped: {', '.join(skipped)}", file=sys.stderr)
+    sys.stdout.flush()
 
 
 def exit_code(run: Callable[[], int]) -> int:

@@ -1,8 +1,11 @@
 """What has been finished in an output folder, so that an interrupted run can go on where it stopped."""
 
+import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import UserError
@@ -12,7 +15,7 @@ class Manifest:
     """OUT/manifest.jsonl: a line for every finished input, appended when its outputs are complete.
 
     A line says which bytes went in, what made the outputs and how long they are; the last line of a name counts.
-    A line torn by a kill counts as absent. Several processes may append to one manifest.
+    A line torn by a kill or a full disk counts as absent. Several processes may append to one manifest.
 
     folder    the output folder
     made_by   whatever decides the outputs besides the input, as plain values: checkpoint, seed, …
@@ -33,7 +36,6 @@ class Manifest:
                 self.entries[entry["name"]] = entry
             except (ValueError, TypeError, KeyError):
                 continue
-        self._torn = not text.endswith("\n") and text != ""
 
     def covers(self, name: str, digest: str) -> bool:
         """Whether the outputs of this input are there, complete, and what this run would make."""
@@ -50,11 +52,14 @@ class Manifest:
         sizes = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in outputs}
         line = json.dumps({"name": name, "input": digest, "made_by": self.made_by, "outputs": sizes})
         try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write("\n" * self._torn + line + "\n")
+            with open(self.path, "ab+") as file:
+                with suppress(OSError):  # without locks, one process at a time may still append
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+                torn = file.read(1) not in (b"", b"\n")
+                file.write(b"\n" * torn + line.encode() + b"\n")
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
-        self._torn = False
 
 
 def digest(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The manifest says what is done, and nothing else."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,3 +73,23 @@ def test_a_manifest_that_cannot_be_read_or_written_is_named(folder):
 def test_a_file_that_cannot_be_read_has_no_digest(folder):
     assert digest(folder / "missing") == digest(folder) == ""
     assert len(digest(folder / "halftone/x.png")) == 64
+
+
+def test_several_writers_leave_every_line_whole(folder):
+    def write(maker):
+        manifest = Manifest(folder, {"seed": 0})
+        for index in range(50):
+            manifest.add(f"{maker}{index}" + "x" * 9000, "abc", [folder / "halftone/x.png"])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["name"] for line in lines}) == len(lines) == 200
+
+
+def test_a_line_torn_by_another_writer_hides_no_later_one(folder):
+    manifest = finished(folder)
+    with open(folder / "manifest.jsonl", "a") as file:
+        file.write('{"name": "y.png", "inp')
+    manifest.add("z.png", "def", [folder / "halftone/x.png"])
+    assert Manifest(folder, {"seed": 0}).covers("z.png", "def")

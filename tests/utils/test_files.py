@@ -1,0 +1,91 @@
+"""Files are seen when they are complete; what the dead leave behind goes, what the living write stays."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.files import atomic_write, remove_leftovers
+
+ROOT = Path(__file__).parents[2]
+
+WRITER = """
+import sys, time
+from utils.files import atomic_write
+
+with atomic_write(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    print(temporary, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def hidden(folder):
+    return [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_file_appears_when_it_is_complete_and_not_after_an_error(tmp_path):
+    path = tmp_path / "x.png"
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert temporary.suffix == ".png" and not path.exists()
+    assert path.read_bytes() == b"new"
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as temporary:
+        temporary.write_bytes(b"newer")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"new"
+    assert not hidden(tmp_path)
+
+
+def test_files_have_the_rights_that_the_users_mask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic_write(tmp_path / "x"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+
+
+def test_only_what_killed_writers_left_is_removed(tmp_path):
+    living, dead = (
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / name)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("living.png", "dead.png")
+    )
+    kept, left = (Path(process.stdout.readline().strip()) for process in (living, dead))
+    mine = tmp_path / ".notes.tmp"
+    mine.touch()
+    remove_leftovers([tmp_path, tmp_path / "missing"])
+    assert kept.exists() and left.exists()
+    dead.send_signal(signal.SIGKILL)
+    dead.communicate()
+    remove_leftovers([tmp_path])
+    assert sorted(hidden(tmp_path)) == sorted([kept, mine])
+    living.communicate("\n")
+    assert (tmp_path / "living.png").read_bytes() == b"half"
+
+
+def test_a_writer_whose_file_was_taken_for_a_leftover_takes_another(tmp_path, monkeypatch):
+    opened, names = os.open, []
+
+    def hurried(path, *more):
+        descriptor = opened(path, *more)
+        names.append(path)
+        if len(names) == 1:
+            remove_leftovers([tmp_path])
+        return descriptor
+
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.files.os.open", hurried)
+        with atomic_write(tmp_path / "x") as temporary:
+            temporary.write_bytes(b"1")
+    assert (tmp_path / "x").read_bytes() == b"1" and len(set(names)) == 2
