@@ -16,7 +16,7 @@ from utils.training import run_stage
 
 def build(config: JointConfig) -> nn.Module:
     """The joint objective with a fresh network, on the CPU."""
-    network = ResHalf(config.width, config.prior)
+    network = ResHalf(config.width, config.prior, config.levels)
     vgg = vgg_weights("vgg19", config.vgg_weights) if config.vggLossWeight else None
     return build_objective(config, network, vgg_weights=vgg)
 

@@ -26,7 +26,7 @@ def build(config: WarmConfig) -> nn.Module:
             raise UserError(f"extractor_ckpt: {error}; train_invhalf.py makes one") from None
         if not isinstance(extractor, InverseHalf):
             raise UserError(f"extractor_ckpt: {config.extractor_ckpt} is no InverseHalf; train_invhalf.py makes one")
-    return build_objective(config, ResHalf(config.width, config.prior), extractor=extractor)
+    return build_objective(config, ResHalf(config.width, config.prior, config.levels), extractor=extractor)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -31,6 +31,8 @@ def _empty(arch: dict) -> nn.Module:
     settings = {"width": arch["width"]}
     if arch.get("prior"):
         settings["prior"] = Prior.from_dict(arch["prior"])
+    if "levels" in arch:
+        settings["levels"] = arch["levels"]
     return NETWORKS[arch["name"]](**settings)
 
 

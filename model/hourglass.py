@@ -70,38 +70,43 @@ class Skip(nn.Module):
 
 
 class HourGlass(nn.Module):
-    """Three levels down, four residual blocks, three levels up: (N, inputs, H, W) → (N, outputs, H, W), unbounded.
+    """Levels down, four residual blocks, the same levels up: (N, inputs, H, W) → (N, outputs, H, W), unbounded.
 
-    width  channels at full resolution; 2, 4 and 8 times as many further down. 64 is the paper's network.
-    Any H, W ≥ 1: the input is extended to a multiple of 8 by reflection (right and bottom) and the output cropped.
+    width   channels at full resolution; 2, 4 and 8 times as many further down. 64 is the paper's network.
+    levels  how often the resolution is halved, 1 to 3. 3 is the paper's network.
+    Any H, W ≥ 1: the input is extended to a multiple of 2 ** levels by reflection (right and bottom) and the output
+    cropped.
     """
 
-    def __init__(self, inputs: int, outputs: int, width: int = 64):
+    DOWN_BLOCKS, UP_BLOCKS = (2, 4, 4), (2, 2, 4)
+
+    def __init__(self, inputs: int, outputs: int, width: int = 64, levels: int = 3):
         super().__init__()
+        if not 1 <= levels <= len(self.DOWN_BLOCKS):
+            raise ValueError(f"levels must be 1 to {len(self.DOWN_BLOCKS)}, not {levels}")
+        self.levels = levels
+        channels = [width * 2**level for level in range(levels + 1)]
         self.inConv = ConvBlock(inputs, width, 2)
-        self.down1 = nn.Sequential(Downsample(width, 2 * width), ConvBlock(2 * width, 2 * width, 2))
-        self.down2 = nn.Sequential(Downsample(2 * width, 4 * width), ConvBlock(4 * width, 4 * width, 4))
-        self.down3 = nn.Sequential(Downsample(4 * width, 8 * width), ConvBlock(8 * width, 8 * width, 4))
-        self.residual = nn.Sequential(*(Residual(8 * width) for _ in range(4)))
-        self.up3 = nn.Sequential(Upsample(8 * width, 4 * width), ConvBlock(4 * width, 4 * width, 4))
-        self.skip3 = Skip(4 * width)
-        self.up2 = nn.Sequential(Upsample(4 * width, 2 * width), ConvBlock(2 * width, 2 * width, 2))
-        self.skip2 = Skip(2 * width)
-        self.up1 = nn.Sequential(Upsample(2 * width, width), ConvBlock(width, width, 2))
-        self.skip1 = Skip(width)
+        for level, count in zip(range(1, levels + 1), self.DOWN_BLOCKS, strict=False):
+            above, here = channels[level - 1 : level + 1]
+            self.add_module(f"down{level}", nn.Sequential(Downsample(above, here), ConvBlock(here, here, count)))
+        self.residual = nn.Sequential(*(Residual(channels[-1]) for _ in range(4)))
+        for level in range(levels, 0, -1):
+            above, here = channels[level - 1 : level + 1]
+            blocks = ConvBlock(above, above, self.UP_BLOCKS[level - 1])
+            self.add_module(f"up{level}", nn.Sequential(Upsample(here, above), blocks))
+            self.add_module(f"skip{level}", Skip(above))
         self.outConv = nn.Sequential(_conv3(width, width), nn.ReLU(inplace=True), nn.Conv2d(width, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        x = reflect_to_multiple(x, 8)
-        full = self.inConv(x)  # (N, width, H, W)
-        half = self.down1(full)  # (N, 2 width, H/2, W/2)
-        quarter = self.down2(half)  # (N, 4 width, H/4, W/4)
-        deep = self.residual(self.down3(quarter))  # (N, 8 width, H/8, W/8)
-        up = self.skip3(self.up3(deep), quarter)
-        up = self.skip2(self.up2(up), half)
-        up = self.skip1(self.up1(up), full)
-        return self.outConv(up)[..., :height, :width]
+        features = [self.inConv(reflect_to_multiple(x, 2**self.levels))]
+        for level in range(1, self.levels + 1):
+            features.append(self.get_submodule(f"down{level}")(features[-1]))  # (N, 2^level width, H/2^level, …)
+        x = self.residual(features.pop())
+        for level in range(self.levels, 0, -1):
+            x = self.get_submodule(f"skip{level}")(self.get_submodule(f"up{level}")(x), features.pop())
+        return self.outConv(x)[..., :height, :width]
 
 
 def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:

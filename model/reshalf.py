@@ -32,27 +32,35 @@ class Output(NamedTuple):
 class ResHalf(nn.Module):
     """Encoder and decoder. Photographs are (N, 3, H, W) BGR in [-1, 1], any H, W ≥ 1.
 
-    width  channels of both hourglasses at full resolution; 64 is the paper's network.
-    prior  None: the paper's network, its fourth input channel is noise. Otherwise the fourth channel is the prior's
-           classical halftone, which the encoder corrects, or which it is when the prior asks for no correction.
+    width   channels of both hourglasses at full resolution; 64 is the paper's network.
+    prior   None: the paper's network, its fourth input channel is noise. Otherwise the fourth channel is the prior's
+            classical halftone, which the encoder corrects, or which it is when the prior asks for no correction.
+    levels  of both hourglasses; 3 is the paper's network. What a halftone says of a pixel stands near it: on a prior,
+            one level restores as well as three for half the work.
     """
 
-    def __init__(self, width: int = 64, prior: Prior | dict | None = None):
+    def __init__(self, width: int = 64, prior: Prior | dict | None = None, levels: int = 3):
         super().__init__()
-        self.width = width
+        self.width, self.levels = width, levels
         self.prior = Prior.from_dict(prior) if isinstance(prior, dict) else prior
         demodulator = self.prior is not None and self.prior.demodulator
-        self.encoder = HourGlass(4, 1, width) if self.prior is None or self.prior.correction else None
-        self.decoder = HourGlass(4 if demodulator else 1, 3, width)
-        # Networks that stand on a prior start as a correction of nothing.
-        if self.prior is not None and self.encoder is not None:
-            _zero_last_layer(self.encoder)
-        if demodulator:
-            _zero_last_layer(self.decoder)
+        self.encoder = HourGlass(4, 1, width, levels) if self.prior is None or self.prior.correction else None
+        self.decoder = HourGlass(4 if demodulator else 1, 3, width, levels)
+        if self.prior is not None:
+            # Torch's default weights shrink a signal at every layer, and the lower levels never come to matter.
+            for hourglass in (self.encoder, self.decoder):
+                if hourglass is not None:
+                    _keep_variance(hourglass)
+            # Networks that stand on a prior start as a correction of nothing.
+            if self.encoder is not None:
+                _zero_last_layer(self.encoder)
+            if demodulator:
+                _zero_last_layer(self.decoder)
 
     def arch(self) -> dict:
         """What a checkpoint needs to rebuild this network, as plain values."""
-        return {"name": "ResHalf", "width": self.width, "prior": self.prior.as_dict() if self.prior else None}
+        prior = self.prior.as_dict() if self.prior else None
+        return {"name": "ResHalf", "width": self.width, "levels": self.levels, "prior": prior}
 
     def encode(self, colour: Tensor, *, seed: int | None = 0, guide: Tensor | None = None) -> Encoded:
         """Halftone photographs (N, 3, H, W).
@@ -129,6 +137,18 @@ def _noise(colour: Tensor, seed: int | None) -> Tensor:
 
 def _noise_plane(height: int, width: int, seed: int) -> Tensor:
     return NOISE * torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def _keep_variance(network: HourGlass) -> None:
+    """Weights that keep the signal's variance (He et al., ICCV 2015), biases zero, residual blocks the identity."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            linear = layer.kernel_size == (1, 1) or layer.stride == (2, 2)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if linear else "relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    for block in network.residual:
+        nn.init.zeros_(block.conv[-1].weight)
 
 
 def _zero_last_layer(network: HourGlass) -> None:

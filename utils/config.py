@@ -106,6 +106,7 @@ class InvHalfConfig(TrainConfig):
 
 class _ResHalfConfig(TrainConfig):
     model: Literal["ResHalf"] = "ResHalf"
+    levels: Annotated[int, Field(ge=1, le=3)] = 3  # of both hourglasses
     prior: dict[str, Any] | None = None  # the dither prior's own keys; checked by the network
     freeze: Literal["none", "encoder", "decoder"] = "none"
     quantizedTone: bool = False  # tone and blue noise look at the quantized halftone

@@ -69,6 +69,43 @@ def test_any_size_passes_through_an_hourglass(height, width):
     assert network(photos(2, height, width)).shape == (2, 1, height, width)
 
 
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_fewer_levels_are_the_upper_part_of_the_whole_network(levels):
+    whole, part = HourGlass(3, 1, width=4), HourGlass(3, 1, width=4, levels=levels)
+    shapes = {key: value.shape for key, value in whole.state_dict().items() if not key.startswith("residual")}
+    for key, value in part.state_dict().items():
+        if not key.startswith("residual"):
+            assert value.shape == shapes[key]
+    assert part(photos(1, 9, 17)).shape == (1, 1, 9, 17)
+    assert sum(key.startswith("down") and key.endswith("0.conv.weight") for key in part.state_dict()) == levels
+
+
+def test_there_are_one_to_three_levels():
+    for levels in (0, 4):
+        with pytest.raises(ValueError, match="levels must be 1 to 3"):
+            HourGlass(3, 1, width=4, levels=levels)
+
+
+def test_a_network_on_a_prior_keeps_the_signal_alive_down_to_the_lowest_level():
+    torch.manual_seed(0)
+    decoder = ResHalf(width=16, prior={}).decoder
+    x = torch.randn(1, 4, 64, 64)
+    with torch.inference_mode():
+        full = decoder.inConv(x)
+        deep = decoder.residual(decoder.down3(decoder.down2(decoder.down1(full))))
+    assert 0.2 < deep.std() / full.std() < 5  # torch's default weights: 0.001
+    colour = photos(1, 16, 16)
+    network = ResHalf(width=4, prior={}, levels=1)
+    halftone = network.encode(colour).halftone
+    assert torch.equal(network.decode(halftone), network.prior.demodulate(halftone))
+
+
+def test_a_checkpoint_says_its_levels():
+    network = ResHalf(width=4, prior={}, levels=1)
+    rebuilt = build_network({"state_dict": network.state_dict(), "arch": network.arch()})
+    assert rebuilt.levels == 1 and rebuilt.arch() == network.arch()
+
+
 def test_aligned_images_are_not_extended_and_others_are_reflected():
     x = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 1, 8, 8)
     assert reflect_to_multiple(x, 8) is x
