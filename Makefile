@@ -2,10 +2,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo app test lint clean
 
 demo: $(VENV)/ready  ## dither and restore the photographs in test_imgs/ into result/
 	$(RUN) inference_fast.py
+
+app: $(VENV)/ready  ## a page to try it on, at http://127.0.0.1:7860, for this machine only
+	$(RUN) app.py
 
 test: lint  ## lint and the whole test suite
 	$(RUN) -m pytest

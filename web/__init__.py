@@ -1,0 +1,8 @@
+"""The page to try ResHalf on, served on this machine only: what its buttons do, what it shows, how it is laid out.
+
+gradio and its libraries are told to report to nobody before they are imported.
+"""
+
+import os
+
+os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"}

@@ -1,0 +1,56 @@
+"""What each tab offers to begin with, made from the photographs in test_imgs/ when the page starts."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from descreen.rescreen import screen_again
+from utils.image_io import read_image, write_halftone, write_image
+from web.actions import Shown
+
+THUMBNAIL = 160
+
+
+class Sample(NamedTuple):
+    """A picture in a file, its thumbnail, and its result where that is known already."""
+
+    name: str
+    path: Path
+    thumbnail: Path
+    done: Shown | None
+
+
+def make_samples(paths: Sequence[Path], folder: Path, work: Callable[[Path], Shown]) -> list[Sample]:
+    """Samples of pictures, thumbnails in `folder`; the first is done by `work`."""
+    return [
+        Sample(path.stem.replace("_", " "), path, _thumbnail(path, folder), None if number else work(path))
+        for number, path in enumerate(paths)
+    ]
+
+
+def make_halftones(photos: Sequence[Path], folder: Path, halftone: Callable[[np.ndarray], np.ndarray]) -> list[Path]:
+    """Write `halftone` of each photograph into `folder`."""
+    made = [folder / f"{photo.stem}_halftone.png" for photo in photos]
+    for photo, path in zip(photos, made, strict=True):
+        write_halftone(path, halftone(read_image(photo).bgr))
+    return made
+
+
+def make_scans(photos: Sequence[Path], folder: Path) -> list[Path]:
+    """Print each photograph in four screened inks, at pitches that grow, into `folder`."""
+    made = [folder / f"{photo.stem}_printed.png" for photo in photos]
+    for number, (photo, path) in enumerate(zip(photos, made, strict=True)):
+        write_image(path, screen_again(read_image(photo).bgr, {}, pitch=3.5 + number))
+    return made
+
+
+def _thumbnail(path: Path, folder: Path) -> Path:
+    bgr = read_image(path).bgr
+    side = min(bgr.shape[:2])
+    top, left = (bgr.shape[0] - side) // 2, (bgr.shape[1] - side) // 2
+    small = cv2.resize(bgr[top : top + side, left : left + side], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    write_image(folder / f"{path.stem}_thumbnail.png", small)
+    return folder / f"{path.stem}_thumbnail.png"
