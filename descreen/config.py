@@ -17,6 +17,8 @@ class ScreensConfig(Strict):
     fm: Weight = 0.3
     gray: Share = 0.3  # printed in black only, from the photograph's luma, which is then the truth
     clean: Share = 0.2  # the screen as it was computed: no paper, no press, no scanner
+    fm_gray: Share = 0.3  # these two for FM, the others for AM and lines
+    fm_clean: Share = 0.2
     pitch_min: Annotated[float, Field(ge=2)] = 2.0
     pitch_max: Annotated[float, Field(le=32)] = 8.0
     any_angle: Share = 0.25  # scanned at any angle, the others within 3 degrees
@@ -39,6 +41,11 @@ class ScreensConfig(Strict):
         return self
 
 
+class CoarseNetConfig(Strict):
+    deepest: Annotated[int, Field(ge=4)] | None = None
+    blur: Annotated[float, Field(ge=0, le=8)] = 0.0
+
+
 class CoarseLossConfig(Strict):
     l1: Weight = 50.0
     gram: Weight = 0.5  # of each convolution of VGG16-bn
@@ -57,6 +64,7 @@ class DescreenConfig(TrainConfig):
     name: FolderName = "descreen_coarse"
     model: Literal["CoarseNet", "EdgeNet", "DetailsNet"] = "CoarseNet"
     data_loader: DataConfig = DataConfig(special_set=None, crop_size=224, flip=True)
+    coarse_net: CoarseNetConfig = CoarseNetConfig()  # of CoarseNet's own stage; the later ones take it as it is
     coarse_ckpt: str | None = None
     edge_ckpt: str | None = None
     objects: Literal["none", "small", "parser"] = "none"

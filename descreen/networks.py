@@ -3,55 +3,83 @@
 `width` is the number of channels at full resolution of CoarseNet and DetailsNet; 64 is the paper's system.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from descreen.objects import CLASSES
 from model.hourglass import reflect_to_multiple
+from utils.filters import gaussian_blur
 
 COARSE_STRIDE = 32
 """CoarseNet halves five times."""
 
 
 class CoarseNet(nn.Module):
-    """U-Net that removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded. H, W are reflected to multiples of 32."""
+    """U-Net that removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded. H, W are reflected to multiples of 32.
 
-    def __init__(self, width: int = 64):
+    deepest  most channels of any layer; None: 8 · width, as published
+    blur     σ in pixels: the network learns what the scan lacks under this Gaussian blur, and begins with nothing to
+             add; 0, as published: it learns the picture itself
+    """
+
+    def __init__(self, width: int = 64, deepest: int | None = None, blur: float = 0.0):
         super().__init__()
+        self.blur = blur
+        half, quarter, *low = (min(width * 2**level, deepest or 8 * width) for level in (0, 1, 2, 3, 3))
         self.down = nn.ModuleList(
             [
-                _down(3, width, norm=False),
-                _down(width, 2 * width),
-                _down(2 * width, 4 * width),
-                _down(4 * width, 8 * width),
-                _down(8 * width, 8 * width, norm=False),
+                _down(3, half, norm=False),
+                _down(half, quarter),
+                _down(quarter, low[0]),
+                _down(low[0], low[1]),
+                _down(low[1], low[2], norm=False),
             ]
         )
-        # From the second on, half of the input is the feature of the same size on the way down.
+        # From the second on, a part of the input is the feature of the same size on the way down.
         self.up = nn.ModuleList(
             [
-                _up(8 * width, 8 * width),
-                _up(16 * width, 4 * width),
-                _up(8 * width, 2 * width),
-                _up(4 * width, width),
-                _up(2 * width, width),
+                _up(low[2], low[1]),
+                _up(2 * low[1], low[0]),
+                _up(2 * low[0], quarter),
+                _up(2 * quarter, half),
+                _up(2 * half, half),
             ]
         )
         self.out = nn.Sequential(
-            nn.ConvTranspose2d(width, width, 3, padding=1), nn.ELU(), nn.Conv2d(width, 3, 3, padding=1)
+            nn.ConvTranspose2d(half, half, 3, padding=1), nn.ELU(), nn.Conv2d(half, 3, 3, padding=1)
         )
+        self._start()
 
     def forward(self, scan: Tensor) -> Tensor:
         height, width = scan.shape[-2:]
-        x = reflect_to_multiple(scan, COARSE_STRIDE)
-        features = []
+        aligned = reflect_to_multiple(scan, COARSE_STRIDE)
+        x, features = aligned, []
         for layer in self.down:
             x = layer(x)  # H/2 ... H/32
             features.append(x)
         x = self.up[0](features.pop())  # (N, 8 width, H/16, W/16)
         for layer in self.up[1:]:
             x = layer(torch.cat((x, features.pop()), dim=1))
-        return self.out(x)[..., :height, :width]
+        x = self.out(x)
+        if self.blur:
+            with torch.autocast(x.device.type, enabled=False):  # half precision would round every level
+                x = x.float() + gaussian_blur(
+                    aligned.float(), 2 * math.ceil(3 * self.blur) + 1, self.blur, "renormalize"
+                )
+        return x[..., :height, :width]
+
+    def _start(self) -> None:
+        """Weights that keep the variance of the features down to the lowest level (He et al., ICCV 2015)."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                inputs = layer.in_channels * math.prod(layer.kernel_size)
+                if isinstance(layer, nn.ConvTranspose2d):
+                    inputs /= math.prod(layer.stride)
+                gain = 0 if layer is self.out[-1] and self.blur else math.sqrt(2)
+                nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs))
+                nn.init.zeros_(layer.bias)
 
 
 class EdgeNet(nn.Module):

@@ -71,6 +71,7 @@ def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printin
     weights = np.array([config.am, config.line, config.fm])
     kind = random.choice(3, p=weights / weights.sum())
     method = (str(random.choice(DOTS)), "line", str(random.choice(FM_METHODS)))[kind]
+    gray, clean = (config.fm_gray, config.fm_clean) if kind == 2 else (config.gray, config.clean)
     turn = random.uniform(0, 90) if random.random() < config.any_angle else random.uniform(-3, 3)
     angles = np.array(ANGLE_SETS[random.integers(len(ANGLE_SETS))]) + turn
     pitch = float(np.exp(random.uniform(np.log(config.pitch_min), np.log(config.pitch_max))))
@@ -81,8 +82,8 @@ def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printin
         pitch=pitch,
         angles=tuple(angles.tolist()),
         offsets=_pairs(random.uniform(0, pitch, (4, 2))),
-        gray=bool(random.random() < config.gray),
-        clean=bool(random.random() < config.clean),
+        gray=bool(random.random() < gray),
+        clean=bool(random.random() < clean),
         under_colour_removal=float(random.uniform(0.3, 1)),
         dot_gain=float(random.uniform(-config.dot_gain, config.dot_gain)),
         misregistration=_pairs(random.uniform(-off, off, (4, 2))),

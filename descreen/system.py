@@ -28,17 +28,19 @@ class Descreener(nn.Module):
 
     parts    which of coarse, edge and details it has, in this order: a system grows stage by stage
     objects  "none": DetailsNet sees zeros instead of object maps; "small": SmallObjectNet; "parser": ObjectNet
+    deepest, blur  of CoarseNet
     Raises ValueError for parts that do not build on one another or an unknown kind of objects.
     """
 
-    def __init__(self, width: int = 64, parts: tuple[str, ...] = ("coarse",), objects: str = "none"):
+    def __init__(self, width: int = 64, parts: tuple[str, ...] = ("coarse",), objects: str = "none", **coarse):
         super().__init__()
         if not parts or tuple(parts) != PARTS[: len(parts)]:
             raise ValueError(f"parts must be the first one, two or three of {', '.join(PARTS)}, not {parts}")
         if objects not in OBJECT_NETS:
             raise ValueError(f"unknown objects {objects!r}, known: {', '.join(OBJECT_NETS)}")
         self.width, self.parts, self.kind = width, tuple(parts), objects if "details" in parts else "none"
-        self.coarse = CoarseNet(width)
+        self.settings = {"deepest": None, "blur": 0.0} | coarse
+        self.coarse = CoarseNet(width, **self.settings)
         self.edge = EdgeNet(width // 2) if "edge" in parts else None
         self.details = DetailsNet(width) if "details" in parts else None
         self.objects = None
@@ -49,7 +51,8 @@ class Descreener(nn.Module):
 
     def arch(self) -> dict:
         """What `build_descreener` needs besides the weights."""
-        return {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.kind}
+        own = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.kind}
+        return own | self.settings
 
     def forward(self, scan: Tensor) -> Descreened:
         height, width = scan.shape[-2:]
@@ -81,7 +84,8 @@ def build_descreener(checkpoint: dict) -> Descreener:
     if not isinstance(arch, dict) or arch.get("name") != "Descreener":
         found = arch.get("name") if isinstance(arch, dict) else "no architecture"
         raise ValueError(f"not a descreening checkpoint: holds {found}")
-    network = Descreener(arch["width"], tuple(arch["parts"]), arch["objects"])
+    coarse = {key: arch[key] for key in ("deepest", "blur") if key in arch}
+    network = Descreener(arch["width"], tuple(arch["parts"]), arch["objects"], **coarse)
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     check_weights(network.state_dict(), state)
     network.load_state_dict(state)

@@ -26,12 +26,10 @@ STAGES = {"CoarseNet": "coarse", "EdgeNet": "edge", "DetailsNet": "details"}
 def build(config: DescreenConfig) -> nn.Module:
     """The stage's objective on the CPU, with the parts of the earlier stages from their checkpoint."""
     parts = PARTS[: PARTS.index(STAGES[config.model]) + 1]
-    network = Descreener(config.width, parts, config.objects)
     if config.model == "EdgeNet":
-        _take(network, config.coarse_ckpt, "coarse_ckpt", ("coarse",))
-        return EdgeObjective(network)
+        return EdgeObjective(_grown(config, parts, config.coarse_ckpt, "coarse_ckpt"))
     if config.model == "DetailsNet":
-        _take(network, config.edge_ckpt, "edge_ckpt", ("coarse", "edge"))
+        network = _grown(config, parts, config.edge_ckpt, "edge_ckpt")
         if config.objects == "parser":
             if config.object_weights is None:
                 raise UserError(
@@ -39,6 +37,7 @@ def build(config: DescreenConfig) -> nn.Module:
                 )
             network.objects.load_public_weights(config.object_weights)
         return DetailsObjective(network, config.details, _gram("vgg19_bn", config, config.details.gram, GRAM_PATCH))
+    network = Descreener(config.width, parts, **config.coarse_net.model_dump())
     return CoarseObjective(network, config.coarse, _gram("vgg16_bn", config, config.coarse.gram))
 
 
@@ -52,20 +51,25 @@ def streams(config: DescreenConfig, network: Descreener, fabric: Fabric) -> dict
     return found
 
 
-def _take(network: Descreener, path: str | None, key: str, parts: tuple[str, ...]) -> None:
-    """Copy trained parts from a checkpoint. Raises UserError when it has not got them or they are of another width."""
+def _grown(config: DescreenConfig, parts: tuple[str, ...], path: str | None, key: str) -> Descreener:
+    """A system with one part more than the checkpoint's, whose parts it takes over.
+
+    Raises UserError when the checkpoint has not got them or they are of another width.
+    """
     if path is None:
         raise UserError(
             f"{key}: null, allowed: the checkpoint of the stage before, model_best.pth.tar in its run folder"
         )
     trained = load_network(path, build_descreener)
-    if trained.width != network.width or not set(parts) <= set(trained.parts):
+    if trained.width != config.width or not set(parts[:-1]) <= set(trained.parts):
         raise UserError(
-            f"{key}: {path} holds {', '.join(trained.parts)} of width {trained.width}, needed: {', '.join(parts)} of "
-            f"width {network.width}"
+            f"{key}: {path} holds {', '.join(trained.parts)} of width {trained.width}, needed: {', '.join(parts[:-1])} "
+            f"of width {config.width}"
         )
-    for part in parts:
+    network = Descreener(config.width, parts, config.objects, **trained.settings)
+    for part in parts[:-1]:
         getattr(network, part).load_state_dict(getattr(trained, part).state_dict())
+    return network
 
 
 def _gram(name: str, config: DescreenConfig, weight: float, patch: int | None = None) -> GramLoss | None:
