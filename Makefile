@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo app test lint clean
+.PHONY: demo app test test-browser lint clean
 
 demo: $(VENV)/ready  ## dither and restore the photographs in test_imgs/ into result/
 	$(RUN) inference_fast.py
@@ -12,6 +12,10 @@ app: $(VENV)/ready  ## a page to try it on, at http://127.0.0.1:7860, for this m
 
 test: lint  ## lint and the whole test suite
 	$(RUN) -m pytest
+
+test-browser: $(VENV)/ready  ## the page in Chromium, which is installed where that is possible
+	tests/browser/install.sh $(RUN)
+	$(RUN) -m pytest -m browser tests/browser
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

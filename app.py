@@ -51,15 +51,15 @@ def build(args: argparse.Namespace, folder: Path):
 
 
 def run(args: argparse.Namespace) -> int:
+    from web.page import choose_port, serve
+
+    port = choose_port(args.port)
     with tempfile.TemporaryDirectory(prefix="reshalf_") as name:
         folder = Path(name).resolve()
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
         print("starting …", flush=True)
         page = build(args, folder)
-
-        from web.page import serve
-
-        serve(page, args.port, folder)
+        serve(page, port, folder)
         try:
             print(f"ResHalf is at {page.local_url} (Ctrl-C ends it)", flush=True)
             signal.pause()

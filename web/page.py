@@ -156,14 +156,7 @@ def show(path: str | None, kind: str, work: Callable[[], Shown]) -> str:
 
 
 def serve(page: gr.Blocks, port: int, folder: Path) -> None:
-    """Serve the page at http://127.0.0.1:PORT, 0 for a free one, beside the caller; `folder` holds its pictures.
-
-    Raises UserError when the port is taken.
-    """
-    if port == 0:
-        port = _free_port()
-    elif not 0 < port < 65536 or not _is_free(port):
-        raise UserError(f"port {port} cannot be had: choose another with --port")
+    """Serve the page at http://127.0.0.1:PORT, beside the caller; `folder` holds its pictures."""
     page.launch(
         server_name=HOST,
         server_port=port,
@@ -183,17 +176,12 @@ def serve(page: gr.Blocks, port: int, folder: Path) -> None:
     )
 
 
-def _is_free(port: int) -> bool:
+def choose_port(wanted: int) -> int:
+    """`wanted` if it is free, any free port for 0. Raises UserError when it cannot be had."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
+            probe.bind((HOST, wanted))
+        except (OSError, OverflowError):
+            raise UserError(f"port {wanted} cannot be had: choose another with --port") from None
         return probe.getsockname()[1]

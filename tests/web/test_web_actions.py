@@ -1,0 +1,139 @@
+"""What the page's buttons do, without a page."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from halftone.methods import METHODS
+from halftone.screens import am_cmyk
+from reshalf import ResHalfCodec
+from utils.errors import UserError
+from utils.image_io import read_halftone, read_image, write_halftone, write_image
+from web.actions import Workshop
+from web.scratch import KEPT, Scratch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def shop(checkpoint, tmp_path_factory):
+    return Workshop(ResHalfCodec(checkpoint, "cpu"), Scratch(tmp_path_factory.mktemp("results")), 200_000)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "my photo.png"
+    write_image(path, cv2.resize(cv2.imread(str(ROOT / "test_imgs/coffee.jpg")), (72, 40)))
+    return path
+
+
+def test_dithering_gives_what_the_command_gives_with_one_bit_a_pixel(shop, photo):
+    told = []
+    shown = shop.dither(photo, tell=lambda share, doing: told.append(share))
+    bgr = read_image(photo).bgr
+    halftone = shop.codec.halftone(bgr)
+    path = shown.downloads["halftone"]
+    assert path.name == "my photo_halftone.png"
+    assert path.read_bytes()[24:26] == b"\1\0", "one bit, gray"
+    np.testing.assert_array_equal(read_halftone(path), halftone)
+    np.testing.assert_array_equal(read_image(shown.downloads["restored"]).bgr, shop.codec.restore(halftone))
+    np.testing.assert_array_equal(read_image(shown.pictures["photograph"]).bgr, bgr)
+    assert {name.split(",")[-1].strip() for name in shown.figures} >= {"PSNR", "SSIM", "tone (σ 1.5)"}
+    assert told == sorted(told) and told[0] == 0
+
+
+def test_the_fast_way_is_another_halftone(shop, photo):
+    searched, diffused = (read_halftone(shop.dither(photo, fast).downloads["halftone"]) for fast in (False, True))
+    assert (searched != diffused).any()
+
+
+def test_uploads_are_read_as_the_command_reads_them(shop, tmp_path):
+    """Turned by EXIF, CMYK, 16 bits, with alpha, of one pixel."""
+    ramp = np.linspace(0, 65535, 40 * 20).reshape(20, 40).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), ramp)
+    turned = Image.new("RGB", (40, 20), "red")
+    exif = turned.getexif()
+    exif[274] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("CMYK", (40, 20), (0, 255, 255, 0)).save(tmp_path / "ink.jpg")
+    Image.new("RGBA", (40, 20), (9, 9, 200, 77)).save(tmp_path / "clear.png")
+    Image.new("RGB", (1, 1), "blue").save(tmp_path / "dot.png")
+    for name, size in {
+        "deep.png": (20, 40),
+        "turned.jpg": (40, 20),
+        "ink.jpg": (20, 40),
+        "clear.png": (20, 40),
+        "dot.png": (1, 1),
+    }.items():
+        shown = shop.dither(tmp_path / name)
+        assert shown.size == size == read_halftone(shown.downloads["halftone"]).shape
+        np.testing.assert_array_equal(
+            read_image(shown.pictures["photograph"]).bgr, read_image(tmp_path / name).bgr, err_msg=name
+        )
+    alpha = read_image(shop.dither(tmp_path / "clear.png").downloads["restored"]).alpha
+    assert (alpha == 77).all()
+
+
+def test_restoring_takes_halftones_and_with_force_anything(shop, photo, tmp_path):
+    halftone = shop.codec.halftone(read_image(photo).bgr)
+    write_halftone(tmp_path / "dots.png", halftone)
+    shown = shop.restore(tmp_path / "dots.png")
+    np.testing.assert_array_equal(read_image(shown.downloads["restored"]).bgr, shop.codec.restore(halftone))
+    with pytest.raises(UserError, match=r"^my photo\.png: not a halftone: \d+% of the pixels"):
+        shop.restore(photo)
+    assert shop.restore(photo, force=True).size == (40, 72)
+
+
+@pytest.mark.parametrize("work", ["dither", "restore", "descreen", "classical"])
+def test_what_cannot_be_read_is_one_line_that_begins_with_the_name_alone(shop, tmp_path, work):
+    Image.new("1", (500, 401)).save(tmp_path / "large.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "large.png").read_bytes()[:60])
+    (tmp_path / "text.png").write_text("no picture")
+    options = {"descreen": ["gaussian"], "classical": ["bayer_4"]}.get(work, [])
+    for name, reason in (("large.png", "0 megapixels, limit 0"), ("torn.png", ""), ("text.png", "not an image")):
+        with pytest.raises(UserError) as refusal:
+            getattr(shop, work)(tmp_path / name, *options)
+        line = str(refusal.value)
+        assert line.startswith(f"{name}: ") and reason in line and str(tmp_path) not in line and "\n" not in line
+
+
+def test_descreening_finds_the_screen_and_prints_another(shop, photo, tmp_path):
+    large = cv2.resize(read_image(photo).bgr, (288, 160), interpolation=cv2.INTER_CUBIC)
+    write_image(tmp_path / "printed.png", am_cmyk(large, pitch=5.0))
+    for method in shop.descreeners:
+        own, chosen = (shop.descreen(tmp_path / "printed.png", method, pitch=pitch) for pitch in (None, 8.0))
+        assert " 5.0" in own.remark and "px" in own.remark
+        again = [read_image(shown.downloads["new screen"]).bgr for shown in (own, chosen)]
+        assert (again[0] != again[1]).any()
+        restored = read_image(own.downloads["restored"]).bgr
+        assert cv2.norm(restored, large) < cv2.norm(read_image(tmp_path / "printed.png").bgr, large) / 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_classical_method_is_at_hand(shop, photo, method):
+    shown = shop.classical(photo, method)
+    gray = cv2.cvtColor(read_image(photo).bgr, cv2.COLOR_BGR2GRAY)
+    np.testing.assert_array_equal(read_halftone(shown.downloads["halftone"]), METHODS[method](gray))
+    assert METHODS[method].source in shown.remark
+
+
+def test_light_is_halftoned_darker_than_levels(shop, photo):
+    levels, light = (
+        read_halftone(shop.classical(photo, "ostromoukhov", linear).downloads["halftone"]) for linear in (False, True)
+    )
+    assert light.mean() < levels.mean()
+
+
+def test_results_go_after_a_while_and_not_before(tmp_path):
+    scratch = Scratch(tmp_path)
+    old, young = scratch.new(), scratch.new()
+    (old / "halftone.png").write_bytes(b"x")
+    for folder, age in ((old, KEPT + 60), (young, KEPT - 60)):
+        then = folder.stat().st_mtime - age
+        os.utime(folder, (then, then))
+    fresh = scratch.new()
+    assert {old.exists(), young.exists(), fresh.exists()} == {False, True} and not old.exists()
