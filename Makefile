@@ -2,13 +2,19 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo app test test-browser lint clean
+.PHONY: demo app figures reproduce test test-browser lint clean
 
 demo: $(VENV)/ready  ## dither and restore the photographs in test_imgs/ into result/
 	$(RUN) inference_fast.py
 
 app: $(VENV)/ready  ## a page to try it on, at http://127.0.0.1:7860, for this machine only
 	$(RUN) app.py
+
+figures: $(VENV)/ready  ## README's pictures, from the shipped checkpoint and test_imgs/
+	$(RUN) -m figures.make
+
+reproduce: $(VENV)/ready  ## VOC=VOC2012: the paper's trainings and its table, see scripts/reproduce.md
+	$(RUN) -m scripts.reproduce --voc "$(VOC)" $(ARGS)
 
 test: lint  ## lint and the whole test suite
 	$(RUN) -m pytest

@@ -1,0 +1,66 @@
+"""Makes README's pictures from a checkpoint and test_imgs/: python -m figures.make [--model CKPT] [--out FOLDER]
+
+NAME_photograph.jpg and NAME_restored.jpg show the same square pixel for pixel, NAME_halftone.png a part of its
+halftone, each dot three pixels wide; gallery.png shows every classical method.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from halftone.__main__ import main as halftone_command
+from reshalf import ResHalfCodec
+from utils.errors import UserError
+from utils.files import atomic_write
+from utils.image_io import read_image, write_halftone
+
+HERE = Path(__file__).parent
+PHOTOS = HERE.parent / "test_imgs"
+ZOOM = 3
+SIDES = (288, 288 // ZOOM)
+SHOWN = {"astronaut.jpg": ((16, 112), (60, 66)), "flower.jpg": ((60, 150), (22, 20)), "china.jpg": ((40, 60), (4, 84))}
+"""Photographs, the top left corner of the square that is shown of them, and in it that of the halftone's part."""
+JPEG_QUALITY = 90
+
+
+def make_row(codec: ResHalfCodec, name: str, out: Path) -> None:
+    """Write the three pictures of a photograph in SHOWN."""
+    photo = read_image(PHOTOS / name).bgr
+    halftone = codec.halftone(photo)
+    square, part = (
+        tuple(slice(at, at + side) for at in corner) for corner, side in zip(SHOWN[name], SIDES, strict=True)
+    )
+    stem = Path(name).stem
+    write_jpeg(out / f"{stem}_photograph.jpg", photo[square])
+    write_jpeg(out / f"{stem}_restored.jpg", codec.restore(halftone)[square])
+    write_halftone(out / f"{stem}_halftone.png", np.kron(halftone[square][part], np.ones((ZOOM, ZOOM), np.uint8)))
+
+
+def write_jpeg(path: Path, bgr: np.ndarray) -> None:
+    """Write (H, W, 3) BGR uint8 small enough for a README."""
+    data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make all pictures; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="checkpoint (default: the shipped)")
+    parser.add_argument("--out", type=Path, default=HERE, help="default: %(default)s")
+    args = parser.parse_args(argv)
+    try:
+        codec = ResHalfCodec(args.model)
+        for name in SHOWN:
+            make_row(codec, name, args.out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return halftone_command(["--gallery", str(PHOTOS / "chelsea.png"), str(args.out / "gallery.png")])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""From a folder of photographs to the paper's table: prepare, the three trainings, evaluate. See scripts/reproduce.md.
+
+python -m scripts.reproduce --voc VOC2012 [--out runs/paper] [--set KEY=VALUE ...] [--vgg_weights FILE|none] [--dry-run]
+
+The same command goes on where it was stopped. Exit code: that of the first step that failed, else 0.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.image_io import list_images
+
+ROOT = Path(__file__).parents[1]
+VALIDATION = 100
+"""Photographs the paper validates with; of few photographs a tenth."""
+
+
+def commands(args: argparse.Namespace) -> list[list[str]]:
+    """The steps, each a command line for Python from the repository's root.
+
+    Raises UserError when the folder of photographs is missing or has fewer than two.
+    """
+    photos = args.voc / "JPEGImages" if (args.voc / "JPEGImages").is_dir() else args.voc
+    count = len(list_images(photos, recursive=True))
+    if count < 2:
+        raise UserError(f"{photos}: {count} photographs; VOC2012 has them in JPEGImages")
+    share = min(VALIDATION, max(1, count // 10)) / count
+    data, out = args.out / "dataset", args.out
+    common = [f"data_dir={data}", f"save_dir={out}", *args.set]
+    vgg = {None: [], "none": ["vggLossWeight=0"]}.get(args.vgg_weights, [f"vgg_weights={args.vgg_weights}"])
+    stages = [
+        ("train_invhalf.py", "inversehalf", []),
+        ("train_warm.py", "invhalf_warm", [f"extractor_ckpt={out / 'inversehalf/model_best.pth.tar'}"]),
+        ("train.py", "invhalf_full", [f"initial_ckpt={out / 'invhalf_warmup/model_best.pth.tar'}", *vgg]),
+    ]
+    trainings = [
+        [script, "--config", f"scripts/{config}.json", "--resume", "auto", *_settings([*own, *common])]
+        for script, config, own in stages
+    ]
+    prepare = [
+        "-m",
+        "dataset.prepare",
+        "--photos",
+        str(photos),
+        "--val_share",
+        f"{share:.8f}",
+        "--size",
+        str(args.size),
+    ]
+    measure = ["--model", str(out / "invhalf_full/model_best.pth.tar"), "--save_dir", str(out / "measured")]
+    return [
+        prepare,
+        *trainings,
+        ["evaluate.py", *measure, "--data_dir", str(data / "HalftoneVOC2012/val/target_c")],
+    ]
+
+
+def _settings(pairs: list[str]) -> list[str]:
+    return [part for pair in pairs for part in ("--set", pair)]
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; folders become absolute, since the steps run from the repository's root."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--voc", type=Path, required=True, help="the folder VOC2012, or any folder of photographs")
+    add("--out", type=Path, default=Path("runs/paper"), help="data set, runs and measurements (default: %(default)s)")
+    add("--size", type=int, default=256, help="side of the photographs in pixels (default: %(default)s, the paper's)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="for all three trainings")
+    add("--vgg_weights", help="local file of VGG19's weights (default: torchvision fetches them), or none")
+    add("--dry-run", action="store_true", help="only print the steps")
+    args = parser.parse_args(argv)
+    args.voc, args.out = args.voc.resolve(), args.out.resolve()
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the steps one after another; the exit code."""
+    args = parse(argv)
+    try:
+        steps = commands(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for step in steps:
+        print("$ python " + shlex.join(step), flush=True)
+        if not args.dry_run and (code := subprocess.call([sys.executable, *step], cwd=ROOT)):
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

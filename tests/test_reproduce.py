@@ -1,0 +1,81 @@
+"""The way from photographs to the paper's table, walked with a handful of them and a tiny network."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import cv2
+import pytest
+
+import evaluate
+import train
+import train_invhalf
+import train_warm
+from dataset import prepare
+from scripts import reproduce
+from utils.image_io import list_images
+
+ROOT = Path(__file__).parents[1]
+ENTRY = {
+    "train_invhalf.py": train_invhalf.main,
+    "train_warm.py": train_warm.main,
+    "train.py": train.main,
+    "evaluate.py": lambda argv: evaluate.main([*argv, "--no-spectra", "--no-robustness"]),
+}
+TINY = ["width=4", "trainer.epochs=1", "trainer.max_steps=2", "data_loader.batch_size=2", "cuda=false"]
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """A VOC2012 of six small photographs."""
+    folder = tmp_path / "VOC2012/JPEGImages"
+    folder.mkdir(parents=True)
+    for path in list_images(ROOT / "test_imgs")[:6]:
+        cv2.imwrite(str(folder / f"{path.stem}.jpg"), cv2.resize(cv2.imread(str(path)), (64, 48)))
+    return folder.parent
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Steps run in this process, from the repository's root; the scripts that ran."""
+    ran = []
+
+    def call(command, cwd):
+        monkeypatch.chdir(cwd)
+        ran.append(command[2] if command[1] == "-m" else command[1])
+        return prepare.main([*command[3:], "--specials", "8"]) if command[1] == "-m" else ENTRY[command[1]](command[2:])
+
+    monkeypatch.setattr(subprocess, "call", call)
+    return ran
+
+
+def test_photographs_become_the_table(voc, in_process, tmp_path, capsys):
+    out = tmp_path / "paper"
+    command = ["--voc", str(voc), "--out", str(out), "--size", "48", "--vgg_weights", "none"]
+    command += [part for setting in TINY for part in ("--set", setting)]
+    assert reproduce.main(command) == 0
+    assert in_process == ["dataset.prepare", "train_invhalf.py", "train_warm.py", "train.py", "evaluate.py"]
+    found = json.loads((out / "measured/metrics.json").read_text())
+    assert found["photos"] == 1 and 0 < found["mean"]["restoration"]["network"]["psnr"] < 60
+    assert "restoration" in capsys.readouterr().out
+    assert reproduce.main(command) == 0, "again: what is done stays"
+    assert "nothing left to train" in capsys.readouterr().out
+
+
+def test_a_step_that_fails_is_the_last(voc, monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr(subprocess, "call", lambda command, cwd: ran.append(command) or len(ran) - 1)
+    assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper")]) == 1
+    assert len(ran) == 2
+
+
+def test_a_dry_run_shows_the_steps_and_does_nothing(voc, in_process, tmp_path, capsys):
+    assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper"), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and all(line.startswith("$ python ") for line in lines)
+    assert not in_process and not (tmp_path / "paper").exists()
+
+
+def test_a_folder_without_photographs_is_one_line(tmp_path, capsys):
+    assert reproduce.main(["--voc", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
