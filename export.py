@@ -1,0 +1,132 @@
+"""Write a checkpoint's networks for other runtimes.
+
+    python export.py [--format onnx] [--model CKPT] [--save_dir OUT]
+
+writes OUT/decoder.onnx: halftone (N, 1, H, W) → photograph (N, 3, H, W), and, where the encoder has weights,
+OUT/encoder.onnx: colour (N, 3, H, W) and guide (N, 1, H, W) → halftone (N, 1, H, W). All are float32 in [-1, 1], BGR;
+a halftone is -1 (black) and 1; the photograph is not clipped yet. Any N, H, W of at least 1. The guide is the encoder's
+fourth channel: noise of standard deviation 0.3, or the classical halftone of a checkpoint that stands on the prior.
+Exit code: 0 done, 2 wrong usage.
+"""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from model.reshalf import ResHalf
+from reshalf import SHIPPED, load_reshalf
+from utils.errors import UserError
+from utils.files import atomic_write
+from utils.folder_job import with_folder
+from utils.folder_run import exit_code
+
+
+class AnySize(nn.Module):
+    """A network whose reflection at the right and the bottom can be exported with sizes left open."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.multiple = 2 ** getattr(network, "levels", 1)  # a Subpixel halves once and says nothing
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → what the network makes of it, the same size."""
+        height, width = x.shape[-2:]
+        bottom, right = (torch.arange(side, device=x.device)[-1:] for side in (height, width))
+        is_line = torch.minimum(bottom, right) == 0
+        rows, columns = self._extended(height, bottom, is_line), self._extended(width, right, is_line)
+        return self.network(x[:, :, rows][:, :, :, columns])[..., :height, :width]
+
+    def _extended(self, side: int, last: Tensor, is_line: Tensor) -> Tensor:
+        """0, 1, …, last, last - 1, … to a multiple of the network's: `reflect_to_multiple` in indices.
+
+        Tensors instead of numbers and conditions, which the exporter cannot leave open.
+        """
+        index = torch.arange((side + self.multiple - 1) // self.multiple * self.multiple, device=last.device)
+        period = (2 * last).clamp_min(1)
+        reflected = torch.minimum(index % period, period - index % period)
+        return torch.where(is_line, torch.minimum(index, last), reflected)
+
+
+class Decoder(nn.Module):
+    """Halftone → photograph."""
+
+    def __init__(self, network: ResHalf):
+        super().__init__()
+        self.network = network
+
+    def forward(self, halftone: Tensor) -> Tensor:
+        return self.network.decode(halftone)
+
+
+class Encoder(nn.Module):
+    """Photograph and guide → halftone."""
+
+    def __init__(self, network: ResHalf):
+        super().__init__()
+        self.network = network
+
+    def forward(self, colour: Tensor, guide: Tensor) -> Tensor:
+        return self.network.encode(colour, guide=guide).halftone
+
+
+def export_onnx(network: ResHalf, folder: Path) -> list[Path]:
+    """Write `network` into `folder` as ONNX, as the head of this file says; the paths written.
+
+    The network is changed for it. Raises UserError when the exporter is not installed or a file cannot be written.
+    """
+    network.decoder = AnySize(network.decoder)
+    written = [_write(Decoder(network), ["halftone"], "photograph", folder / "decoder.onnx")]
+    if network.encoder is not None:
+        network.encoder = AnySize(network.encoder)
+        written.append(_write(Encoder(network), ["colour", "guide"], "halftone", folder / "encoder.onnx"))
+    return written
+
+
+def _write(module: nn.Module, inputs: list[str], output: str, path: Path) -> Path:
+    examples = tuple(torch.zeros(2, 3 if name == "colour" else 1, 45, 51) for name in inputs)
+    sizes = {0: torch.export.Dim("N"), 2: torch.export.Dim("H"), 3: torch.export.Dim("W")}
+    with_folder(path)
+    try:
+        with warnings.catch_warnings(), atomic_write(path) as temporary:
+            warnings.simplefilter("ignore")  # that both inputs have the same N, H and W is meant so
+            program = torch.onnx.export(
+                module.eval(),
+                examples,
+                input_names=inputs,
+                output_names=[output],
+                dynamic_shapes={name: sizes for name in inputs},
+                dynamo=True,
+                verbose=False,
+            )
+            program.save(temporary)
+    except ImportError as error:
+        raise UserError(f"onnx and onnxscript are needed: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def run(args: argparse.Namespace) -> int:
+    network = load_reshalf(args.model)
+    if network.encoder is None:
+        print("no encoder.onnx: this checkpoint's halftones are found by a search, which is no network")
+    for path in export_onnx(network, args.save_dir):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--format", choices=["onnx"], default="onnx")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped)")
+    parser.add_argument("--save_dir", type=Path, default=Path("exported"), help="where the networks go")
+    return exit_code(lambda: run(parser.parse_args(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
