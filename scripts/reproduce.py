@@ -41,16 +41,8 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
         [script, "--config", f"scripts/{config}.json", "--resume", "auto", *_settings([*own, *common])]
         for script, config, own in stages
     ]
-    prepare = [
-        "-m",
-        "dataset.prepare",
-        "--photos",
-        str(photos),
-        "--val_share",
-        f"{share:.8f}",
-        "--size",
-        str(args.size),
-    ]
+    prepare = ["-m", "dataset.prepare", "--photos", str(photos), "--out", str(data)]
+    prepare += ["--val_share", f"{share:.8f}", "--size", str(args.size)]
     measure = ["--model", str(out / "invhalf_full/model_best.pth.tar"), "--save_dir", str(out / "measured")]
     return [
         prepare,

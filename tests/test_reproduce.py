@@ -69,6 +69,16 @@ def test_a_step_that_fails_is_the_last(voc, monkeypatch, tmp_path):
     assert len(ran) == 2
 
 
+def test_every_step_reads_and_writes_below_the_given_folder(voc, tmp_path):
+    """Nothing of another run, nor of the repository, is touched."""
+    out = tmp_path / "paper"
+    for step in reproduce.commands(reproduce.parse(["--voc", str(voc), "--out", str(out), "--vgg_weights", "v.pth"])):
+        line = " ".join(step)
+        for own in ("--out ", "data_dir=", "--data_dir ", "save_dir=", "--save_dir ", "_ckpt="):
+            assert all(rest.startswith(str(out)) for rest in line.split(own)[1:]), line
+        assert str(out) in line
+
+
 def test_a_dry_run_shows_the_steps_and_does_nothing(voc, in_process, tmp_path, capsys):
     assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
