@@ -7,8 +7,9 @@ import sys
 
 from torch import nn
 
+from model.build import build_network, new_reshalf
 from model.objectives import build_objective
-from model.reshalf import ResHalf
+from utils.checkpoint import load_network
 from utils.config import JointConfig
 from utils.pretrained import vgg_weights
 from utils.training import run_stage
@@ -16,7 +17,8 @@ from utils.training import run_stage
 
 def build(config: JointConfig) -> nn.Module:
     """The joint objective with a fresh network, on the CPU."""
-    network = ResHalf(config.width, config.prior, config.levels)
+    proxy = load_network(config.proxy_ckpt, build_network) if config.proxy_ckpt else None
+    network = new_reshalf(config, proxy)
     vgg = vgg_weights("vgg19", config.vgg_weights) if config.vggLossWeight else None
     return build_objective(config, network, vgg_weights=vgg)
 

@@ -7,9 +7,9 @@ import sys
 
 from torch import nn
 
-from model.build import build_network
+from model.build import build_network, new_reshalf
 from model.objectives import build_objective
-from model.reshalf import InverseHalf, ResHalf
+from model.reshalf import InverseHalf
 from utils.checkpoint import load_network
 from utils.config import WarmConfig
 from utils.errors import UserError
@@ -26,7 +26,8 @@ def build(config: WarmConfig) -> nn.Module:
             raise UserError(f"extractor_ckpt: {error}; train_invhalf.py makes one") from None
         if not isinstance(extractor, InverseHalf):
             raise UserError(f"extractor_ckpt: {config.extractor_ckpt} is no InverseHalf; train_invhalf.py makes one")
-    return build_objective(config, ResHalf(config.width, config.prior, config.levels), extractor=extractor)
+    proxy = load_network(config.proxy_ckpt, build_network) if config.proxy_ckpt else None
+    return build_objective(config, new_reshalf(config, proxy), extractor=extractor)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,6 +6,8 @@ local mean a Cr or a Cb: the colours come back by multiplying and blurring. `mod
 halftone of that luma cannot carry them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .dbs import Term, carrier_wave, direct_binary_search, gaussian_filter
@@ -77,11 +79,14 @@ def search_composite(
     chroma_sigma: float,
     chroma_weight: float,
     passes: int = 8,
+    start: np.ndarray | None = None,
+    preference: Callable[[slice], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Halftone (H, W, 3) BGR uint8 by direct binary search for luma and both carried chromas: (H, W) uint8 in {0, 255}.
 
     The cost is || G(luma_sigma) ∗ (h - Y) ||² + chroma_weight Σ || G(chroma_sigma) ∗ (h c - m) ||², m as `modulation`
-    gives it, sigmas in pixels. The search starts from `diffuse_composite`.
+    gives it, sigmas in pixels. The search starts from `start`, (H, W) uint8 in {0, 255}, or else from
+    `diffuse_composite`; `preference` as in `direct_binary_search`.
     """
     luma_filter, chroma_filter = gaussian_filter(luma_sigma, 5), gaussian_filter(chroma_sigma, 6)
 
@@ -90,7 +95,9 @@ def search_composite(
         chroma = zip(CARRIERS, carried, strict=True)
         return [Term(luma, luma_filter), *(Term(part, chroma_filter, chroma_weight, parity) for parity, part in chroma)]
 
-    return direct_binary_search(diffuse_composite(bgr, amplitude), terms, passes)
+    if start is None:
+        start = diffuse_composite(bgr, amplitude)
+    return direct_binary_search(start, terms, passes, preference)
 
 
 def _mask(shape: tuple[int, int]) -> np.ndarray:

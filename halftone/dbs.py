@@ -41,14 +41,18 @@ def gaussian_filter(sigma: float, radius: int) -> np.ndarray:
 
 
 def direct_binary_search(
-    start: np.ndarray, terms: Sequence[Term] | Callable[[slice], Sequence[Term]], passes: int = 8
+    start: np.ndarray,
+    terms: Sequence[Term] | Callable[[slice], Sequence[Term]],
+    passes: int = 8,
+    preference: Callable[[slice], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Improve a halftone by toggling pixels and swapping neighbours while that lowers the summed cost of `terms`.
 
-    start   (H, W) uint8 in {0, 255}: the halftone to start from (left untouched)
-    terms   of the cost; or, for images whose targets should not all be in memory at once, a function from rows to the
-            terms with those rows of their targets
-    passes  at most so many sweeps over the image; a sweep without a change ends the search
+    start       (H, W) uint8 in {0, 255}: the halftone to start from (left untouched)
+    terms       of the cost; or, for images whose targets should not all be in memory at once, a function from rows to
+                the terms with those rows of their targets
+    passes      at most so many sweeps over the image; a sweep without a change ends the search
+    preference  from rows to (rows, W) float: what each pixel costs besides, times its value in {-1, 1}
     Returns (H, W) uint8 in {0, 255}.
 
     The image is cut into blocks further apart than the filters reach; blocks that cannot see each other are searched
@@ -69,6 +73,8 @@ def direct_binary_search(
         bottom = min(top + band, height)
         seen = slice(max(top - reach, 0), min(bottom + reach, height))
         part = _slope(halftone[seen], terms(seen), seen.start)[top - seen.start : bottom - seen.start]
+        if preference is not None:
+            part = part + np.float32(0.5) * preference(slice(top, bottom))
         slope[reach + top : reach + bottom, reach : reach + width] = part
     # Two blocks searched at once must be further apart than two reaches, plus the neighbour each may swap with.
     block = max(32, 2 * reach + 4)

@@ -25,14 +25,30 @@ def build_network(checkpoint: dict) -> nn.Module:
     return network.eval()
 
 
+def new_reshalf(config, proxy: ResHalf | None = None) -> ResHalf:
+    """The untrained ResHalf of a config (utils.config: WarmConfig or JointConfig).
+
+    proxy  a trained network that hands on its proxy or decoder (`ResHalf.take_proxy`), where the prior asks for
+           guidance. ValueError in one line when it is missing there or does not fit.
+    """
+    network = ResHalf(config.width, config.prior, config.levels, config.decoder)
+    if network.proxy is not None:
+        if proxy is None:
+            raise ValueError("prior.guidance needs proxy_ckpt, a trained network with a proxy or a subpixel decoder")
+        try:
+            network.take_proxy(proxy)
+        except ValueError as error:
+            raise ValueError(f"proxy_ckpt: {config.proxy_ckpt}: {error}") from None
+    return network
+
+
 def _empty(arch: dict) -> nn.Module:
     if arch.get("name") not in NETWORKS:
         raise ValueError(f"unknown network {arch.get('name')!r}; known are {', '.join(NETWORKS)}")
     settings = {"width": arch["width"]}
     if arch.get("prior"):
         settings["prior"] = Prior.from_dict(arch["prior"])
-    if "levels" in arch:
-        settings["levels"] = arch["levels"]
+    settings |= {key: arch[key] for key in ("levels", "decoder") if key in arch}
     return NETWORKS[arch["name"]](**settings)
 
 

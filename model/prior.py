@@ -4,6 +4,7 @@ The encoder starts from a classical halftone that already carries colour (halfto
 demodulation of it. Neither has parameters.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -27,6 +28,9 @@ class Prior:
     chroma_sigma   the same of its chroma filter
     chroma_weight  weight of a chroma term against the luma term in the search
     passes         sweeps of the search
+    guidance       weight of a small decoder's squared error in a second search (`guided_halftone`); 0: no second search
+    guided_passes  sweeps of the second search
+    proxy_width    channels of that small decoder
     beta           weight of the classical halftone in the continuous halftone
     correction     whether a learned encoder corrects the classical halftone; without it the encoder has no parameters
     demodulator    whether the decoder stands on the demodulation
@@ -39,6 +43,9 @@ class Prior:
     chroma_sigma: float = 2.5
     chroma_weight: float = 0.1
     passes: int = 8
+    guidance: float = 0.0
+    guided_passes: int = 4
+    proxy_width: int = 32
     beta: float = 1.0
     correction: bool = False
     demodulator: bool = True
@@ -52,6 +59,8 @@ class Prior:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"prior.{name} must be above 0, not {getattr(self, name)}")
+        if self.guidance < 0 or (self.guidance and self.halftone != "direct_binary_search"):
+            raise ValueError(f"prior.guidance must be 0, or above it for direct_binary_search, not {self.guidance}")
 
     @classmethod
     def from_dict(cls, values: dict) -> "Prior":
@@ -74,9 +83,26 @@ class Prior:
             return diffuse_composite(bgr, self.amplitude)
         if self.halftone == "void_and_cluster":
             return threshold_composite(bgr, self.amplitude)
-        return search_composite(
-            bgr, self.amplitude, self.luma_sigma, self.chroma_sigma, self.chroma_weight, self.passes
-        )
+        return self._search(bgr, self.passes)
+
+    def guided_halftone(
+        self, bgr: np.ndarray, halftone: np.ndarray, slope: Callable[[slice], np.ndarray]
+    ) -> np.ndarray:
+        """Search on from `halftone`, (H, W) uint8 in {0, 255}, for one that also brings the photograph back better.
+
+        slope  from rows to (rows, W) float32: by how much a decoder's summed squared error changes with each pixel of
+               `halftone` in {-1, 1}; the search takes the error as linear, and the eye's terms keep it close by
+        """
+        return self._search(bgr, self.guided_passes, halftone, lambda rows: np.float32(self.guidance) * slope(rows))
+
+    def _search(self, bgr: np.ndarray, passes: int, *start_and_preference) -> np.ndarray:
+        sigmas = self.luma_sigma, self.chroma_sigma
+        return search_composite(bgr, self.amplitude, *sigmas, self.chroma_weight, passes, *start_and_preference)
+
+    @property
+    def reach(self) -> int:
+        """Pixels around a restored pixel that `demodulate` looks at."""
+        return _radius(max(self.demodulator_luma_sigma, self.demodulator_chroma_sigma)) if self.demodulator else 0
 
     def demodulate(self, halftone: Tensor) -> Tensor:
         """Restore colour without a network: (N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped.
@@ -109,4 +135,8 @@ def carriers(height: int, width: int, *, dtype=torch.float32, device=None) -> Te
 
 
 def _blur(x: Tensor, sigma: float) -> Tensor:
-    return gaussian_blur(x, 2 * int(3 * sigma + 0.5) + 1, sigma, border="renormalize")
+    return gaussian_blur(x, 2 * _radius(sigma) + 1, sigma, border="renormalize")
+
+
+def _radius(sigma: float) -> int:
+    return int(3 * sigma + 0.5)

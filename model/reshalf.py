@@ -1,17 +1,26 @@
 """ResHalf: colour photograph → binary halftone → colour photograph (Xia et al., ICCV 2021), and InverseHalf."""
 
+import json
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from utils.windows import windows
+
 from .hourglass import HourGlass
 from .prior import Prior
 from .quantizer import quantize
+from .subpixel import Subpixel
 
 NOISE = 0.3
 """Standard deviation of the noise channel (the paper's noise incentive block)."""
+
+DECODERS = ("hourglass", "subpixel")
+SLOPE_TILE = 512
+"""Side in pixels of the squares that the proxy looks at; fixed, so that a halftone does not depend on the memory."""
 
 
 class Encoded(NamedTuple):
@@ -37,20 +46,27 @@ class ResHalf(nn.Module):
             classical halftone, which the encoder corrects, or which it is when the prior asks for no correction.
     levels  of both hourglasses; 3 is the paper's network. What a halftone says of a pixel stands near it: on a prior,
             one level restores as well as three for half the work.
+    decoder "hourglass", or "subpixel": a small network at half resolution
+    A prior with guidance adds a proxy, a small decoder with weights of its own. It tells the encoder's search what the
+    decoder would miss, so the proxy belongs to the encoder and is trained before the decoder.
     """
 
-    def __init__(self, width: int = 64, prior: Prior | dict | None = None, levels: int = 3):
+    def __init__(self, width: int = 64, prior: Prior | dict | None = None, levels: int = 3, decoder: str = "hourglass"):
         super().__init__()
-        self.width, self.levels = width, levels
+        if decoder not in DECODERS:
+            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {decoder!r}")
+        self.width, self.levels, self._decoder_kind = width, levels, decoder
         self.prior = Prior.from_dict(prior) if isinstance(prior, dict) else prior
         demodulator = self.prior is not None and self.prior.demodulator
         self.encoder = HourGlass(4, 1, width, levels) if self.prior is None or self.prior.correction else None
-        self.decoder = HourGlass(4 if demodulator else 1, 3, width, levels)
+        inputs = 4 if demodulator else 1
+        self.decoder = Subpixel(inputs, 3, width) if decoder == "subpixel" else HourGlass(inputs, 3, width, levels)
+        guided = self.prior is not None and self.prior.guidance > 0
+        self.proxy = Subpixel(inputs, 3, self.prior.proxy_width).requires_grad_(False) if guided else None
         if self.prior is not None:
             # Torch's default weights shrink a signal at every layer, and the lower levels never come to matter.
-            for hourglass in (self.encoder, self.decoder):
-                if hourglass is not None:
-                    _keep_variance(hourglass)
+            for network in filter(None, (self.encoder, self.decoder)):
+                _keep_variance(network)
             # Networks that stand on a prior start as a correction of nothing.
             if self.encoder is not None:
                 _zero_last_layer(self.encoder)
@@ -60,7 +76,18 @@ class ResHalf(nn.Module):
     def arch(self) -> dict:
         """What a checkpoint needs to rebuild this network, as plain values."""
         prior = self.prior.as_dict() if self.prior else None
-        return {"name": "ResHalf", "width": self.width, "levels": self.levels, "prior": prior}
+        sizes = {"width": self.width, "levels": self.levels, "decoder": self._decoder_kind}
+        return {"name": "ResHalf", **sizes, "prior": prior}
+
+    def take_proxy(self, other: "ResHalf") -> None:
+        """Copy the proxy of another network, or its decoder, which was trained to be one. ValueError if it misfits."""
+        source = other.proxy or other.decoder
+        if other.prior is None or not isinstance(source, Subpixel):
+            raise ValueError("neither a proxy nor a subpixel decoder on a prior")
+        try:
+            self.proxy.load_state_dict(source.state_dict())
+        except RuntimeError as error:
+            raise ValueError(str(error).splitlines()[-1].strip()) from None
 
     def encode(self, colour: Tensor, *, seed: int | None = 0, guide: Tensor | None = None) -> Encoded:
         """Halftone photographs (N, 3, H, W).
@@ -82,10 +109,13 @@ class ResHalf(nn.Module):
 
     def decode(self, halftone: Tensor) -> Tensor:
         """Restore (N, 1, H, W) in {-1, 1} to (N, 3, H, W) BGR, nominally in [-1, 1], unclipped."""
+        return self._restore(self.decoder, halftone)
+
+    def _restore(self, network: nn.Module, halftone: Tensor) -> Tensor:
         if self.prior is None or not self.prior.demodulator:
-            return self.decoder(halftone)
+            return network(halftone)
         linear = self.prior.demodulate(halftone)
-        return linear + self.decoder(torch.cat((halftone, linear), dim=1))
+        return linear + network(torch.cat((halftone, linear), dim=1))
 
     def forward(self, colour: Tensor, guide: Tensor | None = None) -> Output:
         """Halftone and restore, noise from the global generator: the training pass."""
@@ -93,8 +123,44 @@ class ResHalf(nn.Module):
         return Output(*encoded, self.decode(encoded.halftone))
 
     def prior_halftone(self, bgr: np.ndarray) -> np.ndarray:
-        """The classical halftone of one photograph: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}; needs a prior."""
-        return self.prior.classical_halftone(bgr)
+        """What the encoder starts from, of one photograph: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}.
+
+        A pure function of the photograph, the prior's settings and the proxy's weights; needs a prior.
+        """
+        halftone = self.prior.classical_halftone(bgr)
+        if self.proxy is None:
+            return halftone
+        return self.prior.guided_halftone(bgr, halftone, lambda rows: self._error_slope(bgr, halftone, rows))
+
+    def prior_key(self) -> str:
+        """Names what `prior_halftone` depends on besides the photograph."""
+        key = json.dumps(self.prior.as_dict(), sort_keys=True)
+        if self.proxy is None:
+            return key
+        weights = b"".join(value.cpu().numpy().tobytes() for value in self.proxy.state_dict().values())
+        return f"{key} {zlib.crc32(weights):08x}"
+
+    def _error_slope(self, bgr: np.ndarray, halftone: np.ndarray, rows: slice) -> np.ndarray:
+        """By how much the proxy's summed squared error changes with each pixel in {-1, 1} of `rows`: (rows, W) float32.
+
+        In single precision whatever surrounds it: the search makes other dots of the smallest difference.
+        """
+        halo = 2 * (self.proxy.REACH + self.prior.reach)  # forward and back
+        device = next(self.proxy.parameters()).device
+        slope = np.empty((rows.stop - rows.start, halftone.shape[1]), np.float32)
+        for core, (_, wide) in windows(*slope.shape, SLOPE_TILE, halo):
+            top, bottom = rows.start + core[0].start, rows.start + core[0].stop
+            high = slice(max(top - halo, 0) // 2 * 2, bottom + halo)  # even, as the carriers count in pairs
+            colour = torch.from_numpy(np.ascontiguousarray(bgr[high, wide])).to(device).permute(2, 0, 1)[None]
+            dots = torch.from_numpy(np.ascontiguousarray(halftone[high, wide])).to(device)[None, None]
+            with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+                dots = (dots.float() / 127.5 - 1).requires_grad_()
+                error = (self._restore(self.proxy, dots) - (colour.float() / 127.5 - 1)).square().sum()
+                change = torch.autograd.grad(error, dots)[0][0, 0].cpu().numpy()
+            slope[core] = change[top - high.start :, core[1].start - wide.start :][
+                : bottom - top, : slope[core].shape[1]
+            ]
+        return slope
 
     def guide(self, bgr: np.ndarray, seed: int = 0) -> Tensor:
         """The encoder's fourth channel for one photograph, (H, W, 3) BGR uint8 → (1, 1, H, W) float32 on the CPU.
@@ -103,11 +169,11 @@ class ResHalf(nn.Module):
         """
         if self.prior is None:
             return _noise_plane(*bgr.shape[:2], seed)
-        return torch.from_numpy(self.prior.classical_halftone(bgr))[None, None].float() / 127.5 - 1
+        return torch.from_numpy(self.prior_halftone(bgr))[None, None].float() / 127.5 - 1
 
     def _classical_halftones(self, colour: Tensor) -> Tensor:
         pictures = ((colour.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        halftones = [self.prior.classical_halftone(picture.permute(1, 2, 0).numpy()) for picture in pictures]
+        halftones = [self.prior_halftone(picture.permute(1, 2, 0).numpy()) for picture in pictures]
         white = torch.from_numpy(np.stack(halftones)).unsqueeze(1) > 127
         return white.to(colour.device, colour.dtype) * 2 - 1
 
@@ -139,7 +205,7 @@ def _noise_plane(height: int, width: int, seed: int) -> Tensor:
     return NOISE * torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def _keep_variance(network: HourGlass) -> None:
+def _keep_variance(network: HourGlass | Subpixel) -> None:
     """Weights that keep the signal's variance (He et al., ICCV 2015), biases zero, residual blocks the identity."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
@@ -151,6 +217,6 @@ def _keep_variance(network: HourGlass) -> None:
         nn.init.zeros_(block.conv[-1].weight)
 
 
-def _zero_last_layer(network: HourGlass) -> None:
+def _zero_last_layer(network: HourGlass | Subpixel) -> None:
     nn.init.zeros_(network.outConv[-1].weight)
     nn.init.zeros_(network.outConv[-1].bias)

@@ -129,7 +129,7 @@ def test_a_learned_correction_starts_on_a_decoder_trained_alone(arguments, tmp_p
     first = str(tmp_path / "decoder" / BEST)
     corrected = arguments(name="both", vggLossWeight=0, prior=alone | {"correction": True}, initial_ckpt=first)
     assert train.main(corrected) == 0
-    assert "has no encoder: that half starts untrained" in capsys.readouterr().out
+    assert "has no encoder: that part is not taken from it" in capsys.readouterr().out
     network = ResHalf(4, alone | {"correction": True})
     assert load_initial(network, first) == ["encoder"]
     stored = read_checkpoint(first)["state_dict"]

@@ -107,6 +107,8 @@ class InvHalfConfig(TrainConfig):
 class _ResHalfConfig(TrainConfig):
     model: Literal["ResHalf"] = "ResHalf"
     levels: Annotated[int, Field(ge=1, le=3)] = 3  # of both hourglasses
+    decoder: Literal["hourglass", "subpixel"] = "hourglass"
+    proxy_ckpt: str | None = None  # whose proxy, or subpixel decoder, guides the prior's search
     prior: dict[str, Any] | None = None  # the dither prior's own keys; checked by the network
     freeze: Literal["none", "encoder", "decoder"] = "none"
     quantizedTone: bool = False  # tone and blue noise look at the quantized halftone

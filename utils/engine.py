@@ -1,6 +1,6 @@
 """A network at work on whole photographs: device, precision and tiles, uint8 in and uint8 out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from utils.image_io import to_tensor, to_uint8
 from utils.memory import available_memory
+from utils.windows import windows
 
 HALO, HALO_WITHOUT_PRIOR = 32, 64
 """Pixels beyond a tile that its network pass also sees; multiples of 8, as the network downsamples three times. With 16
@@ -110,21 +111,21 @@ class Engine(Tiler):
     ):
         super().__init__(network, device, tile, bf16, halo=HALO if network.prior else HALO_WITHOUT_PRIOR, step=8)
         self.seed = seed
-        self.prior = network.prior
+        self._start = None
         if fast:
-            if self.prior is None or self.prior.halftone != "direct_binary_search":
+            if network.prior is None or network.prior.halftone != "direct_binary_search":
                 raise ValueError("this network's halftones are not searched: nothing could be faster")
-            self.prior = replace(self.prior, halftone="error_diffusion")
+            self._start = replace(network.prior, halftone="error_diffusion")
 
     def halftone(self, bgr: np.ndarray) -> np.ndarray:
         """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed.
 
         Raises MemoryError when not even the smallest tile fits.
         """
-        if self.prior is None:
+        if self.network.prior is None:
             noise = self.network.guide(bgr, self.seed)
             return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
-        classical = self.prior.classical_halftone(bgr)
+        classical = (self._start.classical_halftone if self._start else self.network.prior_halftone)(bgr)
         if self.network.encoder is None:
             return classical
         return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
@@ -135,20 +136,6 @@ class Engine(Tiler):
 
     def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
         return self.network.encode(colour, guide=guide).halftone
-
-
-def windows(height: int, width: int, tile: int, halo: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Pairs of (core, window): the cores tile the image, a window is its core with the halo, cut at the border."""
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            bottom, right = min(top + tile, height), min(left + tile, width)
-            yield (
-                (slice(top, bottom), slice(left, right)),
-                (
-                    slice(max(top - halo, 0), min(bottom + halo, height)),
-                    slice(max(left - halo, 0), min(right + halo, width)),
-                ),
-            )
 
 
 def has_bf16(device: torch.device) -> bool:

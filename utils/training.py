@@ -154,15 +154,15 @@ def _build(config: TrainConfig, resumed: bool, build: Build, say: Callable[[str]
         raise UserError(str(error)) from None
     if config.initial_ckpt and not resumed:
         for half in load_initial(objective.network, config.initial_ckpt):
-            say(f"{config.initial_ckpt} has no {half}: that half starts untrained")
+            say(f"{config.initial_ckpt} has no {half}: that part is not taken from it")
     return objective
 
 
 def _add_prior(photo_set: PhotoSet, network: nn.Module, data_dir: Path) -> None:
-    settings = json.dumps(network.arch()["prior"], sort_keys=True)
-    file = f".prior_{photo_set.name.replace(', ', '_')}_{zlib.crc32(settings.encode()):08x}.npz"
+    key = network.prior_key()
+    file = f".prior_{photo_set.name.replace(', ', '_')}_{zlib.crc32(key.encode()):08x}.npz"
     cache = data_dir / file if photo_set.name != "arrays" and os.access(data_dir, os.W_OK) else None
-    photo_set.add_prior(network.prior_halftone, cache=cache, key=settings)
+    photo_set.add_prior(network.prior_halftone, cache=cache, key=key)
 
 
 @contextmanager

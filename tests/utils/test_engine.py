@@ -10,8 +10,9 @@ from model.build import build_network
 from model.prior import Prior
 from model.reshalf import ResHalf
 from utils.checkpoint import load_network
-from utils.engine import Engine, windows
+from utils.engine import Engine
 from utils.image_io import read_image
+from utils.windows import windows
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,33 @@
+"""A small residual network at half resolution: what a halftone says, for a quarter of the work.
+
+Both carriers of the dither prior repeat every second pixel, so the four phases side by side (a space-to-depth step)
+show them to a convolution as plain differences of channels. Source of the last step: W. Shi et al., *Real-Time Single
+Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network*, CVPR 2016.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from .hourglass import Residual, reflect_to_multiple
+
+
+class Subpixel(nn.Module):
+    """Space to depth, conv3, ReLU, two residual blocks, conv3, ReLU, conv1, depth to space.
+
+    (N, inputs, H, W) → (N, outputs, H, W), unbounded; `width` channels inside. Any H, W ≥ 1.
+    """
+
+    REACH = 12
+    """Pixels around an output pixel that it depends on, at most."""
+
+    def __init__(self, inputs: int, outputs: int, width: int = 32):
+        super().__init__()
+        self.inConv = nn.Sequential(nn.Conv2d(4 * inputs, width, 3, padding=1), nn.ReLU(inplace=True))
+        self.residual = nn.Sequential(*(Residual(width) for _ in range(2)))
+        last = nn.Conv2d(width, 4 * outputs, 1)
+        self.outConv = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        x = self.inConv(pixel_unshuffle(reflect_to_multiple(x, 2), 2))
+        return pixel_shuffle(self.outConv(self.residual(x)), 2)[..., :height, :width]
