@@ -99,7 +99,7 @@ class EdgeNet(nn.Module):
 class DetailsNet(nn.Module):
     """What the coarse picture lacks, to be added to it: (N, 32, H, W) → (N, 3, H, W) in [-1, 1].
 
-    The 32 channels are the scan, the coarse picture, the 25 object maps and the edge map.
+    The 32 channels are the scan, the coarse picture, the 25 object maps and the edge map. It begins by adding nothing.
     """
 
     INPUTS = 3 + 3 + len(CLASSES) + 1
@@ -109,6 +109,8 @@ class DetailsNet(nn.Module):
         self.enter = _pair(self.INPUTS, width)
         self.residual = nn.ModuleList([_pair(width, width) for _ in range(3)])
         self.leave = nn.Sequential(nn.Conv2d(width, 3, 3, padding=1), nn.Tanh())
+        nn.init.zeros_(self.leave[0].weight)
+        nn.init.zeros_(self.leave[0].bias)
 
     def forward(self, scan: Tensor, coarse: Tensor, objects: Tensor, edges: Tensor) -> Tensor:
         x = self.enter(torch.cat((scan, coarse, objects, edges), dim=1))

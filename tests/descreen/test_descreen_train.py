@@ -71,6 +71,11 @@ def losses(folder, name="total"):
     return [float(line) for line in (folder / f"{name}_per_epoch.txt").read_text().split()]
 
 
+def validated(folder):
+    lines = map(json.loads, (folder / "stats.jsonl").read_text().splitlines())
+    return [line["validation"] for line in lines if "validation" in line]
+
+
 DETAILS = {"model": "DetailsNet", "objects": "small", "trainer__epochs": 4}
 
 
@@ -78,7 +83,7 @@ DETAILS = {"model": "DetailsNet", "objects": "small", "trainer__epochs": 4}
 def stages(arguments, place):
     """Run folder with a trained coarse and edge stage."""
     quiet = {"trainer__validate_every": None, "trainer__epochs": 16}
-    assert train.main(arguments(**quiet, name="coarse")) == 0
+    assert train.main(arguments(**quiet, coarse_net__deepest=24, name="coarse")) == 0
     coarse = str(place / "coarse" / BEST)
     assert train.main(arguments(**quiet, name="edge", model="EdgeNet", coarse_ckpt=coarse)) == 0
     return place
@@ -97,11 +102,24 @@ def test_every_stage_goes_down_and_takes_over_from_the_one_before(arguments, sta
         "width": 8,
         "parts": ["coarse", "edge", "details"],
         "objects": "small",
+        "deepest": 24,
+        "blur": 0.0,
     }
     earlier = load_network(edge, build_descreener).state_dict()
     assert all(torch.equal(network.state_dict()[key], value) for key, value in earlier.items())
-    stats = (stages / "details" / "stats.jsonl").read_text().splitlines()
-    assert all("restored_psnr" in json.loads(line)["validation"] for line in stats if "validation" in line)
+    assert all("restored_psnr" in found for found in validated(stages / "details"))
+
+
+def test_the_game_costs_no_more_than_half_a_decibel(arguments, place):
+    few = {"trainer__epochs": 1}
+    assert train.main(arguments(**few, name="blurring", coarse_net__blur=1.0)) == 0
+    coarse = str(place / "blurring" / BEST)
+    assert train.main(arguments(**few, name="its edges", model="EdgeNet", coarse_ckpt=coarse)) == 0
+    edge = str(place / "its edges" / BEST)
+    assert train.main(arguments(**DETAILS | {"trainer__epochs": 8}, name="its details", edge_ckpt=edge)) == 0
+    before, after = (validated(place / name)[-1]["restored_psnr"] for name in ("blurring", "its details"))
+    assert after > before - 0.5
+    assert load_network(place / "its details" / BEST, build_descreener).settings["blur"] == 1.0
 
 
 def test_with_discriminators_a_resumed_run_ends_with_the_same_bits(arguments, stages):
@@ -151,9 +169,11 @@ def test_a_wrong_setting_of_the_screens_is_named(arguments, capsys):
 
 
 @pytest.mark.parametrize("file", ["descreen_coarse.json", "descreen_edge.json", "descreen_details.json"])
-def test_the_configs_in_scripts_are_of_one_width_that_stays_under_6_megabytes(file):
+def test_the_configs_in_scripts_share_screens_and_a_width_that_stays_under_6_megabytes(file):
     config = load_config(train.DescreenConfig, SCRIPTS / file)
-    assert config.width == 24
+    first = load_config(train.DescreenConfig, SCRIPTS / "descreen_coarse.json")
+    assert (config.width, config.screens) == (first.width, first.screens)
     with torch.device("meta"):
-        network = train.Descreener(config.width, ("coarse", "edge", "details"), "small")
+        parts = ("coarse", "edge", "details")
+        network = train.Descreener(config.width, parts, "small", **first.coarse_net.model_dump())
     assert sum(2 * value.numel() for value in network.state_dict().values()) < 6e6
