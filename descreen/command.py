@@ -72,13 +72,18 @@ def report(done: Finished) -> None:
 
 
 def trained(args: argparse.Namespace) -> Restore:
-    if args.model == CHECKPOINT and not CHECKPOINT.exists():
+    engine = load_trained(args.model, args.device, args.tile)
+    return lambda scan, screens: engine.restore(scan)
+
+
+def load_trained(path: Path, device: str | None = None, tile: int | None = None) -> DescreenEngine:
+    """A checkpoint at work. Raises UserError for a bad one, and for a tile or a device that cannot be."""
+    if path == CHECKPOINT and not CHECKPOINT.exists():
         raise UserError(
             f"{CHECKPOINT}: no such checkpoint file; train one with python -m descreen.train, name another with "
             f"--model, or go on without learning: --method {'|'.join(METHODS)}"
         )
     try:
-        engine = DescreenEngine(load_network(args.model, build_descreener), args.device, args.tile)
+        return DescreenEngine(load_network(path, build_descreener), device, tile)
     except (ValueError, RuntimeError) as error:  # a tile, or a device that is not here
         raise UserError(str(error).splitlines()[0]) from error
-    return lambda scan, screens: engine.restore(scan)

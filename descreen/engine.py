@@ -29,9 +29,13 @@ class DescreenEngine(Tiler):
     ):
         super().__init__(network, device, tile, bf16, halo=HALO, step=COARSE_STRIDE)
 
-    def restore(self, scan: np.ndarray) -> np.ndarray:
-        """Scan (H, W, 3) BGR uint8 → continuous tone. Raises MemoryError when not even the smallest tile fits."""
-        return self.tiled(scan.shape[:2], self.network.restore, lambda at: (to_tensor(scan[at]),))
+    def restore(self, scan: np.ndarray, coarse: bool = False) -> np.ndarray:
+        """Scan (H, W, 3) BGR uint8 → continuous tone, by all parts or the `coarse` alone.
+
+        Raises MemoryError when not even the smallest tile fits.
+        """
+        function = self.network.coarse if coarse else self.network.restore
+        return self.tiled(scan.shape[:2], function, lambda at: (to_tensor(scan[at]),))
 
 
 def classical(method: str, strength: float, mask: str) -> Restore:

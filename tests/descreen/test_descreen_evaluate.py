@@ -31,7 +31,7 @@ def data(tmp_path_factory):
 def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "STRENGTHS", (0.5, 1.0))
     torch.manual_seed(0)
-    network, model = Descreener(4), tmp_path / "model.pth.tar"
+    network, model = Descreener(4, ("coarse", "edge", "details")), tmp_path / "model.pth.tar"
     write_checkpoint(model, {"state_dict": network.state_dict(), "arch": network.arch()})
     table = tmp_path / "table.json"
     arguments = ["--data_dir", str(data), "--model", str(model), "--json", str(table), "--device", "cpu"]
@@ -39,10 +39,17 @@ def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(
     found = json.loads(table.read_text())
     assert list(found) == ["AM", "floyd_steinberg", "ostromoukhov"]
     for rows in found.values():
-        first, *classical, last = rows
-        assert first == "nothing" and last == "network" and len(classical) == 3
+        first, *classical, coarse, last = rows
+        assert first == "nothing" and len(classical) == 3 and (coarse, last) == ("network, coarse", "network")
+        best = max(rows[name]["psnr"] for name in (first, *classical))
+        assert rows[last]["psnr_margin"] == pytest.approx(rows[last]["psnr"] - best)
+        assert rows[last] == rows[coarse]  # details begin by adding nothing
         assert all(rows[name]["psnr"] > rows["nothing"]["psnr"] + 3 for name in classical)
-    assert found["AM"]["nothing"]["screens"] == 1 and found["floyd_steinberg"]["nothing"]["screens"] == 0
+    am, fm = found["AM"], found["floyd_steinberg"]
+    assert am["nothing"]["found"] == 1 and fm["nothing"]["found"] == 0 and "visible" not in fm["nothing"]
+    for row in am.values():
+        assert row["visible"] <= row["worst"]
+    assert am["nothing"]["visible"] > 10 > am["gaussian 1"]["visible"]
     assert "ostromoukhov" in capsys.readouterr().out
 
 

@@ -1,0 +1,73 @@
+"""What a restoration leaves of a screen, against gratings whose visibility is known in closed form."""
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from descreen.config import ScreensConfig
+from descreen.printing import draw_printing, print_and_scan
+from descreen.visibility import PIXELS_PER_DEGREE, screen_frequencies, sensitivity, visible_screen
+
+AM = ScreensConfig(line=0.0, fm=0.0, gray=1.0, clean=1.0, pitch_min=4.0, pitch_max=4.0)
+
+
+def printing_of(config=AM, seed=0):
+    return draw_printing(config, np.random.default_rng(seed))
+
+
+def srgb(light):
+    """Linear light 0..1 → levels, not rounded but dithered, so that the mean is right."""
+    level = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    noise = np.random.default_rng(1).random(level.shape)
+    return np.repeat(np.floor(level + noise)[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("frequency", [(0.25, 0.0), (0.13, 0.21), (0.2, -0.1)])
+@pytest.mark.parametrize("contrast", [0.05, 0.2])
+def test_a_grating_counts_its_contrast_times_the_sensitivity(frequency, contrast):
+    y, x = np.mgrid[:192, :256]
+    wave = np.cos(2 * np.pi * (frequency[0] * x + frequency[1] * y) + 0.4)
+    plain, grating = srgb(0.3 + 0 * wave), srgb(0.3 * (1 + contrast * wave))
+    expected = contrast * sensitivity(math.hypot(*frequency))
+    assert visible_screen(grating, plain, [frequency]) == pytest.approx(expected, rel=0.05)
+    assert visible_screen(grating, plain, [(0.07, 0.35)]) < 0.1 * expected
+    assert visible_screen(plain, plain, [frequency]) == 0
+    assert visible_screen(grating, grating, [frequency]) == 0
+
+
+def test_the_sensitivity_is_that_of_the_literature():
+    # The peak of 2.6 (0.0192 + u) exp(-u^1.1) lies where 1 = 1.1 u^0.1 (0.0192 + u), near 8 cycles per degree.
+    peak = max(range(1, 300), key=lambda tenth: sensitivity(tenth / 10 / PIXELS_PER_DEGREE)) / 10
+    u = 0.114 * peak
+    assert 1.1 * u**0.1 * (0.0192 + u) == pytest.approx(1, rel=0.02) and 7 < peak < 9
+    assert sensitivity(peak / PIXELS_PER_DEGREE) == pytest.approx(250, rel=0.03)
+
+
+def test_the_frequencies_are_where_a_drawn_screen_has_its_peaks():
+    for seed in range(4):
+        printing = printing_of(seed=seed)
+        scan = print_and_scan(np.full((256, 256, 3), 200, np.uint8), printing)[..., 0].astype(float)
+        power = np.abs(np.fft.fft2((scan - scan.mean()) * np.outer(np.hanning(256), np.hanning(256)))) ** 2
+        y, x = np.unravel_index(power[:, :128].argmax(), (256, 128))
+        y = y - 256 if y >= 128 else y
+        peaks = 256 * np.array(screen_frequencies(printing))
+        assert min(np.hypot(*(peaks - (x, y)).T).min(), np.hypot(*(peaks + (x, y)).T).min()) < 1.5, printing
+
+
+def test_a_screen_is_seen_and_a_photograph_or_fm_is_not():
+    photo = cv2.resize(np.random.default_rng(2).integers(40, 216, (6, 6, 3)).astype(np.uint8), (256, 256))
+    printing = printing_of(ScreensConfig(line=0.0, fm=0.0, gray=0.0, clean=1.0, pitch_min=3.0, pitch_max=6.0))
+    frequencies = screen_frequencies(printing)
+    assert visible_screen(print_and_scan(photo, printing), photo, frequencies) > 10
+    assert visible_screen(cv2.GaussianBlur(photo, (0, 0), 2), photo, frequencies) < 0.1
+    assert screen_frequencies(printing_of(ScreensConfig(am=0.0, line=0.0))) == []
+
+
+def test_inks_on_one_angle_count_once():
+    printing = printing_of(ScreensConfig(line=0.0, fm=0.0, gray=0.0, pitch_min=4.0, pitch_max=4.0))
+    sets = ((15.0, 75.0, 0.0, 45.0), (45.0,) * 4)
+    apart, together = (screen_frequencies(replace(printing, angles=angles)) for angles in sets)
+    assert len(together) == 6 < len(apart)
