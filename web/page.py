@@ -52,13 +52,13 @@ def build_page(shop: Workshop, *samples: list[Sample]) -> gr.Blocks:
             "BMP, GIF. Results are kept for an hour.</small></p>",
             elem_id="head",
         )
-        with gr.Tab("Halftone & restore"):
+        with gr.Tab("Halftone"):
             _dither_tab(shop, samples[0])
         with gr.Tab("Restore"):
             _restore_tab(shop, samples[1])
-        with gr.Tab("Descreen & rescreen"):
+        with gr.Tab("Descreen"):
             _descreen_tab(shop, samples[2])
-        with gr.Tab("Classical halftoning"):
+        with gr.Tab("Classical"):
             _classical_tab(shop, samples[3])
     return page.queue(max_size=WAITING, default_concurrency_limit=1, api_open=False)
 
