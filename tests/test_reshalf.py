@@ -1,5 +1,6 @@
 """The codec as a Python user meets it."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -49,3 +50,11 @@ def test_what_cannot_be_built_is_a_user_error_in_one_line(checkpoint, tmp_path):
         with pytest.raises(UserError, match=words) as caught:
             ResHalfCodec(*arguments, **more)
         assert "\n" not in str(caught.value)
+
+
+def test_the_example_in_the_readme_prints_what_it_says(monkeypatch, capsys):
+    example = re.search(r"## From Python\n\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    monkeypatch.chdir(ROOT)
+    exec(example, {})
+    printed = float(capsys.readouterr().out.removesuffix(" dB\n"))
+    assert printed == pytest.approx(float(re.search(r"# ([\d.]+) dB$", example, re.MULTILINE)[1]), abs=0.02)
