@@ -27,7 +27,7 @@ class Terms:
         self._epoch_steps = 0
         self._interval: Tensor | None = None
         self._interval_steps = 0
-        self._unseen: tuple[int, Tensor] | None = None
+        self._unseen: tuple[int, Tensor, torch.cuda.Event | None] | None = None
         self.stop = False
 
     def add(self, step: int, terms: dict[str, Tensor], asked_to_stop: bool) -> None:
@@ -44,7 +44,7 @@ class Terms:
         self._interval_steps += 1
         if self._late:
             self.look()
-        self._unseen = (step, values)
+        self._unseen = (step, *_on_its_way(values))
         if not self._late:
             self.look()
 
@@ -52,8 +52,11 @@ class Terms:
         """Look at what the host has not seen yet; to be called before anything is saved."""
         if self._unseen is None:
             return
-        step, values = self._unseen[0], self._unseen[1].tolist()
+        step, host, arrived = self._unseen
         self._unseen = None
+        if arrived is not None:
+            arrived.synchronize()
+        values = host.tolist()
         if not all(map(math.isfinite, values)):
             terms = ", ".join(f"{name} {value:.6g}" for name, value in zip(self._names, values, strict=False))
             raise UserError(f"step {step}: the loss is not finite: {terms}")
@@ -87,3 +90,16 @@ class Terms:
         if total is None:
             return {}
         return dict(zip(self._names, (total / steps).tolist(), strict=False))
+
+
+def _on_its_way(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """A copy for the host, and on CUDA what tells that it has arrived.
+
+    Asked for now, the copy waits for this step's work only; asked for later, it would queue behind the next step's.
+    """
+    host = values.to("cpu", non_blocking=True)
+    if not values.is_cuda:
+        return host, None
+    arrived = torch.cuda.Event()
+    arrived.record(torch.cuda.current_stream(values.device))
+    return host, arrived

@@ -289,3 +289,11 @@ def test_a_joint_batch_that_cannot_be_shared_out_is_refused(stand_in, tmp_path, 
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="data_loader.batch_size: found 4 for 3 processes, allowed: a multiple of 3"):
         make_fabric(stand_in.make_config(tmp_path))
+
+
+def test_photographs_in_order_are_refused_for_several_processes(stand_in, tmp_path, monkeypatch):
+    """Their last batch may be short, and the gradients of unequal parts would weigh equally."""
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="data_loader.shuffle: found false for 2 processes, allowed: true"):
+        make_fabric(stand_in.make_config(tmp_path, data_loader__shuffle=False))
