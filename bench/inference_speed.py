@@ -2,12 +2,13 @@
 
     python bench/inference_speed.py [--model CKPT] [--sides 512 1024 2048] [--repeats 3] [--device cpu]
 
-prints seconds per megapixel (best of the repeats; file reading and writing apart) and the peak memory of each row,
-every row in a process of its own:
+prints seconds per megapixel (best of the repeats; file reading and writing apart) and the peak RSS of each row, every
+row in a process of its own; where there is CUDA, the peak of its memory as well:
     shipped   the checkpoint as inference_fast.py runs it
     fast      the same with --fast
     float32   the same without bfloat16, beside what bfloat16 changes: PSNR of restored, share of halftone pixels
-    paper     the paper's 64-channel network in float32, eager, untiled, as its authors' code runs it; random weights
+    paper     the paper's 64-channel network in float32, eager, untiled, as its authors' code runs it; random weights,
+              on a CPU a single run
 """
 
 import argparse
@@ -55,20 +56,20 @@ def engine(row: str, model: Path, device: str | None) -> Engine:
 
 
 def timed(function, repeats: int) -> tuple[np.ndarray, float]:
-    """The result and the least seconds of `repeats` calls after one that warms up."""
-    result, seconds = function(), []
-    for _ in range(repeats):
+    """The result and the least seconds of `repeats` calls after one that warms up; with 0 of that one call."""
+    seconds = []
+    for _ in range(repeats + 1):
         start = time.perf_counter()
         result = function()
         seconds.append(time.perf_counter() - start)
-    return result, min(seconds)
+    return result, min(seconds[1:] or seconds)
 
 
 def measure(row: str, side: int, args: argparse.Namespace) -> dict:
     """One row, in this process: seconds per megapixel of each step, quality, and peak memory in MB."""
     running, bgr = engine(row, args.model, args.device), photo(side)
     megapixels = side * side / 1e6
-    repeats = 1 if row == "paper" and running.device.type == "cpu" else args.repeats
+    repeats = 0 if row == "paper" and running.device.type == "cpu" else args.repeats  # nothing to gain in minutes
     halftone, dither = timed(lambda: running.halftone(bgr), repeats)
     restored, restore = timed(lambda: running.restore(halftone), repeats)
     with tempfile.TemporaryDirectory() as folder:
@@ -79,18 +80,15 @@ def measure(row: str, side: int, args: argparse.Namespace) -> dict:
         write_halftone(files[1], halftone)
         write_image(files[2], restored)
         files_seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if running.device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated() / 1e6
+    on_device = f", {torch.cuda.max_memory_allocated() / 1e6:.0f} MB on it" if running.device.type == "cuda" else ""
     found = {
         "dither": dither / megapixels,
         "restore": restore / megapixels,
         "files": files_seconds / megapixels,
-        "peak": peak,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "psnr": psnr(bgr, restored),
         "tone": tone_psnr(halftone, bgr),
-        "device": str(running.device),
-        "bf16": running.bf16,
+        "device": f"{running.device}{' bf16' if running.bf16 else ''}{on_device}",
     }
     if row == "shipped":
         part = halftone[:768, :768]
@@ -131,14 +129,15 @@ def main(argv: list[str] | None = None) -> int:
             command = [sys.executable, __file__, *common, "--one", row, str(side)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                print(f"{row:8}{side:6}²  failed: {done.stderr.strip().splitlines()[-1]}")
+                reason = f"exit code {done.returncode}, of too little memory if -9"
+                print(f"{row:8}{side:6}²  failed: {(done.stderr.strip() or reason).splitlines()[-1]}")
                 continue
             found = json.loads(done.stdout)
             both = found["dither"] + found["restore"]
             quality = "" if row == "paper" else f"{found['psnr']:9.2f}{found['tone']:9.2f}"
             print(
                 f"{row:8}{side:6}² {found['dither']:9.3f}{found['restore']:9.3f}{both:9.3f}{found['files']:9.3f}"
-                f"{found['peak']:9.0f}{quality}  {found['device']}{' bf16' if found['bf16'] else ''}"
+                f"{found['peak']:9.0f}{quality}  {found['device']}"
             )
             if row == "shipped":
                 print(f"{'':16}tiles differ from the whole by at most {found['seam']} of 255")
