@@ -2,11 +2,19 @@
 
 import socket
 
+import pytest
+
 import app
 
 
+@pytest.fixture(autouse=True)
+def uploads(tmp_path, monkeypatch):
+    """Where gradio keeps uploads: the command points it elsewhere, and other tests should not follow."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+
+
 def test_wrong_usage_is_one_line_and_exit_code_2(tmp_path, checkpoint, capsys):
-    assert app.main(["--model", str(tmp_path / "none.pth.tar")]) == 2
+    assert app.main(["--port", "0", "--model", str(tmp_path / "none.pth.tar")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and "none.pth.tar" in error and error.count("\n") == 1
     with socket.socket() as taken:
