@@ -13,6 +13,8 @@ CLEAR = 18.0
 """How far a peak must stand out from the median of its surroundings, as a ratio of amplitudes."""
 ALONE = 2.5
 """How far an ink's peak in its own channel must exceed what the other channels have there."""
+FAINT = 0.01
+"""Share of the highest amplitude below which no surroundings are taken to be."""
 SAME_PITCH = 0.06
 GRAY_CHROMA = 6.0
 """Mean spread of the channels, levels, below which a scan has black ink alone."""
@@ -70,11 +72,12 @@ def _find(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | None:
     Frequency 0 is in the middle.
     """
     side = spectrum.shape[0]
-    contrast = spectrum / _surroundings(spectrum)
     y, x = np.mgrid[:side, :side] - side // 2
     radius = np.hypot(x, y) / side
-    contrast[(radius < 1 / LARGEST_PITCH) | (radius > 1 / SMALLEST_PITCH)] = 0
-    contrast[(x < 0) | ~allowed] = 0  # the spectrum of a real picture is its own half turn
+    within = (radius >= 1 / LARGEST_PITCH) & (radius <= 1 / SMALLEST_PITCH)
+    # Where a blur has emptied the spectrum, the mirror images that resampling left stand out of next to nothing.
+    contrast = spectrum / np.maximum(_surroundings(spectrum), FAINT * spectrum[within].max())
+    contrast[(x < 0) | ~within | ~allowed] = 0  # the spectrum of a real picture is its own half turn
     # A grid of dots has two peaks at a right angle, so both together are looked for; lines have one.
     quarter = _turned(contrast, side)
     pair = np.sqrt(contrast * quarter)
@@ -86,6 +89,7 @@ def _find(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | None:
         return None
     if not is_line:
         at = _fundamental(at, pair, side)
+        at = _fundamental(at, pair, side)  # a second harmonic is the diagonal's diagonal
     points = [_refined(spectrum, at[0] - side // 2, at[1] - side // 2, side)]
     if not is_line:
         fy, fx = points[0]

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from descreen.config import ScreensConfig
+from descreen.evaluate import AM
 from descreen.printing import draw_printing, print_and_scan
 from descreen.screen_finder import common_pitch, find_screens
 from halftone.inks import INKS
 from halftone.screens import am_screen
-from utils.image_io import read_image
+from utils.image_io import list_images, read_image
 
+EVERY = list_images(Path(__file__).parents[2] / "test_imgs")
 PHOTOS = sorted((Path(__file__).parents[2] / "test_imgs").glob("*.jpg"))
 
 
@@ -52,6 +54,14 @@ def test_the_inks_of_random_scans_are_told_apart(photos):
             assert turned_by(screen, printing.angles[INKS.index(ink)]) < 2, (ink, printing)
         inks += len(found)
     assert inks > 2.5 * 2 * len(photos)
+
+
+@pytest.mark.parametrize("seed", (*range(100, 106), 117, 127, 128, 136))
+def test_the_pitch_of_scans_as_they_come_is_found(seed):
+    # Resampled, blurred and compressed: second harmonics and mirror images stand beside the screen.
+    photo = read_image(EVERY[seed % len(EVERY)]).bgr[:400, :400]
+    printing = draw_printing(AM, np.random.default_rng(seed))
+    assert common_pitch(find_screens(print_and_scan(photo, printing))) == pytest.approx(printing.pitch, rel=0.03)
 
 
 def test_photographs_and_fm_halftones_have_no_screen(photos):

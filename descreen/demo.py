@@ -1,0 +1,90 @@
+"""Print and scan the photographs of test_imgs/, restore the scans, and screen one picture anew.
+
+    python -m descreen.demo [--save_dir result/descreen] [--model CKPT]
+
+writes SAVE_DIR/scans/, restored/, screened/ and, for the eye, demo.png: photograph, scan, restoration and, in the first
+row, the new screen. Without a checkpoint the best method without learning restores.
+Exit code: 0 done, 2 wrong usage.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from descreen import restore
+from descreen.command import CHECKPOINT
+from descreen.config import ScreensConfig
+from descreen.printing import draw_printing, print_and_scan
+from descreen.rescreen import screen_again
+from descreen.screen_finder import find_screens
+from utils.errors import UserError
+from utils.folder_job import RESTORED
+from utils.folder_run import exit_code
+from utils.image_io import list_images, read_image, write_image
+from utils.overview import write_overview
+from utils.scores import psnr
+
+PHOTOS = Path(__file__).parents[1] / "test_imgs"
+SCREENS = ScreensConfig(
+    line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=4.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
+)
+NEW_PITCH = 7.0
+SHOWN = 256
+"""Side of the middle that demo.png shows of each, pixels: dots stay dots."""
+
+
+def run(args: argparse.Namespace) -> int:
+    photos = {path.stem: read_image(path).bgr for path in list_images(PHOTOS)}
+    folder, out = args.save_dir / "scans", args.save_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (name, photo) in enumerate(photos.items()):
+        printing = draw_printing(SCREENS, np.random.default_rng(number))
+        write_image(folder / f"{name}.png", print_and_scan(photo, printing))
+    by = ["--model", str(args.model)]
+    if args.model == CHECKPOINT and not CHECKPOINT.exists():
+        print(f"{CHECKPOINT.name} is not here, so the bilateral filter restores", file=sys.stderr)
+        by = ["--method", "bilateral"]
+    code = restore.main(["--data_dir", str(folder), "--save_dir", str(out), *by])
+    if code:
+        return code
+    rows = []
+    for name, photo in photos.items():
+        scan, restored = (read_image(part / f"{name}.png").bgr for part in (folder, out / RESTORED))
+        print(f"{name:20} scan {psnr(photo, scan):5.2f} dB, restored {psnr(photo, restored):5.2f} dB")
+        pictures = [photo, scan, restored]
+        if not rows:
+            pictures.append(screen_again(restored, find_screens(scan), NEW_PITCH))
+            (out / "screened").mkdir(exist_ok=True)
+            write_image(out / "screened" / f"{name}.png", pictures[-1])
+        rows.append([_middle(picture) for picture in pictures])
+    write_overview(out / "demo.png", rows)
+    print(f"see {out / 'demo.png'}: photograph, scan, restoration; {next(iter(photos))} with a new screen as well")
+    return 0
+
+
+def _middle(picture: np.ndarray) -> np.ndarray:
+    top, left = (max(side - SHOWN, 0) // 2 for side in picture.shape[:2])
+    return picture[top : top + SHOWN, left : left + SHOWN]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demonstration; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--save_dir", type=Path, default=Path("result/descreen"), help="default: %(default)s")
+    add("--model", type=Path, default=CHECKPOINT, help="checkpoint (default: the shipped)")
+    args = parser.parse_args(argv)
+    return exit_code(lambda: _with_folder_errors(args))
+
+
+def _with_folder_errors(args: argparse.Namespace) -> int:
+    try:
+        return run(args)
+    except OSError as error:
+        raise UserError(f"{error.filename or args.save_dir}: {error.strerror or error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
