@@ -59,7 +59,7 @@ def test_the_inks_of_random_scans_are_told_apart(photos):
 @pytest.mark.parametrize("seed", (*range(100, 106), 117, 127, 128, 136))
 def test_the_pitch_of_scans_as_they_come_is_found(seed):
     # Resampled, blurred and compressed: second harmonics and mirror images stand beside the screen.
-    photo = read_image(EVERY[seed % len(EVERY)]).bgr[:400, :400]
+    photo = read_image(EVERY[(seed - 100) % len(EVERY)]).bgr[:400, :400]
     printing = draw_printing(AM, np.random.default_rng(seed))
     assert common_pitch(find_screens(print_and_scan(photo, printing))) == pytest.approx(printing.pitch, rel=0.03)
 
