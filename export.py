@@ -106,6 +106,10 @@ def _write(module: nn.Module, inputs: list[str], output: str, path: Path) -> Pat
             program.save(temporary)
     except ImportError as error:
         raise UserError(f"onnx and onnxscript are needed: {error}") from error
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise UserError(
+            f"torch {torch.__version__} cannot export this network with open sizes: 2.15 can, 2.6 cannot"
+        ) from error
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     return path
