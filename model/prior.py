@@ -28,9 +28,10 @@ class Prior:
     chroma_sigma   the same of its chroma filter
     chroma_weight  weight of a chroma term against the luma term in the search
     passes         sweeps of the search
-    guidance       weight of a small decoder's squared error in a second search (`guided_halftone`); 0: no second search
-    guided_passes  sweeps of the second search
-    proxy_width    channels of that small decoder
+    guidance       weight of the proxy's squared error in further searches (`guided_halftone`); 0: none
+    guided_rounds  further searches
+    guided_passes  sweeps of each
+    proxy_width    channels of the proxy, a small decoder
     beta           weight of the classical halftone in the continuous halftone
     correction     whether a learned encoder corrects the classical halftone; without it the encoder has no parameters
     demodulator    whether the decoder stands on the demodulation
@@ -44,8 +45,9 @@ class Prior:
     chroma_weight: float = 0.1
     passes: int = 8
     guidance: float = 0.0
-    guided_passes: int = 4
-    proxy_width: int = 32
+    guided_rounds: int = 4
+    guided_passes: int = 2
+    proxy_width: int = 16
     beta: float = 1.0
     correction: bool = False
     demodulator: bool = True

@@ -130,7 +130,19 @@ class ResHalf(nn.Module):
         halftone = self.prior.classical_halftone(bgr)
         if self.proxy is None:
             return halftone
-        return self.prior.guided_halftone(bgr, halftone, lambda rows: self._error_slope(bgr, halftone, rows))
+        slopes = np.zeros(halftone.shape, np.float32)
+        for count in range(1, self.prior.guided_rounds + 1):
+            halftone = self._guided_round(bgr, halftone, slopes, count)
+        return halftone
+
+    def _guided_round(self, bgr: np.ndarray, halftone: np.ndarray, slopes: np.ndarray, count: int) -> np.ndarray:
+        """Search on with the mean slope of all rounds so far, which keeps later ones from undoing the earlier."""
+
+        def mean_slope(rows: slice) -> np.ndarray:
+            slopes[rows] += self._error_slope(bgr, halftone, rows)
+            return slopes[rows] / count
+
+        return self.prior.guided_halftone(bgr, halftone, mean_slope)
 
     def prior_key(self) -> str:
         """Names what `prior_halftone` depends on besides the photograph."""

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, pad
 
 
 def gaussian_kernel(size: int, sigma: float, *, dtype=torch.float32, device=None) -> Tensor:
@@ -20,17 +20,38 @@ def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> 
     """
     channels = x.shape[1]
     line = gaussian_kernel(size, sigma, dtype=x.dtype, device=x.device)
-    if border == "valid":
-        padding = 0
-    elif border in ("zero", "renormalize"):
-        padding = size // 2
-    else:
+    if border not in ("valid", "zero", "renormalize"):
         raise ValueError(f"border must be valid, zero or renormalize, not {border!r}")
-    x = conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), padding=(padding, 0), groups=channels)
-    x = conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), padding=(0, padding), groups=channels)
+    if border == "valid":
+        x = conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+        return conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    x = _ZeroBorderBlur.apply(x, line.tolist())
     if border == "renormalize":
         x = x / (_share_inside(line, x.shape[-2]).view(-1, 1) * _share_inside(line, x.shape[-1]))
     return x
+
+
+class _ZeroBorderBlur(torch.autograd.Function):
+    """Sums of shifted planes: on the CPU several times faster than convolving single channels, and its own adjoint."""
+
+    @staticmethod
+    def forward(context, x: Tensor, line: list[float]) -> Tensor:
+        context.line = line
+        return _blur_along(_blur_along(x, line, 2), line, 3)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, None]:
+        return _blur_along(_blur_along(gradient, context.line, 2), context.line, 3), None
+
+
+def _blur_along(x: Tensor, line: list[float], dim: int) -> Tensor:
+    radius, length = len(line) // 2, x.shape[dim]
+    padded = pad(x, (0, 0, radius, radius) if dim == 2 else (radius, radius))
+    blurred = line[radius] * x
+    for shift in range(radius):
+        both = padded.narrow(dim, shift, length) + padded.narrow(dim, 2 * radius - shift, length)
+        blurred.add_(both, alpha=line[shift])
+    return blurred
 
 
 def _share_inside(line: Tensor, length: int) -> Tensor:
