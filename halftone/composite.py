@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .dbs import Term, carrier_wave, direct_binary_search, gaussian_filter
-from .error_diffusion import ostromoukhov
+from .variable_diffusion import ostromoukhov_bands
 from .void_and_cluster import stored_mask
 
 CARRIERS = ((1, 1), (1, 0))
@@ -54,15 +54,20 @@ def diffuse_composite(bgr: np.ndarray, amplitude: float, threshold_noise: float 
     The coefficient row is picked by the luma. threshold_noise × 127.5 is half the range over which a blue-noise mask
     moves the threshold, which breaks up regular patterns.
     """
-    level, threshold = np.empty((2, *bgr.shape[:2]))
-    row = np.empty(bgr.shape[:2], np.uint8)
-    for top in range(0, len(bgr), BAND_ROWS):
-        band = slice(top, top + BAND_ROWS)
-        luma, carried = modulation(bgr[band], amplitude)
-        level[band] = (composite(luma, carried) + 1).astype(np.float64) * 127.5
-        threshold[band] = 127.5 + threshold_noise * 127.5 * _mask(luma.shape).astype(np.float64)
-        row[band] = np.clip(np.rint((luma + 1) * 127.5), 0, 255)
-    return ostromoukhov(level, table_index=row, threshold=threshold)
+    halftone = np.empty(bgr.shape[:2], np.uint8)
+    bands = [slice(top, top + BAND_ROWS) for top in range(0, len(bgr), BAND_ROWS)]
+    levels = (_levels(bgr[band], amplitude, threshold_noise) for band in bands)
+    for band, dots in zip(bands, ostromoukhov_bands(levels), strict=True):
+        halftone[band] = dots
+    return halftone
+
+
+def _levels(bgr: np.ndarray, amplitude: float, threshold_noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `ostromoukhov_bands` takes of rows of a photograph: composite, luma and threshold, in 0..255."""
+    luma, carried = modulation(bgr, amplitude)
+    level = (composite(luma, carried) + 1).astype(np.float64) * 127.5
+    threshold = 127.5 + threshold_noise * 127.5 * _mask(luma.shape).astype(np.float64)
+    return level, np.clip(np.rint((luma + 1) * 127.5), 0, 255).astype(np.uint8), threshold
 
 
 def threshold_composite(bgr: np.ndarray, amplitude: float) -> np.ndarray:

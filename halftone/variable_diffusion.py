@@ -1,5 +1,6 @@
 """Error diffusion whose coefficients vary with the input level: Ostromoukhov, Zhou-Fang."""
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -30,26 +31,38 @@ def ostromoukhov(
     Source: V. Ostromoukhov, A Simple and Efficient Error-Diffusion Algorithm, SIGGRAPH 2001.
     """
     gray = as_gray(gray, bounded=table_index is None)
-    zero_is_black = table_index is None
-    if table_index is None:
-        table_index = _rounded(gray)
-    elif table_index.dtype != np.uint8 or table_index.shape != gray.shape:
-        raise ValueError(
-            f"table_index must be uint8 of shape {gray.shape}, not {table_index.dtype} of shape {table_index.shape}"
-        )
-    thresholds = np.atleast_2d(np.asarray(threshold, np.float64))
-    if thresholds.shape not in ((1, 1), gray.shape):
-        raise ValueError(f"threshold must be a number or have shape {gray.shape}, not {thresholds.shape}")
-    table = ostromoukhov_table()
-    return _diffuse(
-        gray,
-        np.ascontiguousarray(table_index),
-        np.ascontiguousarray(thresholds),
-        _NO_MODULATION,
-        0,
-        *table,
-        zero_is_black,
-    )
+    return next(_ostromoukhov_bands([(gray, table_index, threshold)]))
+
+
+def ostromoukhov_bands(
+    bands: Iterable[tuple[np.ndarray, np.ndarray, float | np.ndarray]],
+) -> Iterator[np.ndarray]:
+    """`ostromoukhov` on an image that comes from top to bottom in bands of rows, and goes the same way.
+
+    bands: gray floating (h, W), table_index uint8 (h, W) and threshold, scalar or (h, W), of each. The halftones, uint8
+    {0, 255} (h, W), together are that of the whole image; only one row of errors is kept between them.
+    Raises TypeError or ValueError as `ostromoukhov` does.
+    """
+    return _ostromoukhov_bands((as_gray(gray, bounded=False), *rest) for gray, *rest in bands)
+
+
+def _ostromoukhov_bands(bands: Iterable[tuple]) -> Iterator[np.ndarray]:
+    above, top = None, 0
+    for gray, table_index, threshold in bands:
+        zero_is_black = table_index is None
+        if table_index is None:
+            table_index = _rounded(gray)
+        elif table_index.dtype != np.uint8 or table_index.shape != gray.shape:
+            found = f"{table_index.dtype} of shape {table_index.shape}"
+            raise ValueError(f"table_index must be uint8 of shape {gray.shape}, not {found}")
+        thresholds = np.atleast_2d(np.asarray(threshold, np.float64))
+        if thresholds.shape not in ((1, 1), gray.shape):
+            raise ValueError(f"threshold must be a number or have shape {gray.shape}, not {thresholds.shape}")
+        if above is None:
+            above = np.zeros(gray.shape[1])
+        planes = gray, np.ascontiguousarray(table_index), np.ascontiguousarray(thresholds)
+        yield _diffuse(*planes, _NO_MODULATION, 0, *ostromoukhov_table(), zero_is_black, above, top)
+        top += len(gray)
 
 
 def zhou_fang(gray: np.ndarray, *, modulation: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -67,9 +80,8 @@ def zhou_fang(gray: np.ndarray, *, modulation: float = 1.0, seed: int = 0) -> np
     gray = as_gray(gray)
     table, strength = zhou_fang_table()
     thresholds = np.full((1, 1), 127.0)
-    return _diffuse(
-        gray, _rounded(gray), thresholds, _frozen(modulation * strength)[0], seed & 0xFFFFFFFF, *table, False
-    )
+    noise = _frozen(modulation * strength)[0], seed & 0xFFFFFFFF
+    return _diffuse(gray, _rounded(gray), thresholds, *noise, *table, False, np.zeros(gray.shape[1]), 0)
 
 
 _NO_MODULATION = np.zeros(256)
@@ -108,10 +120,10 @@ def _rounded(gray: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _diffuse(gray, index, thresholds, modulation, seed, right, down_left, total, zero_is_black):
+def _diffuse(gray, index, thresholds, modulation, seed, right, down_left, total, zero_is_black, above, top):
+    """Rows `top` and below; `above` (W,) is what the row above passed down, and afterwards what the last one does."""
     height, width = gray.shape
     out = np.empty((height, width), np.uint8)
-    above = np.zeros(width)  # what the row above passed down
     level = np.empty(width)
     passed = np.empty(width)  # what each pixel passes to its neighbour
     side = np.zeros(width + 2)  # what each pixel passes down and back, padded
@@ -119,7 +131,7 @@ def _diffuse(gray, index, thresholds, modulation, seed, right, down_left, total,
     stretch = _stretch(width)
     noisy = modulation.any()
     for y in range(height):
-        step = -1 if y & 1 else 1
+        step = -1 if (top + y) & 1 else 1
         source, line, row = gray[y], out[y], index[y]
         if y < len(thresholds):
             threshold[:] = thresholds[y]
@@ -127,7 +139,7 @@ def _diffuse(gray, index, thresholds, modulation, seed, right, down_left, total,
             for x in range(width):
                 strength = modulation[row[x]]
                 if strength > 0:
-                    threshold[x] = 128 + np.floor(np.floor(128 * uniform(seed, y, x)) * strength / 100)
+                    threshold[x] = 128 + np.floor(np.floor(128 * uniform(seed, top + y, x)) * strength / 100)
                 else:
                     threshold[x] = 127
         _scan(source, row, above, threshold, right, total, level, passed, step, stretch)

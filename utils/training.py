@@ -19,7 +19,7 @@ from utils.config import Stage, TrainConfig, flatten, load_config
 from utils.dataset import BatchStream
 from utils.devices import make_fabric
 from utils.errors import UserError
-from utils.files import atomic_write
+from utils.files import atomic_write, remove_leftovers
 from utils.photo_set import PhotoSet
 from utils.randomness import seed_all
 from utils.trainer import Interrupted, Trainer
@@ -135,6 +135,7 @@ def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: 
     streams = make_streams(config, objective.network, fabric)
     config.run_dir.mkdir(parents=True, exist_ok=True)
     if fabric.is_global_zero:
+        remove_leftovers([config.run_dir])
         with atomic_write(config.run_dir / "config.json") as temporary:
             temporary.write_text(json.dumps(config.dump(), indent=4) + "\n", encoding="utf-8")
     trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))

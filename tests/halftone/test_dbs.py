@@ -51,6 +51,22 @@ def test_no_toggle_and_no_swap_lowers_the_cost_any_further():
                 assert cost(other, terms) > lowest - 1e-3
 
 
+def test_a_preference_is_a_linear_part_of_the_cost():
+    start, terms = example(14, 17)
+    wish = np.random.default_rng(1).normal(0, 0.05, start.shape)
+    found = direct_binary_search(start, terms, 100, lambda rows: wish[rows])
+
+    def whole(halftone):
+        return cost(halftone, terms) + (wish * (halftone / 127.5 - 1)).sum()
+
+    assert whole(found) < whole(direct_binary_search(start, terms, 100))
+    for y in range(14):
+        for x in range(17):
+            other = found.copy()
+            other[y, x] ^= 255
+            assert whole(other) > whole(found) - 1e-3
+
+
 def test_each_pass_lowers_the_cost_across_blocks():
     start, terms = example(110, 130)
     costs = [cost(direct_binary_search(start, terms, passes), terms) for passes in (0, 1, 2, 4)]

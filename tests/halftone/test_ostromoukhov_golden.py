@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from halftone.error_diffusion import ostromoukhov
-from halftone.variable_diffusion import ostromoukhov_table
+from halftone.variable_diffusion import ostromoukhov_bands, ostromoukhov_table
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ostromoukhov.npz")
 
@@ -41,3 +41,15 @@ def test_zero_is_forced_black_only_where_gray_picks_its_own_row():
 def test_threshold_may_be_an_image():
     gray = np.full((1, 4), 100, np.uint8)
     assert np.array_equal(ostromoukhov(gray, threshold=np.array([[0.0, 999, 999, 999]])), [[255, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_an_image_in_bands_has_the_halftone_of_the_whole(rows):
+    random = np.random.default_rng(0)
+    level, threshold = random.uniform(-20, 280, (150, 230)), random.uniform(80, 170, (150, 230))
+    index = random.integers(0, 256, level.shape, np.uint8)
+    whole = ostromoukhov(level, table_index=index, threshold=threshold)
+    bands = [slice(top, top + rows) for top in range(0, len(level), rows)]
+    parts = list(ostromoukhov_bands((level[band], index[band], threshold[band]) for band in bands))
+    assert np.array_equal(np.concatenate(parts), whole)
+    assert not np.array_equal(ostromoukhov(level[rows:], table_index=index[rows:]), whole[rows:])  # errors are carried

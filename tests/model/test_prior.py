@@ -104,6 +104,8 @@ def test_a_correction_starts_as_the_classical_halftone():
         ({"amplitud": 2.0}, "known are halftone"),
         ({"passes": 1.5}, "must be int"),
         ({"correction": 1}, "must be bool"),
+        ({"guidance": -0.1}, "guidance must be 0, or above it"),
+        ({"guidance": 0.1, "halftone": "error_diffusion"}, "for direct_binary_search"),
     ],
 )
 def test_wrong_settings_are_named(values, words):

@@ -1,0 +1,132 @@
+"""The search that asks a proxy what the decoder would miss."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from model import reshalf
+from model.build import build_network, new_reshalf
+from model.reshalf import ResHalf
+from model.subpixel import Subpixel
+
+
+def photo(height=96, width=80):
+    """Soft colours with sharp edges, (H, W, 3) BGR uint8."""
+    y, x = np.mgrid[0:height, 0:width]
+    soft = [128 + 50 * np.sin(x / 19 + phase) * np.cos(y / 23 - phase) for phase in (0.0, 1.0, 2.0)]
+    edges = 40 * np.sign(np.sin(x / 5 + y / 9))
+    return np.clip(np.stack(soft, axis=-1) + edges[..., None], 0, 255).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def proxy():
+    """A subpixel decoder that adds a little of its own to the demodulation."""
+    torch.manual_seed(0)
+    network = ResHalf(16, {}, decoder="subpixel")
+    torch.nn.init.normal_(network.decoder.outConv[-1].weight, std=0.01)
+    return network
+
+
+def guided(proxy, **settings):
+    network = ResHalf(4, {"guidance": 0.05, **settings}, levels=1)
+    network.take_proxy(proxy)
+    return network
+
+
+def squared_error(proxy, bgr, halftone):
+    with torch.no_grad():
+        restored = proxy.decode(torch.from_numpy(halftone)[None, None].float() / 127.5 - 1)
+    return (restored - (torch.from_numpy(bgr).permute(2, 0, 1) / 127.5 - 1)).square().mean().item()
+
+
+def test_a_guided_halftone_restores_better_and_keeps_the_tone(proxy):
+    bgr = photo()
+    plain, found = proxy.prior_halftone(bgr), guided(proxy).prior_halftone(bgr)
+    assert squared_error(proxy, bgr, found) < 0.9 * squared_error(proxy, bgr, plain)
+    luma = bgr @ np.array([0.114, 0.587, 0.299])
+    for top in range(0, 96, 16):
+        for left in range(0, 80, 16):
+            at = slice(top, top + 16), slice(left, left + 16)
+            assert abs(found[at].mean() - luma[at].mean()) < 6
+
+
+def test_the_slope_is_what_a_toggle_changes(proxy):
+    network, bgr = guided(proxy), photo()
+    halftone = network.prior.classical_halftone(bgr)
+    slope = network._error_slope(bgr, halftone, slice(0, len(bgr)))
+    direction = np.random.default_rng(0).normal(size=halftone.shape)
+    signal = halftone / 127.5 - 1
+    colour = torch.from_numpy(bgr).permute(2, 0, 1)[None].double() / 127.5 - 1
+    double = proxy.decoder.double()
+
+    def error(step):
+        at = torch.from_numpy(signal + step * direction)[None, None]
+        linear = network.prior.demodulate(at.float()).double()
+        return (linear + double(torch.cat((at, linear), dim=1)) - colour).square().sum().item()
+
+    change = (error(1e-3) - error(-1e-3)) / 2e-3
+    proxy.decoder.float()
+    assert change == pytest.approx((slope * direction).sum(), rel=2e-2, abs=0.05)
+
+
+def test_a_halftone_depends_neither_on_squares_nor_on_bands(proxy, monkeypatch):
+    network, bgr = guided(proxy), photo(150, 131)
+    halftone = network.prior.classical_halftone(bgr)
+    whole = network._error_slope(bgr, halftone, slice(0, 150))
+    monkeypatch.setattr(reshalf, "SLOPE_TILE", 64)
+    bands = [network._error_slope(bgr, halftone, slice(top, min(top + 37, 150))) for top in range(0, 150, 37)]
+    np.testing.assert_allclose(np.concatenate(bands), whole, atol=1e-4 * np.abs(whole).max())
+
+
+def test_the_search_is_in_single_precision_whatever_surrounds_it(proxy):
+    network, bgr = guided(proxy, guided_rounds=1), photo()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        inside = network.prior_halftone(bgr)
+    assert np.array_equal(inside, network.prior_halftone(bgr))
+
+
+def test_a_checkpoint_carries_its_proxy(proxy):
+    network = guided(proxy)
+    rebuilt = build_network({"state_dict": network.state_dict(), "arch": network.arch()})
+    assert rebuilt.prior_key() == network.prior_key()
+    assert np.array_equal(rebuilt.prior_halftone(photo()), network.prior_halftone(photo()))
+    assert not any(parameter.requires_grad for parameter in network.proxy.parameters())
+    other = ResHalf(4, {"guidance": 0.05}, levels=1)
+    assert other.prior_key() != network.prior_key()
+    other.take_proxy(network)
+    assert other.prior_key() == network.prior_key()
+
+
+def config(**changes):
+    values = {"width": 4, "prior": {"guidance": 0.05}, "levels": 1, "decoder": "hourglass", "proxy_ckpt": "a.pth.tar"}
+    return SimpleNamespace(**values | changes)
+
+
+def test_a_config_gets_its_proxy_or_says_what_is_missing(proxy):
+    assert new_reshalf(config(), proxy).prior_key() == guided(proxy).prior_key()
+    assert new_reshalf(config(prior=None)).proxy is None
+    with pytest.raises(ValueError, match="guidance needs proxy_ckpt"):
+        new_reshalf(config())
+    with pytest.raises(ValueError, match="a.pth.tar: neither a proxy nor a subpixel decoder"):
+        new_reshalf(config(), ResHalf(4, {}, levels=1))
+    with pytest.raises(ValueError, match="a.pth.tar: .*size mismatch"):
+        new_reshalf(config(prior={"guidance": 0.05, "proxy_width": 32}), proxy)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (7, 5), (16, 16)])
+def test_a_subpixel_network_takes_any_size(height, width, proxy):
+    network = Subpixel(4, 3, width=8)
+    assert network(torch.zeros(2, 4, height, width)).shape == (2, 3, height, width)
+    assert guided(proxy).prior_halftone(photo(height, width)).shape == (height, width)
+
+
+def test_no_pixel_further_away_than_the_reach_matters():
+    torch.manual_seed(0)
+    network = Subpixel(1, 1, width=8).double()
+    x = torch.zeros(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
+    network(x)[0, 0, 31, 30].backward()
+    y, x = x.grad[0, 0].nonzero().T
+    reach = max((y - 31).abs().max().item(), (x - 30).abs().max().item())
+    assert Subpixel.REACH - 1 <= reach <= Subpixel.REACH + 1
