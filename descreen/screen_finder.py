@@ -15,6 +15,8 @@ ALONE = 2.5
 """How far an ink's peak in its own channel must exceed what the other channels have there."""
 FAINT = 0.01
 """Share of the highest amplitude below which no surroundings are taken to be."""
+FAINTEST = 0.05
+"""The same in levels of a wave: a screen has an amplitude of at least CLEAR times this, what files round less."""
 SAME_PITCH = 0.06
 GRAY_CHROMA = 6.0
 """Mean spread of the channels, levels, below which a scan has black ink alone."""
@@ -76,7 +78,8 @@ def _find(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | None:
     radius = np.hypot(x, y) / side
     within = (radius >= 1 / LARGEST_PITCH) & (radius <= 1 / SMALLEST_PITCH)
     # Where a blur has emptied the spectrum, the mirror images that resampling left stand out of next to nothing.
-    contrast = spectrum / np.maximum(_surroundings(spectrum), FAINT * spectrum[within].max())
+    faint = max(FAINT * spectrum[within].max(), FAINTEST * side**2 / 8)  # a wave of amplitude 1 has side² / 8
+    contrast = spectrum / np.maximum(_surroundings(spectrum), faint)
     contrast[(x < 0) | ~within | ~allowed] = 0  # the spectrum of a real picture is its own half turn
     # A grid of dots has two peaks at a right angle, so both together are looked for; lines have one.
     quarter = _turned(contrast, side)

@@ -69,6 +69,8 @@ def test_photographs_and_fm_halftones_have_no_screen(photos):
     for photo in photos:
         assert find_screens(photo) == {}
         assert find_screens(print_and_scan(photo, draw_printing(ScreensConfig(am=0.0, line=0.0), random))) == {}
+    smooth = cv2.resize(random.integers(0, 256, (6, 6, 3)).astype(np.uint8), (150, 120))
+    assert find_screens(smooth) == {}
     assert common_pitch({}) is None
 
 
