@@ -2,10 +2,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo app figures reproduce test test-browser lint clean
+.PHONY: demo demo-descreen app figures reproduce test test-browser lint clean
 
 demo: $(VENV)/ready  ## dither and restore the photographs in test_imgs/ into result/
 	$(RUN) inference_fast.py
+
+demo-descreen: $(VENV)/ready  ## screen the photographs in test_imgs/, restore them, screen one anew, into result/descreen/
+	$(RUN) -m descreen.demo
 
 app: $(VENV)/ready  ## a page to try it on, at http://127.0.0.1:7860, for this machine only
 	$(RUN) app.py

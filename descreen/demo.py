@@ -1,9 +1,10 @@
 """Print and scan the photographs of test_imgs/, restore the scans, and screen one picture anew.
 
-    python -m descreen.demo [--save_dir result/descreen] [--model CKPT]
+    python -m descreen.demo [--save_dir result/descreen] [--model CKPT] [--picture FILE.jpg]
 
 writes SAVE_DIR/scans/, restored/, screened/ and, for the eye, demo.png: photograph, scan, restoration and, in the first
-row, the new screen. Without a checkpoint the best method without learning restores.
+row, the new screen. FILE gets a few rows of it, for the model card. Without a checkpoint the best method without
+learning restores.
 Exit code: 0 done, 2 wrong usage.
 """
 
@@ -31,6 +32,7 @@ SCREENS = ScreensConfig(
     line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=4.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
 )
 NEW_PITCH = 7.0
+FEW = ("china", "flower", "grace_hopper")
 SHOWN = 256
 """Side of the middle that demo.png shows of each, pixels: dots stay dots."""
 
@@ -60,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
             write_image(out / "screened" / f"{name}.png", pictures[-1])
         rows.append([_middle(picture) for picture in pictures])
     write_overview(out / "demo.png", rows)
+    if args.picture:
+        write_overview(args.picture, [row[:3] for name, row in zip(photos, rows, strict=True) if name in FEW])
     print(f"see {out / 'demo.png'}: photograph, scan, restoration; {next(iter(photos))} with a new screen as well")
     return 0
 
@@ -75,6 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--save_dir", type=Path, default=Path("result/descreen"), help="default: %(default)s")
     add("--model", type=Path, default=CHECKPOINT, help="checkpoint (default: the shipped)")
+    add("--picture", type=Path, help="also write a few rows here")
     args = parser.parse_args(argv)
     return exit_code(lambda: _with_folder_errors(args))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from descreen import command, rescreen, restore
+from descreen import command, demo, rescreen, restore
 from descreen.engine import DescreenEngine
 from descreen.screen_finder import find_screens
 from descreen.system import Descreener
@@ -109,6 +109,26 @@ def test_without_a_checkpoint_one_line_says_how_to_go_on(scans, tmp_path, monkey
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1 and "no such checkpoint" in lines[0] and "--method gaussian|fft_notch" in lines[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_the_demonstration_screens_restores_and_screens_again(tmp_path, monkeypatch, checkpoint, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("china", "other"):
+        cv2.imwrite(str(photos / f"{name}.png"), photo())
+    monkeypatch.setattr(demo, "PHOTOS", photos)
+    monkeypatch.setattr(demo, "CHECKPOINT", tmp_path / "none.pth.tar")
+    out, picture = tmp_path / "out", tmp_path / "few.jpg"
+    assert demo.main(["--save_dir", str(out), "--model", str(demo.CHECKPOINT), "--picture", str(picture)]) == 0
+    said = capsys.readouterr()
+    assert "none.pth.tar is not here, so the bilateral filter restores" in said.err and "restored" in said.out
+    assert cv2.imread(str(out / "demo.png")).shape == (2 * 180 + 8, 4 * 200 + 3 * 8, 3)
+    assert cv2.imread(str(picture)).shape == (180, 3 * 200 + 2 * 8, 3)
+    assert find_screens(cv2.imread(str(out / "screened/china.png")))["black"].pitch == pytest.approx(7, rel=0.03)
+    assert demo.main(["--save_dir", str(out), "--model", str(checkpoint)]) == 0
+    (tmp_path / "file").touch()
+    assert demo.main(["--save_dir", str(tmp_path / "file")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()[-1]) < 200
 
 
 def test_wrong_usage_is_one_line(scans, tmp_path, checkpoint, capsys):
