@@ -31,7 +31,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--force", action="store_true", help="with --decoding: also restore images that are no halftones")
     add("--recursive", action="store_true", help="also the photographs in subfolders; the structure is kept")
     add("--skip-existing", action="store_true", help="leave out what OUT/manifest.jsonl says is done")
-    add("--fast", action="store_true", help="error diffusion instead of the halftone search: quicker, less colour")
+    quality = parser.add_mutually_exclusive_group()
+    quality.add_argument("--fast", action="store_true", help="error diffusion instead of the halftone search")
+    quality.add_argument("--rounds", type=int, metavar="N", help="of the search that asks what a decoder would miss")
     add("--seed", type=int, default=0, help="of the encoder's noise, where it has any")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA where there is one)")
     add("--tile", type=int, help="pixels a side that pass through the network at once (default: by the free memory)")
@@ -44,8 +46,9 @@ def run(args: argparse.Namespace) -> int:
     kinds = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
     tasks = plan(args.data_dir, args.save_dir, args.recursive, kinds)
     shard = find_shard(args.shard)
-    codec = ResHalfCodec(args.model, args.device or shard.device(), fast=args.fast, seed=args.seed, tile=args.tile)
-    made_by = {"checkpoint": digest(args.model), "decoding": args.decoding, "seed": args.seed, "fast": args.fast}
+    choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds}
+    codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
+    made_by = {"checkpoint": digest(args.model), "decoding": args.decoding, **choices}
     manifest = Manifest(args.save_dir, made_by)
     job = FolderJob(codec, args.save_dir, manifest, args.decoding, args.force, args.max_pixels, args.skip_existing)
     doing = "restoring" if args.decoding else "dithering"

@@ -5,6 +5,7 @@
 prints seconds per megapixel (best of the repeats; file reading and writing apart) and the peak RSS of each row, every
 row in a process of its own; where there is CUDA, the peak of its memory as well:
     shipped   the checkpoint as inference_fast.py runs it
+    rounds 0  the same with --rounds 0: a search for the eye alone
     fast      the same with --fast
     float32   the same without bfloat16, beside what bfloat16 changes: PSNR of restored, share of halftone pixels
     paper     the paper's 64-channel network in float32, eager, untiled, as its authors' code runs it; random weights,
@@ -36,7 +37,7 @@ from utils.errors import UserError  # noqa: E402
 from utils.image_io import read_image, write_halftone, write_image  # noqa: E402
 from utils.scores import psnr, tone_psnr  # noqa: E402
 
-ROWS = ("shipped", "fast", "float32", "paper")
+ROWS = ("shipped", "rounds 0", "fast", "float32", "paper")
 PHOTO = ROOT / "test_imgs/china.jpg"
 
 
@@ -52,7 +53,8 @@ def engine(row: str, model: Path, device: str | None) -> Engine:
         torch.manual_seed(0)
         return Engine(ResHalf(64), device, tile=1 << 20, bf16=False)
     network = load_network(model, build_network)
-    return Engine(network, device, bf16=False if row == "float32" else None, fast=row == "fast")
+    rounds = 0 if row == "rounds 0" and network.proxy is not None else None
+    return Engine(network, device, bf16=False if row == "float32" else None, fast=row == "fast", rounds=rounds)
 
 
 def timed(function, repeats: int) -> tuple[np.ndarray, float]:

@@ -122,16 +122,17 @@ class ResHalf(nn.Module):
         encoded = self.encode(colour, seed=None, guide=guide)
         return Output(*encoded, self.decode(encoded.halftone))
 
-    def prior_halftone(self, bgr: np.ndarray) -> np.ndarray:
+    def prior_halftone(self, bgr: np.ndarray, rounds: int | None = None) -> np.ndarray:
         """What the encoder starts from, of one photograph: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}.
 
+        rounds  how often the search asks the proxy, where there is one; None: as the prior says
         A pure function of the photograph, the prior's settings and the proxy's weights; needs a prior.
         """
         halftone = self.prior.classical_halftone(bgr)
         if self.proxy is None:
             return halftone
         slopes = np.zeros(halftone.shape, np.float32)
-        for count in range(1, self.prior.guided_rounds + 1):
+        for count in range(1, (self.prior.guided_rounds if rounds is None else rounds) + 1):
             halftone = self._guided_round(bgr, halftone, slopes, count)
         return halftone
 

@@ -97,7 +97,10 @@ class Engine(Tiler):
 
     seed     of the encoder's noise, where it has any
     fast     take the error-diffused start of the halftone search instead of the search
-    The rest as `Tiler`. Raises ValueError for a tile that does not fit, or `fast` where nothing is searched.
+    rounds   how often the search asks the network's proxy what it would miss: more restores better and takes longer,
+             0 searches for the eye alone; None as trained
+    The rest as `Tiler`. Raises ValueError for a tile that does not fit, `fast` where nothing is searched, or `rounds`
+    where there is no proxy.
     """
 
     def __init__(
@@ -108,10 +111,15 @@ class Engine(Tiler):
         bf16: bool | None = None,
         seed: int = 0,
         fast: bool = False,
+        rounds: int | None = None,
     ):
         super().__init__(network, device, tile, bf16, halo=HALO if network.prior else HALO_WITHOUT_PRIOR, step=8)
         self.seed = seed
-        self._start = None
+        if rounds is not None and (rounds < 0 or network.proxy is None):
+            raise ValueError(
+                "this network has no proxy to ask" if rounds >= 0 else f"rounds must be 0 or more: {rounds}"
+            )
+        self.rounds, self._start = rounds, None
         if fast:
             if network.prior is None or network.prior.halftone != "direct_binary_search":
                 raise ValueError("this network's halftones are not searched: nothing could be faster")
@@ -125,7 +133,10 @@ class Engine(Tiler):
         if self.network.prior is None:
             noise = self.network.guide(bgr, self.seed)
             return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
-        classical = (self._start.classical_halftone if self._start else self.network.prior_halftone)(bgr)
+        if self._start:
+            classical = self._start.classical_halftone(bgr)
+        else:
+            classical = self.network.prior_halftone(bgr, self.rounds)
         if self.network.encoder is None:
             return classical
         return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))

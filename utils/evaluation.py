@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from halftone.error_diffusion import error_diffusion, ostromoukhov
-from halftone.ordered import blue_noise
+from halftone.ordered import blue_noise, white_noise
 from utils import spectra
 from utils.codecs import code_within
 from utils.damage import damages
@@ -33,12 +33,6 @@ COLOURS = {  # BGR: the corners of the cube, where a carrier of chroma is loudes
     "sky": (235, 206, 135),
 }
 PATCH, MARGIN, FIELD = 128, 64, (512, 640)  # 12 patches of 128×128; the margin keeps the start of a diffusion out
-
-
-def white_noise(gray: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(H, W) uint8 → (H, W) {0, 255}: every threshold drawn by itself, so RAPSD 1 and no structure."""
-    white = gray > 255 * np.random.default_rng(seed).random(gray.shape)
-    return np.where(white, np.uint8(255), np.uint8(0))
 
 
 # The void-and-cluster mask repeats every 64 pixels, so the patches of a flat field are one and the same and their

@@ -131,3 +131,17 @@ def test_the_tile_follows_the_free_memory(monkeypatch):
         monkeypatch.setattr("utils.engine.available_memory", lambda free=free: free)
         sides.append(Engine(network(Prior()), "cpu").tile)
     assert sides[0] == 64 and 64 < sides[1] < 512 and sides[2] == 512
+
+
+def test_rounds_are_for_networks_with_a_proxy():
+    with pytest.raises(ValueError, match="no proxy to ask"):
+        Engine(ResHalf(4, {}, levels=1), "cpu", rounds=2)
+    torch.manual_seed(0)
+    network = ResHalf(4, {"guidance": 0.5, "guided_rounds": 2}, levels=1)
+    with pytest.raises(ValueError, match="0 or more, not -1"):
+        Engine(network, "cpu", rounds=-1)
+    bgr = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+    asked = {rounds: Engine(network, "cpu", rounds=rounds).halftone(bgr) for rounds in (None, 0, 1, 2)}
+    assert np.array_equal(asked[None], asked[2])
+    assert np.array_equal(asked[0], network.prior.classical_halftone(bgr))
+    assert (asked[1] != asked[0]).any() and (asked[2] != asked[1]).any()
