@@ -115,10 +115,10 @@ class Engine(Tiler):
     ):
         super().__init__(network, device, tile, bf16, halo=HALO if network.prior else HALO_WITHOUT_PRIOR, step=8)
         self.seed = seed
-        if rounds is not None and (rounds < 0 or network.proxy is None):
-            raise ValueError(
-                "this network has no proxy to ask" if rounds >= 0 else f"rounds must be 0 or more: {rounds}"
-            )
+        if rounds is not None and rounds < 0:
+            raise ValueError(f"rounds must be 0 or more, not {rounds}")
+        if rounds is not None and network.proxy is None:
+            raise ValueError("this network has no proxy to ask in rounds")
         self.rounds, self._start = rounds, None
         if fast:
             if network.prior is None or network.prior.halftone != "direct_binary_search":
