@@ -147,7 +147,9 @@ class ResHalf(nn.Module):
 
     def prior_key(self) -> str:
         """Names what `prior_halftone` depends on besides the photograph."""
-        key = json.dumps(self.prior.as_dict(), sort_keys=True)
+        learned = {"beta", "correction"}  # what happens to the halftone afterwards
+        settings = {name: value for name, value in self.prior.as_dict().items() if name not in learned}
+        key = json.dumps(settings, sort_keys=True)
         if self.proxy is None:
             return key
         weights = b"".join(value.cpu().numpy().tobytes() for value in self.proxy.state_dict().values())

@@ -1,0 +1,60 @@
+"""What asking the proxy is worth: quality and time of the guided search, by its rounds and its weight.
+
+    python bench/guidance.py --data_dir PHOTOS [--model CKPT] [--rounds 0 1 2 4 8] [--weights 0.05] [--every 1]
+
+prints the means over the photographs of restored PSNR and SSIM and of tone PSNR (σ 1.5), from the halftones as they
+would be written, and the seconds per megapixel that the halftone took. The decoder stays as it was trained.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from reshalf import SHIPPED, ResHalfCodec  # noqa: E402
+from utils.image_io import list_images, read_image  # noqa: E402
+from utils.metrics import gray_of, psnr, ssim, tone_psnr  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=SHIPPED)
+    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1, 2, 4, 8])
+    parser.add_argument("--weights", type=float, nargs="+", help="prior.guidance (default: the checkpoint's)")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th photograph")
+    arguments = parser.parse_args()
+    photos = [read_image(path).bgr for path in list_images(arguments.data_dir)[:: arguments.every]]
+    trained = ResHalfCodec(arguments.model).network.prior
+    print(f"{'weight':>7}{'rounds':>7}{'restored dB':>13}{'SSIM':>8}{'tone dB':>9}{'s/Mpixel':>10}")
+    for weight in arguments.weights or [trained.guidance]:
+        for rounds in arguments.rounds:
+            codec = ResHalfCodec(arguments.model, rounds=rounds)
+            codec.network.prior = replace(trained, guidance=weight)
+            codec.halftone(photos[0][:64, :64])  # compiled
+            scores, seconds = measure(codec, photos)
+            print(
+                f"{weight:7.3f}{rounds:7d}{scores[0]:13.2f}{scores[1]:8.4f}{scores[2]:9.2f}{seconds:10.2f}", flush=True
+            )
+
+
+def measure(codec: ResHalfCodec, photos: list[np.ndarray]) -> tuple[np.ndarray, float]:
+    """Mean restored PSNR, SSIM and tone PSNR; seconds per megapixel of the halftones."""
+    scores, seconds = [], 0.0
+    for bgr in photos:
+        start = time.perf_counter()
+        halftone = codec.halftone(bgr)
+        seconds += time.perf_counter() - start
+        restored = codec.restore(halftone)
+        scores.append((psnr(bgr, restored), ssim(bgr, restored), tone_psnr(halftone, gray_of(bgr))))
+    return np.mean(scores, axis=0), seconds / (sum(bgr[..., 0].size for bgr in photos) / 1e6)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The paper's three stages, the dither prior, and the prior with joint training after it, for the same computation.
+
+    python bench/recipes.py --data_dir dataset --out runs/recipes [--seconds 400] [--width 16] [--recipes paper joint]
+
+Every recipe has --seconds of CPU time of one process for all its stages together, measured in two short runs of each
+stage; validation and the making of halftones come on top of it. Each is then measured by evaluate.py on the validation
+photographs of --data_dir. Prints the table and writes OUT/recipes.json. Finished stages are kept and not run again.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SHORT, LONG = 4, 24  # steps of the two short runs
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training: script, config file, share of the recipe's time, and what is set besides, {NAME} a former stage."""
+
+    script: str
+    config: str
+    share: float
+    settings: tuple[str, ...] = ()
+
+
+SHARED = ("data_loader.batch_size=8", "data_loader.crop_size=128", "data_loader.flip=true", "data_loader.num_workers=2")
+SHARED += ("precision=bf16-mixed", "channels_last=true", "ema_decay=0.998", "grad_clip=0.05", "optimizer.lr=0.0008")
+SHARED += ("lr_sheduler.name=cosine", "lr_sheduler.warmup_steps=50", "cuda=false", "multi-gpus=false")
+
+GUIDED = ("proxy_ckpt={proxy}",)
+JOINT = ("initial_ckpt={decoder}", "prior.correction=true", "freeze=none", "quantizedTone=true")
+STAGES = {
+    "extractor": Stage("train_invhalf.py", "inversehalf.json", 0.2),
+    "warm": Stage("train_warm.py", "invhalf_warm.json", 0.3, ("extractor_ckpt={extractor}",)),
+    "paper": Stage("train.py", "invhalf_full.json", 0.5, ("initial_ckpt={warm}", "vggLossWeight=0")),
+    "proxy": Stage("train.py", "reshalf_proxy.json", 0.15),
+    "prior": Stage("train.py", "reshalf_prior.json", 0.85, GUIDED),
+    "decoder": Stage("train.py", "reshalf_prior.json", 0.5, GUIDED),
+    "joint": Stage("train.py", "reshalf_prior.json", 0.35, GUIDED + JOINT),
+}
+RECIPES = {
+    "paper": ("extractor", "warm", "paper"),
+    "prior": ("proxy", "prior"),
+    "joint": ("proxy", "decoder", "joint"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, required=True, help="made by python -m dataset.prepare")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=400.0, help="CPU time of a recipe")
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    arguments = parser.parse_args()
+    found = {name: run(name, arguments) for name in arguments.recipes}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "recipes.json").write_text(json.dumps(found, indent=4) + "\n", encoding="utf-8")
+    print(f"{'recipe':8}{'steps':>18}{'restored dB':>13}{'SSIM':>8}{'tone dB':>9}{'low frequency':>15}")
+    for name, row in found.items():
+        steps = " + ".join(map(str, row["steps"]))
+        figures = f"{row['restored']:13.2f}{row['ssim']:8.3f}{row['tone']:9.2f}{row['low_frequency']:15.1e}"
+        print(f"{name:8}{steps:>18}{figures}")
+
+
+def run(recipe: str, arguments: argparse.Namespace) -> dict:
+    """Train the stages of a recipe one after the other, those that are not there yet, and measure the last."""
+    made = {name: arguments.out / name / "model_best.pth.tar" for name in STAGES}
+    steps = []
+    for name in RECIPES[recipe]:
+        stage, count = STAGES[name], arguments.out / f"{name}.steps"
+        if not count.exists():
+            settings = [*SHARED, f"data_dir={arguments.data_dir}", f"save_dir={arguments.out}"]
+            settings += [f"width={arguments.width}"] if name != "proxy" else []
+            settings += [text.format(**made) for text in stage.settings]
+            short, long = (train(stage, [*settings, f"name={name}_{tried}"], tried, False) for tried in (SHORT, LONG))
+            total = max(1, round(stage.share * arguments.seconds * (LONG - SHORT) / (long - short)))
+            train(stage, [*settings, f"name={name}"], total, True)
+            count.write_text(str(total), encoding="utf-8")
+        steps.append(int(count.read_text(encoding="utf-8")))
+    return {"steps": steps} | measure(made[recipe], arguments.data_dir, arguments.out / f"{recipe}_evaluation")
+
+
+def train(stage: Stage, settings: list[str], steps: int, validate: bool) -> float:
+    """Run a training of so many steps; the CPU seconds it took."""
+    settings = [*settings, "trainer.epochs=1", f"trainer.steps_per_epoch={steps}", "trainer.save_epochs=1"]
+    settings += ["trainer.monitor=loss"] if validate else ["trainer.validate_every=null"]
+    command = [sys.executable, stage.script, "--config", f"scripts/{stage.config}", "--resume", "auto"]
+    command += [word for text in settings for word in ("--set", text)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measure(model: Path, data_dir: Path, out: Path) -> dict[str, float]:
+    photos = data_dir / "HalftoneVOC2012/val/target_c"
+    command = [sys.executable, "evaluate.py", "--model", model, "--data_dir", photos, "--save_dir", out]
+    subprocess.run([*command, "--no-robustness", "--no-references"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    mean = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["mean"]
+    halftone, restored = mean["halftone"]["network"], mean["restoration"]["network"]
+    return {
+        "restored": restored["psnr"],
+        "ssim": restored["ssim"],
+        "tone": halftone["tone_psnr_1.5"],
+        "low_frequency": mean["spectrum"]["network"]["low-freq gray"],
+    }
+
+
+if __name__ == "__main__":
+    main()
