@@ -31,7 +31,7 @@ class Tiler:
     bf16     compute in bfloat16; None does where the hardware multiplies in it
     halo     pixels beyond a tile that its pass also sees, a multiple of `step`
     step     what the network's sides are a multiple of inside
-    Raises ValueError for a tile that does not fit the network.
+    Raises ValueError for a tile that does not fit the network, RuntimeError for a device that is not here.
     """
 
     def __init__(
@@ -40,8 +40,11 @@ class Tiler:
         if tile is not None and (tile < step or tile % step):
             raise ValueError(f"a tile's side must be a multiple of {step}, not {tile}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.bf16 = has_bf16(self.device) if bf16 is None else bf16
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        try:
+            self.bf16 = has_bf16(self.device) if bf16 is None else bf16
+            self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        except AssertionError as error:  # what a torch that was built without CUDA says
+            raise RuntimeError(f"{self.device}: {error}") from error
         self.halo, self._step = halo, step
         self.tile = tile or self._fitting_tile()
 
@@ -100,7 +103,7 @@ class Engine(Tiler):
     rounds   how often the search asks the network's proxy what it would miss: more restores better and takes longer,
              0 searches for the eye alone; None as trained
     The rest as `Tiler`. Raises ValueError for a tile that does not fit, `fast` where nothing is searched, or `rounds`
-    where there is no proxy.
+    where there is no proxy or, with `fast`, no search; RuntimeError for a device that is not here.
     """
 
     def __init__(
@@ -123,7 +126,9 @@ class Engine(Tiler):
         if fast:
             if network.prior is None or network.prior.halftone != "direct_binary_search":
                 raise ValueError("this network's halftones are not searched: nothing could be faster")
-            self._start = replace(network.prior, halftone="error_diffusion")
+            if rounds is not None:
+                raise ValueError("fast searches nothing, so there are no rounds")
+            self._start = replace(network.prior, halftone="error_diffusion", guidance=0.0)
 
     def halftone(self, bgr: np.ndarray) -> np.ndarray:
         """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed.

@@ -69,16 +69,28 @@ def test_seed_decides_the_noise():
 
 
 def test_fast_takes_the_start_of_the_search_and_leaves_the_network_as_it_was():
-    bgr, searching = photo(40, 50), network(Prior())
-    fast = Engine(searching, "cpu", fast=True).halftone(bgr)
-    assert np.array_equal(fast, Prior(halftone="error_diffusion").classical_halftone(bgr))
-    assert np.array_equal(Engine(searching, "cpu").halftone(bgr), Prior().classical_halftone(bgr))
+    bgr = photo(40, 50)
+    for prior in (Prior(), Prior(guidance=0.5)):
+        searching = network(prior)
+        searched = searching.prior_halftone(bgr)
+        fast = Engine(searching, "cpu", fast=True).halftone(bgr)
+        assert np.array_equal(fast, Prior(halftone="error_diffusion").classical_halftone(bgr))
+        assert np.array_equal(Engine(searching, "cpu").halftone(bgr), searched)
 
 
 @pytest.mark.parametrize("prior", [None, Prior(halftone="void_and_cluster")])
 def test_fast_is_refused_where_nothing_is_searched(prior):
     with pytest.raises(ValueError, match="not searched"):
         Engine(network(prior), "cpu", fast=True)
+
+
+def test_a_device_that_is_not_here_is_a_runtime_error(monkeypatch):
+    def without_cuda(**_):
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", without_cuda)
+    with pytest.raises(RuntimeError, match="cuda: Torch not compiled with CUDA"):
+        Engine(network(), "cuda")
 
 
 def test_a_tile_that_does_not_fit_the_network_is_refused():
@@ -140,6 +152,8 @@ def test_rounds_are_for_networks_with_a_proxy():
     network = ResHalf(4, {"guidance": 0.5, "guided_rounds": 2}, levels=1)
     with pytest.raises(ValueError, match="0 or more, not -1"):
         Engine(network, "cpu", rounds=-1)
+    with pytest.raises(ValueError, match="fast searches nothing"):
+        Engine(network, "cpu", fast=True, rounds=1)
     bgr = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
     asked = {rounds: Engine(network, "cpu", rounds=rounds).halftone(bgr) for rounds in (None, 0, 1, 2)}
     assert np.array_equal(asked[None], asked[2])
