@@ -81,8 +81,8 @@ class ResHalf(nn.Module):
 
     def take_proxy(self, other: "ResHalf") -> None:
         """Copy the proxy of another network, or its decoder, which was trained to be one. ValueError if it misfits."""
-        source = other.proxy or other.decoder
-        if other.prior is None or not isinstance(source, Subpixel):
+        source = (other.proxy or other.decoder) if isinstance(other, ResHalf) and other.prior else None
+        if not isinstance(source, Subpixel):
             raise ValueError("neither a proxy nor a subpixel decoder on a prior")
         try:
             self.proxy.load_state_dict(source.state_dict())

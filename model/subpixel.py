@@ -18,7 +18,7 @@ class Subpixel(nn.Module):
     """
 
     REACH = 12
-    """Pixels around an output pixel that it depends on, at most."""
+    """Pixels around a block of 2 × 2 output pixels, which share their sources, that the block depends on, at most."""
 
     def __init__(self, inputs: int, outputs: int, width: int = 32):
         super().__init__()

@@ -8,7 +8,7 @@ import torch
 
 from model import reshalf
 from model.build import build_network, new_reshalf
-from model.reshalf import ResHalf
+from model.reshalf import InverseHalf, ResHalf
 from model.subpixel import Subpixel
 
 
@@ -109,8 +109,9 @@ def test_a_config_gets_its_proxy_or_says_what_is_missing(proxy):
     assert new_reshalf(config(prior=None)).proxy is None
     with pytest.raises(ValueError, match="guidance needs proxy_ckpt"):
         new_reshalf(config())
-    with pytest.raises(ValueError, match="a.pth.tar: neither a proxy nor a subpixel decoder"):
-        new_reshalf(config(), ResHalf(4, {}, levels=1))
+    for other in (ResHalf(4, {}, levels=1), ResHalf(4, levels=1, decoder="subpixel"), InverseHalf(4)):
+        with pytest.raises(ValueError, match="a.pth.tar: neither a proxy nor a subpixel decoder"):
+            new_reshalf(config(), other)
     with pytest.raises(ValueError, match="a.pth.tar: .*size mismatch"):
         new_reshalf(config(prior={"guidance": 0.05, "proxy_width": 32}), proxy)
 
@@ -127,6 +128,5 @@ def test_no_pixel_further_away_than_the_reach_matters():
     network = Subpixel(1, 1, width=8).double()
     x = torch.zeros(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
     network(x)[0, 0, 31, 30].backward()
-    y, x = x.grad[0, 0].nonzero().T
-    reach = max((y - 31).abs().max().item(), (x - 30).abs().max().item())
-    assert Subpixel.REACH - 1 <= reach <= Subpixel.REACH + 1
+    for at in x.grad[0, 0].nonzero().T:
+        assert at.min() == 30 - Subpixel.REACH and at.max() == 31 + Subpixel.REACH
