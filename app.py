@@ -63,10 +63,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             print(f"ResHalf is at {page.local_url} (Ctrl-C ends it)", flush=True)
             signal.pause()
-        except KeyboardInterrupt:
-            return 0
         finally:
             page.close(verbose=False)
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # while it starts, too
+        return 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,15 @@ def test_wrong_usage_is_one_line_and_exit_code_2(tmp_path, checkpoint, capsys):
     assert str(port) in capsys.readouterr().err
 
 
+def test_ctrl_c_ends_it_quietly_while_it_starts_too(monkeypatch, capsys):
+    def interrupted(args, folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "build", interrupted)
+    assert app.main(["--port", "0"]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_every_tab_begins_with_a_result(tmp_path, checkpoint):
     page = app.build(app.parse(["--model", str(checkpoint), "--device", "cpu"]), tmp_path)
     results = [block.value for block in page.blocks.values() if 'class="viewer"' in str(getattr(block, "value", ""))]
