@@ -51,6 +51,12 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
     ]
 
 
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a folder is needed, as in make reproduce VOC=path/to/VOC2012")
+    return Path(text)
+
+
 def _settings(pairs: list[str]) -> list[str]:
     return [part for pair in pairs for part in ("--set", pair)]
 
@@ -59,7 +65,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line; folders become absolute, since the steps run from the repository's root."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--voc", type=Path, required=True, help="the folder VOC2012, or any folder of photographs")
+    add("--voc", type=_folder, required=True, help="the folder VOC2012, or any folder of photographs")
     add("--out", type=Path, default=Path("runs/paper"), help="data set, runs and measurements (default: %(default)s)")
     add("--size", type=int, default=256, help="side of the photographs in pixels (default: %(default)s, the paper's)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="for all three trainings")

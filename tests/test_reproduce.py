@@ -89,3 +89,9 @@ def test_a_dry_run_shows_the_steps_and_does_nothing(voc, in_process, tmp_path, c
 def test_a_folder_without_photographs_is_one_line(tmp_path, capsys):
     assert reproduce.main(["--voc", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_make_reproduce_without_a_folder_trains_on_nothing(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        reproduce.main(["--voc", ""])
+    assert "VOC=path/to/VOC2012" in capsys.readouterr().err
