@@ -136,4 +136,4 @@ def test_results_go_after_a_while_and_not_before(tmp_path):
         then = folder.stat().st_mtime - age
         os.utime(folder, (then, then))
     fresh = scratch.new()
-    assert {old.exists(), young.exists(), fresh.exists()} == {False, True} and not old.exists()
+    assert (old.exists(), young.exists(), fresh.exists()) == (False, True, True)
