@@ -17,6 +17,7 @@ def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> 
 
     border  "valid": no padding, (N, C, H - size + 1, W - size + 1); "zero": zeros beyond the border, same size;
             "renormalize": the mean over the part of the kernel that lies inside, same size, any H, W ≥ 1.
+    The last two need an odd size. Raises ValueError for another border.
     """
     channels = x.shape[1]
     line = gaussian_kernel(size, sigma, dtype=x.dtype, device=x.device)
