@@ -72,8 +72,7 @@ def report(done: Finished) -> None:
 
 
 def trained(args: argparse.Namespace) -> Restore:
-    engine = load_trained(args.model, args.device, args.tile)
-    return lambda scan, screens: engine.restore(scan)
+    return load_trained(args.model, args.device, args.tile).restore
 
 
 def load_trained(path: Path, device: str | None = None, tile: int | None = None) -> DescreenEngine:

@@ -8,7 +8,8 @@ import numpy as np
 
 from descreen.baselines import DEFAULT_PITCH, METHODS, fft_notch
 from descreen.networks import COARSE_STRIDE
-from descreen.screen_finder import Screen, common_pitch
+from descreen.notch import without_screens
+from descreen.screen_finder import Screen, common_pitch, find_screens
 from descreen.system import Descreener
 from utils.engine import Tiler
 from utils.image_io import to_tensor
@@ -29,13 +30,15 @@ class DescreenEngine(Tiler):
     ):
         super().__init__(network, device, tile, bf16, halo=HALO, step=COARSE_STRIDE)
 
-    def restore(self, scan: np.ndarray, coarse: bool = False) -> np.ndarray:
+    def restore(self, scan: np.ndarray, screens: dict[str, Screen] | None = None, coarse: bool = False) -> np.ndarray:
         """Scan (H, W, 3) BGR uint8 → continuous tone, by all parts or the `coarse` alone.
 
+        screens  the scan's, whose last traces are notched out; None looks for them, {} leaves it at the network
         Raises MemoryError when not even the smallest tile fits.
         """
         function = self.network.coarse if coarse else self.network.restore
-        return self.tiled(scan.shape[:2], function, lambda at: (to_tensor(scan[at]),))
+        restored = self.tiled(scan.shape[:2], function, lambda at: (to_tensor(scan[at]),))
+        return without_screens(restored, find_screens(scan) if screens is None else screens)
 
 
 def classical(method: str, strength: float, mask: str) -> Restore:

@@ -6,6 +6,7 @@ Strength and mask of each method are the best on the list's training photographs
 photographs. AM: colour, pitch 3 to 6 pixels, mild blur and JPEG. The others: clean FM halftones of the luma.
 "found" is the share of restored pictures in which a screen is still found, "visible" how many times the threshold of
 the eye what is left of the screen has (descreen/visibility.py), in the mean and in the worst picture: below 1, unseen.
+"no notch" is a network without the last step, which cuts the frequencies of the scan's screens out of what it restored.
 The margin is over the method without learning of the highest PSNR. A network of several parts has a row for the whole
 and one for the coarse part, which says what the adversarial stage costs.
 """
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -132,8 +134,9 @@ def _networks(args: argparse.Namespace) -> dict[str, Restore]:
         engine = load_trained(path, args.device, args.tile)
         name = "network" if len(args.model or [path]) == 1 else f"{path.parent.name}/{path.name.split('.')[0]}"
         if engine.network.parts != ("coarse",):
-            found[f"{name}, coarse"] = lambda scan, screens, engine=engine: engine.restore(scan, coarse=True)
-        found[name] = lambda scan, screens, engine=engine: engine.restore(scan)
+            found[f"{name}, coarse"] = partial(engine.restore, coarse=True)
+        found[f"{name}, no notch"] = lambda scan, screens, engine=engine: engine.restore(scan, {})
+        found[name] = engine.restore
     return found
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from descreen.notch import Frequency, lattice
 from descreen.printing import Printing
 from halftone.light import linear_light
 
@@ -15,9 +16,6 @@ PATCH = 128
 LUMINANCE = np.array([0.0722, 0.7152, 0.2126])
 LOBE, NEAR, FAR = 2.5, 4.0, 7.0
 """Samples of the spectrum: how far a peak reaches under a Hann window, and the ring that says what is there anyway."""
-ORDERS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2))
-
-Frequency = tuple[float, float]
 
 
 def sensitivity(frequency: float) -> float:
@@ -38,12 +36,9 @@ def screen_frequencies(printing: Printing, apart: float = 2 * LOBE / PATCH) -> l
         return []
     found: list[Frequency] = []
     for angle in printing.angles[3:] if printing.gray else printing.angles:
-        x, y = math.cos(math.radians(angle)) / printing.pitch, math.sin(math.radians(angle)) / printing.pitch
-        for i, j in ((0, 1), (0, 2)) if printing.method == "line" else ORDERS:
-            fx, fy = i * x + j * y, j * x - i * y  # am_screen's u runs along (x, -y), its v along (y, x)
+        for fx, fy in lattice(printing.pitch, angle, printing.method == "line"):
             fx, fy = (fx, fy) if fx >= 0 else (-fx, -fy)
-            new = all(min(math.dist((fx, fy), old), math.dist((-fx, -fy), old)) >= apart for old in found)
-            if max(fx, abs(fy)) < 0.5 and new:
+            if all(min(math.dist((fx, fy), old), math.dist((-fx, -fy), old)) >= apart for old in found):
                 found.append((fx, fy))
     return found
 

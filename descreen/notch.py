@@ -1,0 +1,62 @@
+"""Take what a network has left of a screen out of its restoration: narrow notches where the scan's own screens lie."""
+
+import math
+
+import cv2
+import numpy as np
+import scipy.fft
+
+from descreen.screen_finder import Screen, common_pitch
+
+WIDTH = 0.01
+"""σ of a notch, cycles per pixel: as a filter it reaches 16 pixels, so a screen that changes its strength is met."""
+TILE, MARGIN = 512, 64
+ORDERS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2))
+LINE_ORDERS = ((0, 1), (0, 2))
+APART = 15.0
+"""Degrees: presses turn inks by multiples of this against one another."""
+
+Frequency = tuple[float, float]
+
+
+def lattice(pitch: float, angle: float, is_line: bool = False) -> list[Frequency]:
+    """Cycles per pixel along x and y of a screen up to the second order, those that pixels can hold."""
+    x, y = math.cos(math.radians(angle)) / pitch, math.sin(math.radians(angle)) / pitch
+    # am_screen's u runs along (x, -y), its v along (y, x).
+    found = [(i * x + j * y, j * x - i * y) for i, j in (LINE_ORDERS if is_line else ORDERS)]
+    return [(fx, fy) for fx, fy in found if max(abs(fx), abs(fy)) < 0.5]
+
+
+def without_screens(restored: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+    """Restoration (H, W, 3) BGR uint8 without the frequencies of the scan's `screens`; as it is where there are none.
+
+    Inks that were not found are taken to lie at multiples of 15° from those that were.
+    """
+    if not screens:
+        return restored
+    frequencies = [f for screen in screens.values() for f in lattice(screen.pitch, screen.angle, screen.is_line)]
+    if not any(screen.is_line for screen in screens.values()):
+        angle = (screens.get("black") or next(iter(screens.values()))).angle
+        frequencies += [f for k in range(6) for f in lattice(common_pitch(screens), angle + APART * k)]
+    height, width = restored.shape[:2]
+    out = np.empty_like(restored)
+    padded = cv2.copyMakeBorder(restored, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_REFLECT)
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            window = padded[top : top + TILE + 2 * MARGIN, left : left + TILE + 2 * MARGIN]
+            core = _notched(window, frequencies)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+            out[top : top + TILE, left : left + TILE] = core
+    return out
+
+
+def _notched(bgr: np.ndarray, frequencies: list[Frequency]) -> np.ndarray:
+    size = bgr.shape[:2]
+    spectrum = scipy.fft.rfft2(bgr.astype(np.float32), axes=(0, 1))
+    fy, fx = np.fft.fftfreq(size[0]).astype(np.float32), np.fft.rfftfreq(size[1]).astype(np.float32)
+    kept = np.ones(spectrum.shape[:2], np.float32)
+    for x, y in frequencies:
+        for sign in (1, -1):
+            along, down = (np.exp(-0.5 * ((f - sign * at) / WIDTH) ** 2) for f, at in ((fx, x), (fy, y)))
+            kept *= 1 - np.outer(down, along)
+    picture = scipy.fft.irfft2(spectrum * kept[..., None], s=size, axes=(0, 1))
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)

@@ -1,0 +1,57 @@
+"""The last traces of a screen leave a restoration, and nothing else does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from descreen.notch import TILE, WIDTH, lattice, without_screens
+from descreen.screen_finder import Screen
+from halftone.screens import am_screen
+from utils.image_io import read_image
+from utils.scores import psnr
+
+PHOTO = Path(__file__).parents[2] / "test_imgs/flower.jpg"
+
+
+def waves(size, frequencies, amplitude=12):
+    y, x = np.mgrid[: size[0], : size[1]]
+    picture = 128 + sum(amplitude * np.cos(2 * np.pi * (fx * x + fy * y) + 1) for fx, fy in frequencies)
+    return np.repeat(np.rint(picture)[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("pitch", "angle", "is_line"), [(4.3, 30.0, False), (6.0, 71.0, False), (3.1, 100.0, True)])
+def test_waves_of_a_screen_vanish_across_tiles(pitch, angle, is_line):
+    picture = waves((200, TILE + 90), lattice(pitch, angle, is_line)[:2])
+    cleaned = without_screens(picture, {"black": Screen(pitch, angle, is_line, 50.0)})
+    # At the border the reflection breaks the wave.
+    assert np.abs(cleaned[48:-48, 48:-48].astype(int) - 128).max() <= 1 < 10 < np.abs(picture.astype(int) - 128).max()
+
+
+def test_inks_that_were_not_found_are_met_at_the_angles_of_the_trade():
+    picture = waves((160, 160), lattice(4.0, 75.0)[:2])
+    cleaned = without_screens(picture, {"black": Screen(4.0, 45.0, False, 50.0)})
+    assert np.abs(cleaned[48:-48, 48:-48].astype(int) - 128).max() <= 1
+
+
+def test_other_waves_stay_and_no_screen_changes_nothing():
+    picture = waves((160, 160), [(0.25 - 5 * WIDTH, 0.0), (0.02, 0.06)])
+    cleaned = without_screens(picture, {"black": Screen(4.0, 0.0, True, 50.0)})
+    assert np.abs(cleaned.astype(int) - picture)[48:-48, 48:-48].max() <= 1
+    assert without_screens(picture, {}) is picture
+
+
+def test_a_photograph_hardly_changes():
+    photo = read_image(PHOTO).bgr[:300, :300]
+    assert psnr(photo, without_screens(photo, {"black": Screen(4.0, 45.0, False, 50.0)})) > 35
+
+
+def test_the_lattice_is_that_of_a_drawn_screen():
+    screen = am_screen(np.full((256, 256), 200, np.uint8), pitch=5.3, angle=22.0, supersample=3).astype(float)
+    window = np.outer(np.hanning(256), np.hanning(256))
+    y, x = np.mgrid[:256, :256]
+    amplitudes = [
+        abs((screen * window * np.exp(-2j * np.pi * (fx * x + fy * y))).sum()) for fx, fy in lattice(5.3, 22.0)
+    ]
+    elsewhere = abs((screen * window * np.exp(-2j * np.pi * (0.07 * x + 0.21 * y))).sum())
+    assert min(amplitudes[:2]) > 100 * elsewhere
