@@ -18,8 +18,8 @@ def build_network(checkpoint: dict) -> nn.Module:
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError("not a checkpoint of this project: it has no state_dict of tensors")
     state = {key.removeprefix("module."): value.float() for key, value in state.items()}
-    arch = checkpoint.get("arch") or _guess(state)
-    network = _empty(arch)
+    arch = checkpoint.get("arch")
+    network = _empty(arch if isinstance(arch, dict) else _guess(state))  # others store the name of theirs there
     check_weights(network.state_dict(), state)
     network.load_state_dict(state)
     return network.eval()
@@ -45,6 +45,8 @@ def new_reshalf(config, proxy: ResHalf | None = None) -> ResHalf:
 def _empty(arch: dict) -> nn.Module:
     if arch.get("name") not in NETWORKS:
         raise ValueError(f"unknown network {arch.get('name')!r}; known are {', '.join(NETWORKS)}")
+    if not isinstance(arch.get("width"), int):
+        raise ValueError(f"a {arch['name']} of width {arch.get('width')!r}")
     settings = {"width": arch["width"]}
     if arch.get("prior"):
         settings["prior"] = Prior.from_dict(arch["prior"])

@@ -175,3 +175,16 @@ def test_weights_that_do_not_fit_are_named(change, words):
     with pytest.raises(ValueError, match="^[^\n]*$") as error:
         build_network({"state_dict": state})
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arch", "words"),
+    [
+        ("resnet50", "other architecture"),
+        ({"name": "ResNet"}, "unknown network"),
+        ({"name": "ResHalf"}, "of width None"),
+    ],
+)
+def test_checkpoints_of_others_are_refused_in_one_line(arch, words):
+    with pytest.raises(ValueError, match=f"^[^\n]*{words}[^\n]*$"):
+        build_network({"state_dict": {"conv1.weight": torch.zeros(1)}, "arch": arch})
