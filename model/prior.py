@@ -61,7 +61,10 @@ class Prior:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"prior.{name} must be above 0, not {getattr(self, name)}")
-        if self.guidance < 0 or (self.guidance and self.halftone != "direct_binary_search"):
+        for name, least in {"passes": 0, "guided_rounds": 0, "guided_passes": 0, "proxy_width": 1}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"prior.{name} must be {least} or more, not {getattr(self, name)}")
+        if not self.guidance >= 0 or (self.guidance and self.halftone != "direct_binary_search"):
             raise ValueError(f"prior.guidance must be 0, or above it for direct_binary_search, not {self.guidance}")
 
     @classmethod

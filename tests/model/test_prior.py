@@ -105,6 +105,9 @@ def test_a_correction_starts_as_the_classical_halftone():
         ({"passes": 1.5}, "must be int"),
         ({"correction": 1}, "must be bool"),
         ({"guidance": -0.1}, "guidance must be 0, or above it"),
+        ({"guidance": math.nan}, "guidance must be 0, or above it"),
+        ({"guided_rounds": -1}, "guided_rounds must be 0 or more"),
+        ({"proxy_width": 0}, "proxy_width must be 1 or more"),
         ({"guidance": 0.1, "halftone": "error_diffusion"}, "for direct_binary_search"),
     ],
 )
