@@ -86,10 +86,6 @@ class PhotoSet:
     def in_memory(self) -> bool:
         return self._colour is not None
 
-    @property
-    def has_prior(self) -> bool:
-        return self._prior is not None
-
     def sample(self, index: int) -> Sample:
         """Photograph `index`. Raises UserError naming the file when it is bad or of another size than the first."""
         if self._colour is not None and self._reference is not None:
