@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from model.build import build_network
+from reshalf import SHIPPED
 from utils import evaluation, report, spectra
 from utils.checkpoint import load_network
 from utils.errors import UserError
@@ -23,8 +24,7 @@ from utils.photo_list import checksum, read_photo_list, write_photo_list
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    shipped = Path(__file__).parent / "checkpoints/model_best.pth.tar"
-    parser.add_argument("--model", type=Path, default=shipped, help="checkpoint of a ResHalf (default: the shipped)")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint of a ResHalf (default: the shipped)")
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of photos")
     parser.add_argument("--save_dir", type=Path, default=Path("result/evaluation"), help="default: %(default)s")
     parser.add_argument("--list", type=Path, help="measure exactly these photos, checked by SHA-256")

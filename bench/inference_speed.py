@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from model.build import build_network  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402
+from reshalf import SHIPPED  # noqa: E402
 from utils.checkpoint import load_network  # noqa: E402
 from utils.engine import Engine  # noqa: E402
 from utils.errors import UserError  # noqa: E402
@@ -105,7 +106,7 @@ def measure(row: str, side: int, args: argparse.Namespace) -> dict:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=ROOT / "checkpoints/model_best.pth.tar")
+    parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     parser.add_argument("--repeats", type=int, default=3)
