@@ -9,16 +9,14 @@ from torch import nn
 
 from model.build import build_network, new_reshalf
 from model.objectives import build_objective
-from utils.checkpoint import load_network
 from utils.config import JointConfig
-from utils.pretrained import vgg_weights
+from utils.pretrained import load_proxy, vgg_weights
 from utils.training import run_stage
 
 
 def build(config: JointConfig) -> nn.Module:
     """The joint objective with a fresh network, on the CPU."""
-    proxy = load_network(config.proxy_ckpt, build_network) if config.proxy_ckpt else None
-    network = new_reshalf(config, proxy)
+    network = new_reshalf(config, load_proxy(config, build_network))
     vgg = vgg_weights("vgg19", config.vgg_weights) if config.vggLossWeight else None
     return build_objective(config, network, vgg_weights=vgg)
 

@@ -13,6 +13,7 @@ from model.reshalf import InverseHalf
 from utils.checkpoint import load_network
 from utils.config import WarmConfig
 from utils.errors import UserError
+from utils.pretrained import load_proxy
 from utils.training import run_stage
 
 
@@ -26,8 +27,8 @@ def build(config: WarmConfig) -> nn.Module:
             raise UserError(f"extractor_ckpt: {error}; train_invhalf.py makes one") from None
         if not isinstance(extractor, InverseHalf):
             raise UserError(f"extractor_ckpt: {config.extractor_ckpt} is no InverseHalf; train_invhalf.py makes one")
-    proxy = load_network(config.proxy_ckpt, build_network) if config.proxy_ckpt else None
-    return build_objective(config, new_reshalf(config, proxy), extractor=extractor)
+    network = new_reshalf(config, load_proxy(config, build_network))
+    return build_objective(config, network, extractor=extractor)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     arguments = parser.parse_args()
+    arguments.data_dir, arguments.out = arguments.data_dir.resolve(), arguments.out.resolve()
     found = {name: run(name, arguments) for name in arguments.recipes}
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "recipes.json").write_text(json.dumps(found, indent=4) + "\n", encoding="utf-8")
@@ -80,6 +82,8 @@ def run(recipe: str, arguments: argparse.Namespace) -> dict:
             settings = [*SHARED, f"data_dir={arguments.data_dir}", f"save_dir={arguments.out}"]
             settings += [f"width={arguments.width}"] if name != "proxy" else []
             settings += [text.format(**made) for text in stage.settings]
+            for tried in (SHORT, LONG):  # what an interrupted run left would not be run again
+                shutil.rmtree(arguments.out / f"{name}_{tried}", ignore_errors=True)
             short, long = (train(stage, [*settings, f"name={name}_{tried}"], tried, False) for tried in (SHORT, LONG))
             total = max(1, round(stage.share * arguments.seconds * (LONG - SHORT) / (long - short)))
             train(stage, [*settings, f"name={name}"], total, True)

@@ -5,6 +5,7 @@ show them to a convolution as plain differences of channels. Source of the last 
 Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network*, CVPR 2016.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
@@ -29,5 +30,7 @@ class Subpixel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        x = self.inConv(pixel_unshuffle(reflect_to_multiple(x, 2), 2))
+        x = pixel_unshuffle(reflect_to_multiple(x, 2), 2)
+        # One memory format whatever the weights have: halftones depend on the last bit of what comes out.
+        x = self.inConv(x.contiguous(memory_format=torch.channels_last))
         return pixel_shuffle(self.outConv(self.residual(x)), 2)[..., :height, :width]

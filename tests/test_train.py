@@ -200,3 +200,28 @@ def test_without_network_the_perceptual_term_says_what_to_fetch_and_how_to_go_on
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
     with pytest.raises(Exception, match="no route to host.*fetch https.*vgg_weights=FILE.*vggLossWeight=0"):
         vgg_weights("vgg19", None)
+
+
+def test_the_shipped_recipe_a_proxy_first_then_a_decoder_on_what_it_guided(arguments, tmp_path, capsys):
+    small = {
+        "trainer__steps_per_epoch": 2,
+        "data_loader__crop_size": 16,
+        "channels_last": False,
+        "precision": "32-true",
+    }
+    assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy.json"), **small, width=16)) == 0
+    missing = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt="no.pth.tar")
+    assert train.main(missing) == 2
+    assert "error: proxy_ckpt: no.pth.tar" in capsys.readouterr().err
+    proxy = tmp_path / "reshalf_proxy" / BEST
+    settings = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt=str(proxy))
+    assert train.main([*settings, "--set", "trainer.max_steps=3"]) == 0
+    assert train.main([*settings, "--resume", "auto"]) == 0
+    trained, guide = (load_network(path, build_network) for path in (tmp_path / "reshalf_prior" / BEST, proxy))
+    assert trained.levels == 1 and trained.prior.guidance > 0
+    for key, value in guide.decoder.state_dict().items():
+        assert torch.equal(trained.proxy.state_dict()[key], value)
+    whole = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt=str(proxy), name="whole")
+    assert train.main(whole) == 0
+    resumed, at_once = (read_checkpoint(tmp_path / name / LAST)["state_dict"] for name in ("reshalf_prior", "whole"))
+    assert all(torch.equal(resumed[key], value) for key, value in at_once.items())

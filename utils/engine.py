@@ -141,7 +141,10 @@ class Engine(Tiler):
         if self._start:
             classical = self._start.classical_halftone(bgr)
         else:
-            classical = self.network.prior_halftone(bgr, self.rounds)
+            try:
+                classical = self.network.prior_halftone(bgr, self.rounds)
+            except torch.OutOfMemoryError as error:
+                raise MemoryError("not enough memory on the device for the halftone search") from error
         if self.network.encoder is None:
             return classical
         return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))

@@ -1,11 +1,12 @@
-"""Weights that others trained."""
+"""Weights that were trained before."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from utils.checkpoint import read_checkpoint
+from utils.checkpoint import load_network, read_checkpoint
 from utils.errors import UserError
 
 VGG_URLS = {
@@ -35,3 +36,14 @@ def vgg_weights(name: str, path: str | Path | None, weight: str = "vggLossWeight
         raise UserError(f"vgg_weights: {error}; {remedy}") from None
     except (OSError, RuntimeError) as error:  # no network; another file's checksum
         raise UserError(f"{weight}: {name} weights cannot be had ({error}); {remedy}") from None
+
+
+def load_proxy(config, build: Callable[[dict], nn.Module]) -> nn.Module | None:
+    """The network of the config's `proxy_ckpt`, made by `build`, or None. UserError names the key and a remedy."""
+    if config.proxy_ckpt is None:
+        return None
+    try:
+        return load_network(config.proxy_ckpt, build)
+    except UserError as error:
+        remedy = "train.py --config scripts/reshalf_proxy.json makes one, and the shipped checkpoint has one"
+        raise UserError(f"proxy_ckpt: {error}; {remedy}") from None
