@@ -95,7 +95,7 @@ def run(recipe: str, arguments: argparse.Namespace) -> dict:
 def train(stage: Stage, settings: list[str], steps: int, validate: bool) -> float:
     """Run a training of so many steps; the CPU seconds it took."""
     settings = [*settings, "trainer.epochs=1", f"trainer.steps_per_epoch={steps}", "trainer.save_epochs=1"]
-    settings += ["trainer.monitor=loss"] if validate else ["trainer.validate_every=null"]
+    settings += ["trainer.monitor=loss"] + ([] if validate else ["trainer.validate_every=null"])
     command = [sys.executable, stage.script, "--config", f"scripts/{stage.config}", "--resume", "auto"]
     command += [word for text in settings for word in ("--set", text)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
