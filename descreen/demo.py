@@ -24,7 +24,7 @@ from utils.errors import UserError
 from utils.folder_job import RESTORED
 from utils.folder_run import exit_code
 from utils.image_io import list_images, read_image, write_image
-from utils.overview import write_overview
+from utils.overview import middle, write_overview
 from utils.scores import psnr
 
 PHOTOS = Path(__file__).parents[1] / "test_imgs"
@@ -60,17 +60,12 @@ def run(args: argparse.Namespace) -> int:
             pictures.append(screen_again(restored, find_screens(scan), NEW_PITCH))
             (out / "screened").mkdir(exist_ok=True)
             write_image(out / "screened" / f"{name}.png", pictures[-1])
-        rows.append([_middle(picture) for picture in pictures])
+        rows.append([middle(picture, SHOWN) for picture in pictures])
     write_overview(out / "demo.png", rows)
     if args.picture:
         write_overview(args.picture, [row[:3] for name, row in zip(photos, rows, strict=True) if name in FEW])
     print(f"see {out / 'demo.png'}: photograph, scan, restoration; {next(iter(photos))} with a new screen as well")
     return 0
-
-
-def _middle(picture: np.ndarray) -> np.ndarray:
-    top, left = (max(side - SHOWN, 0) // 2 for side in picture.shape[:2])
-    return picture[top : top + SHOWN, left : left + SHOWN]
 
 
 def main(argv: list[str] | None = None) -> int:

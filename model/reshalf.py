@@ -172,9 +172,8 @@ class ResHalf(nn.Module):
                 dots = (dots.float() / 127.5 - 1).requires_grad_()
                 error = (self._restore(self.proxy, dots) - (colour.float() / 127.5 - 1)).square().sum()
                 change = torch.autograd.grad(error, dots)[0][0, 0].cpu().numpy()
-            slope[core] = change[top - high.start :, core[1].start - wide.start :][
-                : bottom - top, : slope[core].shape[1]
-            ]
+            left, right = core[1].start - wide.start, core[1].stop - wide.start
+            slope[core] = change[top - high.start : bottom - high.start, left:right]
         return slope
 
     def guide(self, bgr: np.ndarray, seed: int = 0) -> Tensor:

@@ -42,15 +42,8 @@ sys.exit(inference_fast.main(sys.argv[2:]))
 
 
 @pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for name in "abcd":
-        cv2.imwrite(
-            str(folder / f"{name}.png"), cv2.GaussianBlur(random.integers(0, 256, (48, 64, 3), np.uint8), (5, 5), 2)
-        )
-    return folder
+def photos(make_photos):
+    return make_photos(dict.fromkeys("abcd", (48, 64)))
 
 
 def arguments(checkpoint, photos, out):

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 import inference_fast
@@ -32,15 +30,9 @@ sys.exit(inference_fast.main(sys.argv[1:]))
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(make_photos):
     """Nine photographs of different sizes."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for index, name in enumerate("abcdefghi"):
-        noise = random.integers(0, 256, (40 + index, 60, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{name}.png"), cv2.GaussianBlur(noise, (5, 5), 2))
-    return folder
+    return make_photos({name: (40 + index, 60) for index, name in enumerate("abcdefghi")})
 
 
 def arguments(checkpoint, photos, out, *more):

@@ -13,9 +13,9 @@ from utils.memory import available_memory
 from utils.windows import windows
 
 HALO, HALO_WITHOUT_PRIOR = 32, 64
-"""Pixels beyond a tile that its network pass also sees; multiples of 8, as the network downsamples three times. With 16
-the shipped decoder's tiles differ from the whole by at most one level in 255, in bfloat16 too; a decoder that looks
-further than its 20 pixels needs another measurement."""
+"""Pixels beyond a tile that its network pass also sees; multiples of 8, as the network may downsample three times. So
+the shipped decoder's tiles differ from the whole by at most one level in 255 (bench/inference_speed.py); one that looks
+further needs another measurement."""
 SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger ones leave the cache
 CHANNELS_HELD = 12
 """Peak memory of a pass in full-resolution feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""

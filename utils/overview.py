@@ -22,10 +22,10 @@ def write_overview(path: str | Path, rows: Sequence[Sequence[np.ndarray]]) -> No
     write_image(path, np.concatenate(strips)[:-GAP])
 
 
-def middle(picture: np.ndarray) -> np.ndarray:
-    """A copy of the middle of (H, W) or (H, W, 3) uint8, (h, w, 3), at most CELL pixels a side: dots stay dots."""
-    top, left = (max(side - CELL, 0) // 2 for side in picture.shape[:2])
-    cell = picture[top : top + CELL, left : left + CELL]
+def middle(picture: np.ndarray, side: int = CELL) -> np.ndarray:
+    """A copy of the middle of (H, W) or (H, W, 3) uint8, (h, w, 3), at most `side` pixels a side: dots stay dots."""
+    top, left = (max(length - side, 0) // 2 for length in picture.shape[:2])
+    cell = picture[top : top + side, left : left + side]
     return cv2.cvtColor(cell, cv2.COLOR_GRAY2BGR) if cell.ndim == 2 else cell.copy()
 
 

@@ -11,17 +11,16 @@ import numpy as np
 
 from descreen.baselines import METHODS as WITHOUT_LEARNING
 from descreen.command import CHECKPOINT as DESCREENER
-from descreen.engine import DescreenEngine, Restore, classical
+from descreen.command import load_trained
+from descreen.engine import Restore, classical
 from descreen.rescreen import screen_again
 from descreen.scan_job import describe
 from descreen.screen_finder import find_screens
-from descreen.system import build_descreener
 from halftone.light import linear_light
 from halftone.methods import METHODS
 from halftone.screens import TRADE_ANGLES
 from reshalf import ResHalfCodec
 from utils import scores
-from utils.checkpoint import load_network
 from utils.engine import Engine
 from utils.errors import UserError
 from utils.image_io import read_halftone, read_image, write_halftone, write_image
@@ -60,8 +59,7 @@ class Workshop:
         self.fast = _fast(codec)
         self.descreeners: dict[str, Restore | None] = dict.fromkeys(("bilateral", *WITHOUT_LEARNING))  # best first
         if DESCREENER.exists():
-            engine = DescreenEngine(load_network(DESCREENER, build_descreener), str(codec.device))
-            self.descreeners = {NETWORK: lambda scan, screens: engine.restore(scan), **self.descreeners}
+            self.descreeners = {NETWORK: load_trained(DESCREENER, str(codec.device)).restore, **self.descreeners}
 
     def dither(self, path: str | Path, fast: bool = False, tell: Tell = lambda share, doing: None) -> Shown:
         """Halftone a photograph and restore it from the halftone's bits alone."""
