@@ -45,8 +45,8 @@ class Prior:
     chroma_weight: float = 0.1
     passes: int = 8
     guidance: float = 0.0
-    guided_rounds: int = 4
-    guided_passes: int = 2
+    guided_rounds: int = 6
+    guided_passes: int = 4
     proxy_width: int = 16
     beta: float = 1.0
     correction: bool = False

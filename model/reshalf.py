@@ -80,10 +80,16 @@ class ResHalf(nn.Module):
         return {"name": "ResHalf", **sizes, "prior": prior}
 
     def take_proxy(self, other: "ResHalf") -> None:
-        """Copy the proxy of another network, or its decoder, which was trained to be one. ValueError if it misfits."""
-        source = (other.proxy or other.decoder) if isinstance(other, ResHalf) and other.prior else None
-        if not isinstance(source, Subpixel):
+        """Copy another network's decoder, where that was trained to be a proxy, or else its proxy.
+
+        ValueError if neither fits.
+        """
+        sources = (other.decoder, other.proxy) if isinstance(other, ResHalf) and other.prior else ()
+        sources = [network for network in sources if isinstance(network, Subpixel)]
+        if not sources:
             raise ValueError("neither a proxy nor a subpixel decoder on a prior")
+        shapes = _shapes(self.proxy)
+        source = next((network for network in sources if _shapes(network) == shapes), sources[-1])
         try:
             self.proxy.load_state_dict(source.state_dict())
         except RuntimeError as error:
@@ -229,6 +235,10 @@ def _keep_variance(network: HourGlass | Subpixel) -> None:
                 nn.init.zeros_(layer.bias)
     for block in network.residual:
         nn.init.zeros_(block.conv[-1].weight)
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in network.state_dict().items()}
 
 
 def _zero_last_layer(network: HourGlass | Subpixel) -> None:

@@ -99,6 +99,18 @@ def test_a_checkpoint_carries_its_proxy(proxy):
     assert other.prior_key() == network.prior_key()
 
 
+def test_a_proxy_trained_on_guided_halftones_follows_the_one_that_guided_them(proxy):
+    second = ResHalf(16, {"guidance": 0.05}, levels=1, decoder="subpixel")
+    second.take_proxy(proxy)
+    torch.nn.init.normal_(second.decoder.outConv[-1].weight)
+    network, wide = guided(proxy), ResHalf(32, {"guidance": 0.05}, levels=1, decoder="subpixel")
+    network.take_proxy(second)
+    assert torch.equal(network.proxy.outConv[-1].weight, second.decoder.outConv[-1].weight)
+    wide.take_proxy(proxy)
+    network.take_proxy(wide)  # its decoder is none: too wide
+    assert network.prior_key() == guided(proxy).prior_key()
+
+
 def config(**changes):
     values = {"width": 4, "prior": {"guidance": 0.05}, "levels": 1, "decoder": "hourglass", "proxy_ckpt": "a.pth.tar"}
     return SimpleNamespace(**values | changes)
