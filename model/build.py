@@ -31,7 +31,7 @@ def new_reshalf(config, proxy: ResHalf | None = None) -> ResHalf:
     proxy  a trained network that hands on its proxy or decoder (`ResHalf.take_proxy`), where the prior asks for
            guidance. ValueError in one line when it is missing there or does not fit.
     """
-    network = ResHalf(config.width, config.prior, config.levels, config.decoder)
+    network = ResHalf(config.width, config.prior, config.levels, config.decoder, config.blocks)
     if network.proxy is not None:
         if proxy is None:
             raise ValueError("prior.guidance needs proxy_ckpt, a trained network with a proxy or a subpixel decoder")
@@ -50,7 +50,7 @@ def _empty(arch: dict) -> nn.Module:
     settings = {"width": arch["width"]}
     if arch.get("prior"):
         settings["prior"] = Prior.from_dict(arch["prior"])
-    settings |= {key: arch[key] for key in ("levels", "decoder") if key in arch}
+    settings |= {key: arch[key] for key in ("levels", "decoder", "blocks") if key in arch}
     return NETWORKS[arch["name"]](**settings)
 
 

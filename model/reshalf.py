@@ -46,21 +46,29 @@ class ResHalf(nn.Module):
             classical halftone, which the encoder corrects, or which it is when the prior asks for no correction.
     levels  of both hourglasses; 3 is the paper's network. What a halftone says of a pixel stands near it: on a prior,
             one level restores as well as three for half the work.
-    decoder "hourglass", or "subpixel": a small network at half resolution
+    decoder "hourglass", or "subpixel": a network at half resolution, of `blocks` residual blocks
     A prior with guidance adds a proxy, a small decoder with weights of its own. It tells the encoder's search what the
     decoder would miss, so the proxy belongs to the encoder and is trained before the decoder.
     """
 
-    def __init__(self, width: int = 64, prior: Prior | dict | None = None, levels: int = 3, decoder: str = "hourglass"):
+    def __init__(
+        self,
+        width: int = 64,
+        prior: Prior | dict | None = None,
+        levels: int = 3,
+        decoder: str = "hourglass",
+        blocks: int = 2,
+    ):
         super().__init__()
         if decoder not in DECODERS:
             raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {decoder!r}")
-        self.width, self.levels, self._decoder_kind = width, levels, decoder
+        self.width, self.levels, self.blocks, self._decoder_kind = width, levels, blocks, decoder
         self.prior = Prior.from_dict(prior) if isinstance(prior, dict) else prior
         demodulator = self.prior is not None and self.prior.demodulator
         self.encoder = HourGlass(4, 1, width, levels) if self.prior is None or self.prior.correction else None
         inputs = 4 if demodulator else 1
-        self.decoder = Subpixel(inputs, 3, width) if decoder == "subpixel" else HourGlass(inputs, 3, width, levels)
+        subpixel = decoder == "subpixel"
+        self.decoder = Subpixel(inputs, 3, width, blocks) if subpixel else HourGlass(inputs, 3, width, levels)
         guided = self.prior is not None and self.prior.guidance > 0
         self.proxy = Subpixel(inputs, 3, self.prior.proxy_width).requires_grad_(False) if guided else None
         if self.prior is not None:
@@ -76,7 +84,7 @@ class ResHalf(nn.Module):
     def arch(self) -> dict:
         """What a checkpoint needs to rebuild this network, as plain values."""
         prior = self.prior.as_dict() if self.prior else None
-        sizes = {"width": self.width, "levels": self.levels, "decoder": self._decoder_kind}
+        sizes = {"width": self.width, "levels": self.levels, "decoder": self._decoder_kind, "blocks": self.blocks}
         return {"name": "ResHalf", **sizes, "prior": prior}
 
     def take_proxy(self, other: "ResHalf") -> None:
@@ -166,7 +174,7 @@ class ResHalf(nn.Module):
 
         In single precision whatever surrounds it: the search makes other dots of the smallest difference.
         """
-        halo = 2 * (self.proxy.REACH + self.prior.reach)  # forward and back
+        halo = 2 * (self.proxy.reach + self.prior.reach)  # forward and back
         device = next(self.proxy.parameters()).device
         slope = np.empty((rows.stop - rows.start, halftone.shape[1]), np.float32)
         for core, (_, wide) in windows(*slope.shape, SLOPE_TILE, halo):

@@ -13,18 +13,17 @@ from .hourglass import Residual, reflect_to_multiple
 
 
 class Subpixel(nn.Module):
-    """Space to depth, conv3, ReLU, two residual blocks, conv3, ReLU, conv1, depth to space.
+    """Space to depth, conv3, ReLU, `blocks` residual blocks, conv3, ReLU, conv1, depth to space.
 
     (N, inputs, H, W) → (N, outputs, H, W), unbounded; `width` channels inside. Any H, W ≥ 1.
+    reach  pixels around a block of 2 × 2 output pixels, which share their sources, that the block depends on, at most
     """
 
-    REACH = 12
-    """Pixels around a block of 2 × 2 output pixels, which share their sources, that the block depends on, at most."""
-
-    def __init__(self, inputs: int, outputs: int, width: int = 32):
+    def __init__(self, inputs: int, outputs: int, width: int = 32, blocks: int = 2):
         super().__init__()
+        self.reach = 2 * (2 * blocks + 2)
         self.inConv = nn.Sequential(nn.Conv2d(4 * inputs, width, 3, padding=1), nn.ReLU(inplace=True))
-        self.residual = nn.Sequential(*(Residual(width) for _ in range(2)))
+        self.residual = nn.Sequential(*(Residual(width) for _ in range(blocks)))
         last = nn.Conv2d(width, 4 * outputs, 1)
         self.outConv = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), last)
 

@@ -108,6 +108,7 @@ class _ResHalfConfig(TrainConfig):
     model: Literal["ResHalf"] = "ResHalf"
     levels: Annotated[int, Field(ge=1, le=3)] = 3  # of both hourglasses
     decoder: Literal["hourglass", "subpixel"] = "hourglass"
+    blocks: Positive = 2  # residual blocks of a subpixel decoder
     proxy_ckpt: str | None = None  # whose proxy, or subpixel decoder, guides the prior's search
     prior: dict[str, Any] | None = None  # the dither prior's own keys; checked by the network
     freeze: Literal["none", "encoder", "decoder"] = "none"

@@ -111,9 +111,17 @@ def test_a_proxy_trained_on_guided_halftones_follows_the_one_that_guided_them(pr
     assert network.prior_key() == guided(proxy).prior_key()
 
 
+def test_a_checkpoint_says_how_deep_its_decoder_is():
+    network = ResHalf(8, {}, decoder="subpixel", blocks=3)
+    rebuilt = build_network({"state_dict": network.state_dict(), "arch": network.arch()})
+    halftone = torch.ones(1, 1, 8, 8)
+    assert len(rebuilt.decoder.residual) == 3 and torch.equal(rebuilt.decode(halftone), network.decode(halftone))
+
+
 def config(**changes):
-    values = {"width": 4, "prior": {"guidance": 0.05}, "levels": 1, "decoder": "hourglass", "proxy_ckpt": "a.pth.tar"}
-    return SimpleNamespace(**values | changes)
+    sizes = {"width": 4, "levels": 1, "decoder": "hourglass", "blocks": 2}
+    values = sizes | {"prior": {"guidance": 0.05}, "proxy_ckpt": "a.pth.tar"}
+    return SimpleNamespace(**(values | changes))
 
 
 def test_a_config_gets_its_proxy_or_says_what_is_missing(proxy):
@@ -135,10 +143,11 @@ def test_a_subpixel_network_takes_any_size(height, width, proxy):
     assert guided(proxy).prior_halftone(photo(height, width)).shape == (height, width)
 
 
-def test_no_pixel_further_away_than_the_reach_matters():
+@pytest.mark.parametrize("blocks", [2, 3])
+def test_no_pixel_further_away_than_the_reach_matters(blocks):
     torch.manual_seed(0)
-    network = Subpixel(1, 1, width=8).double()
+    network = Subpixel(1, 1, width=8, blocks=blocks).double()
     x = torch.zeros(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
     network(x)[0, 0, 31, 30].backward()
     for at in x.grad[0, 0].nonzero().T:
-        assert at.min() == 30 - Subpixel.REACH and at.max() == 31 + Subpixel.REACH
+        assert at.min() == 30 - network.reach and at.max() == 31 + network.reach

@@ -21,8 +21,8 @@ def test_the_defaults_of_the_new_keys_leave_the_original_meaning():
     resolved = flatten(load_config("joint", SCRIPTS / "invhalf_full.json").dump())
     added = {key: value for key, value in resolved.items() if key not in flatten(original)}
     assert added == {
-        "width": 64, "levels": 3, "decoder": "hourglass", "prior": None, "proxy_ckpt": None, "vgg_weights": None,
-        "ema_decay": None, "grad_clip": None, "precision": "32-true",
+        "width": 64, "levels": 3, "decoder": "hourglass", "blocks": 2, "prior": None, "proxy_ckpt": None,
+        "vgg_weights": None, "ema_decay": None, "grad_clip": None, "precision": "32-true",
         "channels_last": False, "compile": False, "freeze": "none", "quantizedTone": False, "bitFlip": 0.0,
         "data_loader.crop_size": None, "data_loader.flip": False,
         "trainer.max_steps": None, "trainer.log_every": 50, "trainer.validate_every": 1,
