@@ -2,9 +2,10 @@
 
     python bench/recipes.py --data_dir dataset --out runs/recipes [--seconds 400] [--width 16] [--recipes paper joint]
 
-Every recipe has --seconds of CPU time of one process for all its stages together, measured in two short runs of each
-stage; validation and the making of halftones come on top of it. Each is then measured by evaluate.py on the validation
-photographs of --data_dir. Prints the table and writes OUT/recipes.json. Finished stages are kept and not run again.
+All networks are hourglasses of one width, those on the prior of one level. Every recipe has --seconds of CPU time of one
+process for all its stages together, measured in two short runs of each stage; validation and the making of halftones
+come on top of it. Each is then measured by evaluate.py on the validation photographs of --data_dir. Prints the table
+and writes OUT/recipes.json. Finished stages are kept and not run again.
 """
 
 import argparse
@@ -35,7 +36,7 @@ SHARED = ("data_loader.batch_size=8", "data_loader.crop_size=128", "data_loader.
 SHARED += ("precision=bf16-mixed", "channels_last=true", "ema_decay=0.998", "grad_clip=0.05", "optimizer.lr=0.0008")
 SHARED += ("lr_sheduler.name=cosine", "lr_sheduler.warmup_steps=50", "cuda=false", "multi-gpus=false")
 
-GUIDED = ("proxy_ckpt={proxy}",)
+GUIDED = ("proxy_ckpt={proxy}", "decoder=hourglass", "levels=1")
 JOINT = ("initial_ckpt={decoder}", "prior.correction=true", "freeze=none", "quantizedTone=true")
 STAGES = {
     "extractor": Stage("train_invhalf.py", "inversehalf.json", 0.2),
