@@ -2,8 +2,8 @@
 
     python bench/recipes.py --data_dir dataset --out runs/recipes [--seconds 400] [--width 16] [--recipes paper joint]
 
-All networks are hourglasses of one width, those on the prior of one level. Every recipe has --seconds of CPU time of one
-process for all its stages together, measured in two short runs of each stage; validation and the making of halftones
+All networks are hourglasses of one width, those on the prior of one level. Every recipe has --seconds of CPU time of
+one process for all its stages together, measured in two short runs of each stage; validation and the halftones
 come on top of it. Each is then measured by evaluate.py on the validation photographs of --data_dir. Prints the table
 and writes OUT/recipes.json. Finished stages are kept and not run again.
 """
