@@ -6,11 +6,9 @@ local mean a Cr or a Cb: the colours come back by multiplying and blurring. `mod
 halftone of that luma cannot carry them.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
-from .dbs import Term, carrier_wave, direct_binary_search, gaussian_filter
+from .dbs import Search, Term, carrier_wave, gaussian_filter
 from .variable_diffusion import ostromoukhov_bands
 from .void_and_cluster import stored_mask
 
@@ -77,21 +75,13 @@ def threshold_composite(bgr: np.ndarray, amplitude: float) -> np.ndarray:
     return np.where(white, np.uint8(255), np.uint8(0))
 
 
-def search_composite(
-    bgr: np.ndarray,
-    amplitude: float,
-    luma_sigma: float,
-    chroma_sigma: float,
-    chroma_weight: float,
-    passes: int = 8,
-    start: np.ndarray | None = None,
-    preference: Callable[[slice], np.ndarray] | None = None,
-) -> np.ndarray:
-    """Halftone (H, W, 3) BGR uint8 by direct binary search for luma and both carried chromas: (H, W) uint8 in {0, 255}.
+def composite_search(
+    bgr: np.ndarray, amplitude: float, luma_sigma: float, chroma_sigma: float, chroma_weight: float
+) -> Search:
+    """A direct binary search for luma and both carried chromas of (H, W, 3) BGR uint8, from `diffuse_composite` on.
 
     The cost is || G(luma_sigma) ∗ (h - Y) ||² + chroma_weight Σ || G(chroma_sigma) ∗ (h c - m) ||², m as `modulation`
-    gives it, sigmas in pixels. The search starts from `start`, (H, W) uint8 in {0, 255}, or else from
-    `diffuse_composite`; `preference` as in `direct_binary_search`.
+    gives it, sigmas in pixels.
     """
     luma_filter, chroma_filter = gaussian_filter(luma_sigma, 5), gaussian_filter(chroma_sigma, 6)
 
@@ -100,9 +90,7 @@ def search_composite(
         chroma = zip(CARRIERS, carried, strict=True)
         return [Term(luma, luma_filter), *(Term(part, chroma_filter, chroma_weight, parity) for parity, part in chroma)]
 
-    if start is None:
-        start = diffuse_composite(bgr, amplitude)
-    return direct_binary_search(start, terms, passes, preference)
+    return Search(diffuse_composite(bgr, amplitude), terms)
 
 
 def _mask(shape: tuple[int, int]) -> np.ndarray:

@@ -41,45 +41,68 @@ def gaussian_filter(sigma: float, radius: int) -> np.ndarray:
 
 
 def direct_binary_search(
-    start: np.ndarray,
-    terms: Sequence[Term] | Callable[[slice], Sequence[Term]],
-    passes: int = 8,
-    preference: Callable[[slice], np.ndarray] | None = None,
+    start: np.ndarray, terms: Sequence[Term] | Callable[[slice], Sequence[Term]], passes: int = 8
 ) -> np.ndarray:
     """Improve a halftone by toggling pixels and swapping neighbours while that lowers the summed cost of `terms`.
 
-    start       (H, W) uint8 in {0, 255}: the halftone to start from (left untouched)
-    terms       of the cost; or, for images whose targets should not all be in memory at once, a function from rows to
-                the terms with those rows of their targets
-    passes      at most so many sweeps over the image; a sweep without a change ends the search
-    preference  from rows to (rows, W) float: what each pixel costs besides, times its value in {-1, 1}
+    start   (H, W) uint8 in {0, 255}: the halftone to start from (left untouched)
+    terms   of the cost; or, for images whose targets should not all be in memory at once, a function from rows to
+            the terms with those rows of their targets
+    passes  at most so many sweeps over the image; a sweep without a change ends the search
     Returns (H, W) uint8 in {0, 255}.
 
     The image is cut into blocks further apart than the filters reach; blocks that cannot see each other are searched
     in parallel, so the result does not depend on the number of threads. Beyond the border the error counts as zero.
     Raises ValueError when a shape or a carrier does not fit.
     """
-    if start.ndim != 2 or start.dtype != np.uint8:
-        raise ValueError(f"start must be (H, W) uint8, not {start.shape} {start.dtype}")
-    if not callable(terms):
-        terms = partial(_rows_of, terms, start.shape)
-    kernel = _kernel(terms(slice(0, 1)))
-    reach = kernel.shape[0] // 2
-    height, width = start.shape
-    halftone = np.where(start > 127, np.int8(1), np.int8(-1))
-    slope = np.zeros((height + 2 * reach, width + 2 * reach), np.float32)
-    band = max(64, BAND_PIXELS // width)
-    for top in range(0, height, band):
-        bottom = min(top + band, height)
-        seen = slice(max(top - reach, 0), min(bottom + reach, height))
-        part = _slope(halftone[seen], terms(seen), seen.start)[top - seen.start : bottom - seen.start]
-        if preference is not None:
-            part = part + np.float32(0.5) * preference(slice(top, bottom))
-        slope[reach + top : reach + bottom, reach : reach + width] = part
-    # Two blocks searched at once must be further apart than two reaches, plus the neighbour each may swap with.
-    block = max(32, 2 * reach + 4)
-    _search(halftone, slope, kernel, passes, block)
-    return np.where(halftone > 0, np.uint8(255), np.uint8(0))
+    search = Search(start, terms)
+    search.sweep(passes)
+    return search.halftone()
+
+
+class Search:
+    """A direct binary search that can be continued when the cost has changed; arguments as `direct_binary_search`.
+
+    It holds the derivative of the cost by each pixel, so that going on costs no filtering.
+    """
+
+    def __init__(self, start: np.ndarray, terms: Sequence[Term] | Callable[[slice], Sequence[Term]]):
+        if start.ndim != 2 or start.dtype != np.uint8:
+            raise ValueError(f"start must be (H, W) uint8, not {start.shape} {start.dtype}")
+        if not callable(terms):
+            terms = partial(_rows_of, terms, start.shape)
+        kernel = _kernel(terms(slice(0, 1)))
+        reach = kernel.shape[0] // 2
+        self._kernel, self._changes = kernel, _changes(kernel)
+        self._margin = self._changes.shape[-2] // 2, self._changes.shape[-1] // 2
+        self._dots = np.pad(np.where(start > 127, np.int8(1), np.int8(-1)), 1)
+        height, width = start.shape
+        self._slope = np.zeros((height + 2 * self._margin[0], width + 2 * self._margin[1]), np.float32)
+        band = max(64, BAND_PIXELS // width)
+        for top in range(0, height, band):
+            bottom = min(top + band, height)
+            seen = slice(max(top - reach, 0), min(bottom + reach, height))
+            part = _slope(self._dots[1 + seen.start : 1 + seen.stop, 1:-1], terms(seen), seen.start)
+            self._inside(slice(top, bottom))[:] = part[top - seen.start : bottom - seen.start]
+
+    def halftone(self) -> np.ndarray:
+        """What has been found so far, (H, W) uint8 in {0, 255}."""
+        return np.where(self._dots[1:-1, 1:-1] > 0, np.uint8(255), np.uint8(0))
+
+    def prefer(self, rows: slice, price: np.ndarray) -> None:
+        """From now on each pixel of `rows` costs `price`, (rows, W) float, more per value in {-1, 1}."""
+        self._inside(rows)[:] += np.float32(0.5) * price
+
+    def sweep(self, passes: int) -> None:
+        """Search on; at most so many sweeps over the image, fewer when one changes nothing."""
+        # Two blocks searched at once must be further apart than the changes at the border of either reach.
+        block = max(32, *self._changes.shape[-2:])
+        _search(self._dots, self._slope, self._kernel, self._changes, passes, block)
+
+    def _inside(self, rows: slice) -> np.ndarray:
+        """The derivative without its margin, which spares the search from looking where the image ends."""
+        top, left = self._margin
+        return self._slope[top + rows.start : top + rows.stop, left:-left]
 
 
 def _rows_of(terms: Sequence[Term], shape: tuple[int, int], rows: slice) -> list[Term]:
@@ -106,15 +129,43 @@ def _kernel(terms: Sequence[Term]) -> np.ndarray:
     return kernel.astype(np.float32)
 
 
+def _changes(kernel: np.ndarray) -> np.ndarray:
+    """How the slope changes around a pixel that gives 1 away: (3, 3, rows, columns) float32, the pixel in the centre.
+
+    [1, 1] is for a pixel that changes alone, [1 + i, 1 + j] for one whose neighbour i rows down and j columns right
+    takes it. The columns are filled up with zeros to a multiple of what a processor adds at once.
+    """
+    size = kernel.shape[0]
+    columns = -(-(size + 2) // 16) * 16
+    left = columns // 2 - size // 2
+    changes = np.zeros((3, 3, size + 2, columns), np.float32)
+    changes[:, :, 1 : 1 + size, left : left + size] = -kernel
+    for i in range(3):
+        for j in range(3):
+            if (i, j) != (1, 1):
+                changes[i, j, i : i + size, left + j - 1 : left + j - 1 + size] += kernel
+    return changes
+
+
 def _slope(halftone: np.ndarray, terms: Sequence[Term], top: int) -> np.ndarray:
     """Half the derivative of the cost by each pixel of (H, W) rows of a halftone that begin at row `top`, float32."""
     slope = np.zeros(halftone.shape, np.float32)
     for term in terms:
         carrier = carrier_wave(term.carrier, halftone.shape, top)
         error = halftone * carrier - term.target.astype(np.float32)
-        seen = cv2.filter2D(error, cv2.CV_32F, _autocorrelation(term.filter), borderType=cv2.BORDER_CONSTANT)
+        seen = _correlate(error, _autocorrelation(term.filter))
         slope += np.float32(term.weight) * carrier * seen
     return slope
+
+
+def _correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Correlate (H, W) float32 with a symmetric kernel, zeros beyond the border; along lines where it allows that."""
+    middle = kernel.shape[0] // 2
+    column, row = kernel[:, middle], kernel[middle] / kernel[middle, middle]
+    if np.allclose(np.outer(column, row), kernel, rtol=0, atol=1e-9 * np.abs(kernel).max()):
+        lines = [((line + line[::-1]) / 2).astype(np.float32) for line in (row, column)]  # exact symmetry is faster
+        return cv2.sepFilter2D(image, cv2.CV_32F, *lines, borderType=cv2.BORDER_CONSTANT)
+    return cv2.filter2D(image, cv2.CV_32F, kernel, borderType=cv2.BORDER_CONSTANT)
 
 
 def _autocorrelation(kernel: np.ndarray) -> np.ndarray:
@@ -137,84 +188,93 @@ def carrier_wave(parity: tuple[int, int], shape: tuple[int, int], top: int = 0) 
 
 
 @numba.njit(cache=True)
-def _add(slope, kernel, y, x, amount):
-    for i in range(kernel.shape[0]):
-        line = slope[y + i, x : x + kernel.shape[1]]
-        for j in range(kernel.shape[1]):
-            line[j] += amount * kernel[i, j]
+def _add(slope, changes, down, right, y, x, amount):
+    for i in range(changes.shape[2]):
+        line, change = slope[y + i, x : x + changes.shape[3]], changes[1 + down, 1 + right, i]
+        for j in range(len(change)):
+            line[j] += amount * change[j]
 
 
 @numba.njit(cache=True)
-def _lowest_costs(halftone, slope, kernel, y, left, right, lowest):
-    """What the best change of each pixel of a row costs, to single precision: lowest[left:right], vectorized."""
-    height, width = halftone.shape
-    reach = kernel.shape[0] // 2
-    centre = kernel[reach, reach]
-    two, never = np.float32(2), np.float32(np.inf)
-    here, row = halftone[y, left:right], slope[y + reach, reach + left : reach + right]
-    for i in range(right - left):
-        lowest[i] = centre - np.float32(here[i]) * row[i]
-    for v in range(max(y - 1, 0), min(y + 2, height)):
-        for shift in range(-1, 2):
-            start, stop = max(left, -shift), min(right, width - shift)
-            # Views from 0, since indices that might be negative keep the compiler from vectorizing.
-            here, there = halftone[y, start:stop], halftone[v, start + shift : stop + shift]
-            row = slope[y + reach, reach + start : reach + stop]
-            other = slope[v + reach, reach + start + shift : reach + stop + shift]
-            costs = lowest[start - left : stop - left]
-            rise = two * (centre - kernel[reach + v - y, reach + shift])
-            for i in range(stop - start):
-                cost = rise + np.float32(here[i]) * (other[i] - row[i])
-                costs[i] = min(costs[i], cost if there[i] != here[i] else never)
+def _cheapest(best, value, dots, slope, i, side, middle):
+    """The lower of `best` and what the swaps with pixels i, i + 1 and i + 2 of a row cost besides the own gain."""
+    left, centre, right = side + value * slope[i], middle + value * slope[i + 1], side + value * slope[i + 2]
+    best = min(best, left if dots[i] == -value else best)
+    best = min(best, centre if dots[i + 1] == -value else best)
+    return min(best, right if dots[i + 2] == -value else best)
 
 
 @numba.njit(cache=True)
-def _search_block(halftone, slope, kernel, margin, top, left, bottom, right):
+def _lowest_costs(dots, slope, rises, y, x, row, column, lowest):
+    """What the best change of each of the pixels from (y, x) on costs, to single precision; vectorized.
+
+    rises  of the slope's centre by a toggle, and by a swap with a pixel beside, below and across
+    row, column  of the pixel (y, x) in the slope with its margin; in the dots they are y + 1, x + 1
+    """
+    alone, beside, below, across = rises
+    count = len(lowest)
+    # Views from 0, since indices that might be negative keep the compiler from vectorizing.
+    dots_above, slope_above = dots[y, x : x + count + 2], slope[row - 1, column - 1 : column + count + 1]
+    dots_here, slope_here = dots[y + 1, x : x + count + 2], slope[row, column - 1 : column + count + 1]
+    dots_under, slope_under = dots[y + 2, x : x + count + 2], slope[row + 1, column - 1 : column + count + 1]
+    for i in range(count):
+        value = np.float32(dots_here[i + 1])
+        best = _cheapest(alone, value, dots_above, slope_above, i, across, below)
+        best = _cheapest(best, value, dots_here, slope_here, i, beside, below)
+        best = _cheapest(best, value, dots_under, slope_under, i, across, below)
+        lowest[i] = best - value * slope_here[i + 1]
+
+
+@numba.njit(cache=True)
+def _search_block(dots, slope, kernel, changes, margin, top, left, bottom, right):
     """One sweep over the pixels of a block; returns the number of changes.
 
     Only pixels whose best change costs less than `margin` in the quick look at their row are looked at closely.
     """
-    height, width = halftone.shape
-    reach = kernel.shape[0] // 2
+    down, across, reach = changes.shape[2] // 2, changes.shape[3] // 2, kernel.shape[0] // 2
     centre = kernel[reach, reach]
+    two = np.float32(2)
+    rises = (
+        centre,
+        two * (centre - kernel[reach, reach + 1]),
+        two * (centre - kernel[reach + 1, reach]),
+        two * (centre - kernel[reach + 1, reach + 1]),
+    )
     lowest = np.empty(right - left, np.float32)
-    changes = 0
+    count = 0
     for y in range(top, bottom):
-        looked_from = left
-        _lowest_costs(halftone, slope, kernel, y, left, right, lowest)
+        _lowest_costs(dots, slope, rises, y, left, y + down, left + across, lowest)
         for x in range(left, right):
-            if lowest[x - looked_from] > margin:
+            if lowest[x - left] > margin:
                 continue
-            value = np.float32(halftone[y, x])
-            gain = value * slope[y + reach, x + reach]
+            value = np.float32(dots[y + 1, x + 1])
+            gain = value * slope[y + down, x + across]
             best = np.float64(centre - gain)  # a quarter of the change in cost when the pixel toggles
-            best_y, best_x = y, x
-            for v in range(max(y - 1, 0), min(y + 2, height)):
-                for u in range(max(x - 1, 0), min(x + 2, width)):
-                    if halftone[v, u] != halftone[y, x]:
-                        cost = (
-                            2 * (centre - kernel[reach + v - y, reach + u - x])
-                            - gain
-                            + value * slope[v + reach, u + reach]
-                        )
+            best_i, best_j = 0, 0
+            for i in range(-1, 2):
+                for j in range(-1, 2):
+                    if dots[y + 1 + i, x + 1 + j] == -value:
+                        rise = two * (centre - kernel[reach + i, reach + j])
+                        cost = rise - gain + value * slope[y + down + i, x + across + j]
                         if cost < best:
                             best = cost
-                            best_y, best_x = v, u
+                            best_i, best_j = i, j
             if best < -1e-6:
-                halftone[y, x] = -halftone[y, x]
-                _add(slope, kernel, y, x, np.float32(-2) * value)
-                if best_y != y or best_x != x:
-                    halftone[best_y, best_x] = -halftone[best_y, best_x]
-                    _add(slope, kernel, best_y, best_x, np.float32(2) * value)
-                changes += 1
-                looked_from = x + 1
-                _lowest_costs(halftone, slope, kernel, y, looked_from, right, lowest)
-    return changes
+                dots[y + 1 + best_i, x + 1 + best_j] = dots[y + 1, x + 1]
+                dots[y + 1, x + 1] = -dots[y + 1, x + 1]
+                _add(slope, changes, best_i, best_j, y, x, two * value)
+                count += 1
+                seen = min(x + reach + 3, right)  # the last whose neighbour's slope has changed
+                _lowest_costs(
+                    dots, slope, rises, y, x + 1, y + down, x + 1 + across, lowest[x + 1 - left : seen - left]
+                )
+    return count
 
 
 @numba.njit(cache=True, parallel=True)
-def _search(halftone, slope, kernel, passes, block):
-    height, width = halftone.shape
+def _search(dots, slope, kernel, changes, passes, block):
+    """Sweep over (H + 2, W + 2) int8 dots in {-1, 1} with a border of zeros, and keep their slope up to date."""
+    height, width = dots.shape[0] - 2, dots.shape[1] - 2
     rows = (height + block - 1) // block
     columns = (width + block - 1) // block
     margin = np.float32(1e-5) * np.abs(kernel).sum()  # far above the rounding errors of the quick look
@@ -234,9 +294,10 @@ def _search(halftone, slope, kernel, passes, block):
                 around += moved[row : row + 3, column : column + 3].sum()
                 if around > 0:
                     moved[row + 1, column + 1] = _search_block(
-                        halftone,
+                        dots,
                         slope,
                         kernel,
+                        changes,
                         margin,
                         row * block,
                         column * block,

@@ -4,14 +4,14 @@ The encoder starts from a classical halftone that already carries colour (halfto
 demodulation of it. Neither has parameters.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from halftone.composite import CARRIERS, LEAST_ROOM, diffuse_composite, search_composite, threshold_composite
+from halftone.composite import CARRIERS, LEAST_ROOM, composite_search, diffuse_composite, threshold_composite
+from halftone.dbs import Search
 from utils.filters import gaussian_blur
 
 UNBENT = 0.95
@@ -28,7 +28,8 @@ class Prior:
     chroma_sigma   the same of its chroma filter
     chroma_weight  weight of a chroma term against the luma term in the search
     passes         sweeps of the search
-    guidance       weight of the proxy's squared error in further searches (`guided_halftone`); 0: none
+    guidance       weight of the proxy's squared error as the search goes on; 0: none
+                   (ResHalf.prior_halftone)
     guided_rounds  further searches
     guided_passes  sweeps of each
     proxy_width    channels of the proxy, a small decoder
@@ -88,21 +89,13 @@ class Prior:
             return diffuse_composite(bgr, self.amplitude)
         if self.halftone == "void_and_cluster":
             return threshold_composite(bgr, self.amplitude)
-        return self._search(bgr, self.passes)
+        return self.search(bgr).halftone()
 
-    def guided_halftone(
-        self, bgr: np.ndarray, halftone: np.ndarray, slope: Callable[[slice], np.ndarray]
-    ) -> np.ndarray:
-        """Search on from `halftone`, (H, W) uint8 in {0, 255}, for one that also brings the photograph back better.
-
-        slope  from rows to (rows, W) float32: by how much a decoder's summed squared error changes with each pixel of
-               `halftone` in {-1, 1}; the search takes the error as linear, and the eye's terms keep it close by
-        """
-        return self._search(bgr, self.guided_passes, halftone, lambda rows: np.float32(self.guidance) * slope(rows))
-
-    def _search(self, bgr: np.ndarray, passes: int, *start_and_preference) -> np.ndarray:
-        sigmas = self.luma_sigma, self.chroma_sigma
-        return search_composite(bgr, self.amplitude, *sigmas, self.chroma_weight, passes, *start_and_preference)
+    def search(self, bgr: np.ndarray) -> Search:
+        """The direct binary search for the classical halftone of (H, W, 3) BGR uint8 where it ends, to be continued."""
+        search = composite_search(bgr, self.amplitude, self.luma_sigma, self.chroma_sigma, self.chroma_weight)
+        search.sweep(self.passes)
+        return search
 
     @property
     def reach(self) -> int:

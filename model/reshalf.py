@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from halftone.dbs import Search
 from utils.windows import windows
 
 from .hourglass import HourGlass
@@ -142,22 +143,26 @@ class ResHalf(nn.Module):
         rounds  how often the search asks the proxy, where there is one; None: as the prior says
         A pure function of the photograph, the prior's settings and the proxy's weights; needs a prior.
         """
-        halftone = self.prior.classical_halftone(bgr)
         if self.proxy is None:
-            return halftone
-        slopes = np.zeros(halftone.shape, np.float32)
+            return self.prior.classical_halftone(bgr)
+        search = self.prior.search(bgr)
+        mean_slope = np.zeros(bgr.shape[:2], np.float32)
         for count in range(1, (self.prior.guided_rounds if rounds is None else rounds) + 1):
-            halftone = self._guided_round(bgr, halftone, slopes, count)
-        return halftone
+            self._guided_round(bgr, search, mean_slope, count)
+        return search.halftone()
 
-    def _guided_round(self, bgr: np.ndarray, halftone: np.ndarray, slopes: np.ndarray, count: int) -> np.ndarray:
-        """Search on with the mean slope of all rounds so far, which keeps later ones from undoing the earlier."""
+    def _guided_round(self, bgr: np.ndarray, search: Search, mean_slope: np.ndarray, count: int) -> None:
+        """Search on with the mean slope of all rounds so far, which keeps later ones from undoing the earlier.
 
-        def mean_slope(rows: slice) -> np.ndarray:
-            slopes[rows] += self._error_slope(bgr, halftone, rows)
-            return slopes[rows] / count
-
-        return self.prior.guided_halftone(bgr, halftone, mean_slope)
+        The search takes the proxy's error as linear, and the eye's terms keep it close by.
+        """
+        halftone = search.halftone()
+        for top in range(0, len(bgr), SLOPE_TILE):
+            rows = slice(top, min(top + SLOPE_TILE, len(bgr)))
+            change = (self._error_slope(bgr, halftone, rows) - mean_slope[rows]) / count
+            mean_slope[rows] += change
+            search.prefer(rows, self.prior.guidance * change)
+        search.sweep(self.prior.guided_passes)
 
     def prior_key(self) -> str:
         """Names what `prior_halftone` depends on besides the photograph."""

@@ -6,7 +6,7 @@ import pytest
 from scipy.signal import convolve2d
 
 from halftone import dbs
-from halftone.dbs import Term, direct_binary_search, gaussian_filter
+from halftone.dbs import Search, Term, direct_binary_search, gaussian_filter
 
 
 def cost(halftone, terms):
@@ -51,20 +51,46 @@ def test_no_toggle_and_no_swap_lowers_the_cost_any_further():
                 assert cost(other, terms) > lowest - 1e-3
 
 
-def test_a_preference_is_a_linear_part_of_the_cost():
+def test_a_preference_is_a_linear_part_of_the_cost_of_a_search_that_goes_on():
     start, terms = example(14, 17)
     wish = np.random.default_rng(1).normal(0, 0.05, start.shape)
-    found = direct_binary_search(start, terms, 100, lambda rows: wish[rows])
+    search = Search(start, terms)
+    search.sweep(100)
+    eye = search.halftone()
+    search.prefer(slice(0, 9), wish[:9])
+    search.prefer(slice(9, 14), wish[9:])
+    search.sweep(100)
+    found = search.halftone()
 
     def whole(halftone):
         return cost(halftone, terms) + (wish * (halftone / 127.5 - 1)).sum()
 
-    assert whole(found) < whole(direct_binary_search(start, terms, 100))
+    assert whole(found) < whole(eye)
     for y in range(14):
         for x in range(17):
             other = found.copy()
             other[y, x] ^= 255
             assert whole(other) > whole(found) - 1e-3
+
+
+def test_a_search_keeps_account_of_what_its_changes_cost():
+    start, terms = example(110, 130)
+    search = Search(start, terms)
+    search.sweep(8)
+    afresh = Search(search.halftone(), terms)
+    rows = slice(0, 110)
+    np.testing.assert_allclose(search._inside(rows), afresh._inside(rows), atol=1e-4)
+    search.sweep(100)
+    assert np.array_equal(search.halftone(), direct_binary_search(start, terms, 108))
+
+
+def test_filters_that_are_no_product_of_lines_are_applied_whole():
+    start, _ = example(40, 30)
+    disc = (np.hypot(*np.mgrid[-3:4, -3:4]) < 3.5) / 37
+    term = Term(np.full(start.shape, 0.2), disc)
+    slope = dbs._slope(np.where(start > 127, 1, -1).astype(np.int8), [term], 0)
+    error = convolve2d(start / 127.5 - 1 - 0.2, disc, mode="full")
+    np.testing.assert_allclose(slope, convolve2d(error, disc[::-1, ::-1], mode="valid"), atol=1e-4)
 
 
 def test_each_pass_lowers_the_cost_across_blocks():
