@@ -9,13 +9,14 @@ halftone of that luma cannot carry them.
 import numpy as np
 
 from .dbs import Search, Term, carrier_wave, gaussian_filter
+from .pilot import pilot_wave
 from .variable_diffusion import ostromoukhov_bands
 from .void_and_cluster import stored_mask
 
 CARRIERS = ((1, 1), (1, 0))
 """(row, column) parities of c1, which carries Cr, and of c2, which carries Cb."""
 
-BAND_ROWS = 256  # prepared at a time; a multiple of the carriers' period and of the mask's side
+BAND_ROWS = 256  # prepared at a time; a multiple of the carriers', the pilot's and the mask's periods
 LEAST_ROOM = 0.02
 """What black and white are taken to leave for the carriers, so that nothing is divided by zero."""
 
@@ -46,24 +47,31 @@ def composite(luma: np.ndarray, carried: list[np.ndarray]) -> np.ndarray:
     return luma + sum(carrier_wave(parity, luma.shape) * part for parity, part in zip(CARRIERS, carried, strict=True))
 
 
-def diffuse_composite(bgr: np.ndarray, amplitude: float, threshold_noise: float = 0.2) -> np.ndarray:
+def diffuse_composite(
+    bgr: np.ndarray, amplitude: float, threshold_noise: float = 0.2, pilot: float = 0.0
+) -> np.ndarray:
     """Halftone the composite of (H, W, 3) BGR uint8 by Ostromoukhov's error diffusion: (H, W) uint8 in {0, 255}.
 
     The coefficient row is picked by the luma. threshold_noise × 127.5 is half the range over which a blue-noise mask
-    moves the threshold, which breaks up regular patterns.
+    moves the threshold, which breaks up regular patterns. pilot × `pilot_wave` is added to the composite.
     """
     halftone = np.empty(bgr.shape[:2], np.uint8)
     bands = [slice(top, top + BAND_ROWS) for top in range(0, len(bgr), BAND_ROWS)]
-    levels = (_levels(bgr[band], amplitude, threshold_noise) for band in bands)
+    levels = (_levels(bgr[band], amplitude, threshold_noise, pilot) for band in bands)
     for band, dots in zip(bands, ostromoukhov_bands(levels), strict=True):
         halftone[band] = dots
     return halftone
 
 
-def _levels(bgr: np.ndarray, amplitude: float, threshold_noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _levels(
+    bgr: np.ndarray, amplitude: float, threshold_noise: float, pilot: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What `ostromoukhov_bands` takes of rows of a photograph: composite, luma and threshold, in 0..255."""
     luma, carried = modulation(bgr, amplitude)
-    level = (composite(luma, carried) + 1).astype(np.float64) * 127.5
+    signal = composite(luma, carried)
+    if pilot:
+        signal += np.float32(pilot) * pilot_wave(luma.shape)
+    level = (signal + 1).astype(np.float64) * 127.5
     threshold = 127.5 + threshold_noise * 127.5 * _mask(luma.shape).astype(np.float64)
     return level, np.clip(np.rint((luma + 1) * 127.5), 0, 255).astype(np.uint8), threshold
 

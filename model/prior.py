@@ -12,8 +12,11 @@ from torch import Tensor
 
 from halftone.composite import CARRIERS, LEAST_ROOM, composite_search, diffuse_composite, threshold_composite
 from halftone.dbs import Search
+from halftone.pilot import pilot_wave
 from utils.filters import gaussian_blur
 
+DIFFUSED_PILOT = 0.05  # strength of the pilot in an error-diffused halftone
+PILOT_ROWS = 256  # priced at a time
 UNBENT = 0.95
 HALFTONES = ("direct_binary_search", "error_diffusion", "void_and_cluster")
 
@@ -33,6 +36,7 @@ class Prior:
     guided_rounds  further searches
     guided_passes  sweeps of each
     proxy_width    channels of the proxy, a small decoder
+    pilot          price of a dot against the pilot that tells crops and mirror images (halftone/pilot.py); 0: none
     beta           weight of the classical halftone in the continuous halftone
     correction     whether a learned encoder corrects the classical halftone; without it the encoder has no parameters
     demodulator    whether the decoder stands on the demodulation
@@ -49,6 +53,7 @@ class Prior:
     guided_rounds: int = 6
     guided_passes: int = 4
     proxy_width: int = 16
+    pilot: float = 0.0
     beta: float = 1.0
     correction: bool = False
     demodulator: bool = True
@@ -65,6 +70,8 @@ class Prior:
         for name, least in {"passes": 0, "guided_rounds": 0, "guided_passes": 0, "proxy_width": 1}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"prior.{name} must be {least} or more, not {getattr(self, name)}")
+        if not self.pilot >= 0 or (self.pilot and self.halftone == "void_and_cluster"):
+            raise ValueError(f"prior.pilot must be 0, or above it without void_and_cluster, not {self.pilot}")
         if not self.guidance >= 0 or (self.guidance and self.halftone != "direct_binary_search"):
             raise ValueError(f"prior.guidance must be 0, or above it for direct_binary_search, not {self.guidance}")
 
@@ -86,7 +93,7 @@ class Prior:
     def classical_halftone(self, bgr: np.ndarray) -> np.ndarray:
         """Halftone (H, W, 3) BGR uint8 into (H, W) uint8 in {0, 255}: a pure function of the photograph."""
         if self.halftone == "error_diffusion":
-            return diffuse_composite(bgr, self.amplitude)
+            return diffuse_composite(bgr, self.amplitude, pilot=DIFFUSED_PILOT if self.pilot else 0)
         if self.halftone == "void_and_cluster":
             return threshold_composite(bgr, self.amplitude)
         return self.search(bgr).halftone()
@@ -94,6 +101,10 @@ class Prior:
     def search(self, bgr: np.ndarray) -> Search:
         """The direct binary search for the classical halftone of (H, W, 3) BGR uint8 where it ends, to be continued."""
         search = composite_search(bgr, self.amplitude, self.luma_sigma, self.chroma_sigma, self.chroma_weight)
+        if self.pilot:
+            for top in range(0, len(bgr), PILOT_ROWS):
+                rows = slice(top, min(top + PILOT_ROWS, len(bgr)))
+                search.prefer(rows, -self.pilot * pilot_wave((rows.stop - top, bgr.shape[1]), top))
         search.sweep(self.passes)
         return search
 

@@ -106,6 +106,8 @@ def test_a_correction_starts_as_the_classical_halftone():
         ({"correction": 1}, "must be bool"),
         ({"guidance": -0.1}, "guidance must be 0, or above it"),
         ({"guidance": math.nan}, "guidance must be 0, or above it"),
+        ({"pilot": -0.1}, "pilot must be 0, or above it"),
+        ({"pilot": 0.1, "halftone": "void_and_cluster"}, "without void_and_cluster"),
         ({"guided_rounds": -1}, "guided_rounds must be 0 or more"),
         ({"proxy_width": 0}, "proxy_width must be 1 or more"),
         ({"guidance": 0.1, "halftone": "error_diffusion"}, "for direct_binary_search"),

@@ -49,6 +49,29 @@ def test_tiles_of_the_shipped_decoder_meet_within_one_level(bf16):
     assert np.abs(tiled.restore(halftone).astype(int) - whole.restore(halftone)).max() <= 1
 
 
+CUTS = {
+    "crop": np.s_[1:, 3:],
+    "crop of rows": np.s_[5:],
+    "mirror": np.s_[:, ::-1],
+    "upside down": np.s_[::-1],
+    "half a turn": np.s_[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("start", ["direct_binary_search", "error_diffusion"])
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
+def test_a_pilot_brings_the_colours_of_crops_and_mirror_images_back(start, cut):
+    bgr = photo(162, 160)
+    engine = Engine(network(Prior(halftone=start, pilot=0.002)), "cpu", bf16=False)
+    halftone = engine.halftone(bgr)
+    whole, part = engine.restore(halftone)[cut], engine.restore(halftone[cut])
+    inside = np.s_[16:-16, 16:-16]
+    assert part.shape == whole.shape
+    assert np.abs(part[inside].astype(int) - whole[inside]).max() <= 1
+    without = Engine(network(Prior(halftone=start)), "cpu", bf16=False).restore(halftone[cut])
+    assert np.abs(without[inside].astype(int) - whole[inside]).mean() > 10
+
+
 def test_memory_and_file_restore_alike():
     """The halftone handed on in memory and the one read back from a file are the same bits, so are the restorations."""
     bgr, engine = photo(40, 50), Engine(network(Prior()), "cpu", bf16=False)
