@@ -3,7 +3,7 @@
 `draw_printing` chooses everything at random, `print_and_scan` is a pure function of the photograph and that choice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -68,6 +68,14 @@ class Printing:
 
 def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printing:
     """Choose a printing at random within the limits of `config`."""
+    printing = _with_flaws(config, random)
+    if random.random() < config.flawed:
+        return printing
+    still, white = ((0.0, 0.0),) * 4, (1.0, 1.0, 1.0)
+    return replace(printing, dot_gain=0.0, misregistration=still, ink_noise=0.0, paper=white, scale=1.0)
+
+
+def _with_flaws(config: ScreensConfig, random: np.random.Generator) -> Printing:
     weights = np.array([config.am, config.line, config.fm])
     kind = random.choice(3, p=weights / weights.sum())
     method = (str(random.choice(DOTS)), "line", str(random.choice(FM_METHODS)))[kind]

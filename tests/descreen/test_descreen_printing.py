@@ -96,6 +96,19 @@ def test_printings_are_drawn_within_the_limits_and_of_every_kind():
     assert len({printing.pitch for printing in drawn}) == 400
 
 
+def test_a_press_without_flaws_changes_nothing_else():
+    flawed, sound = (
+        [draw_printing(ScreensConfig(flawed=share), np.random.default_rng(seed)) for seed in range(40)]
+        for share in (1.0, 0.0)
+    )
+    none = {"dot_gain": 0.0, "ink_noise": 0.0, "paper": (1.0, 1.0, 1.0), "scale": 1.0}
+    none["misregistration"] = ((0.0, 0.0),) * 4
+    assert [replace(printing, **none) for printing in flawed] == sound
+    assert not any(printing in sound for printing in flawed)
+    mixed = [draw_printing(ScreensConfig(flawed=0.5), np.random.default_rng(seed)) for seed in range(40)]
+    assert 10 < sum(printing in sound for printing in mixed) < 30
+
+
 def test_a_printing_is_all_that_decides_a_scan(photo):
     config = ScreensConfig()
     for seed in range(6):
