@@ -3,7 +3,8 @@
     python -m descreen.evaluate --data_dir dataset/ [--model CKPT ...] [--photos 100] [--json FILE]
 
 Strength and mask of each method are the best on the list's training photographs; the table is over its validation
-photographs. AM: colour, pitch 3 to 6 pixels, mild blur and JPEG. The others: clean FM halftones of the luma.
+photographs. AM: colour, pitch 3 to 6 pixels, mild blur and JPEG; then the same from a press with flaws: dot gain, ink
+noise, misregistration, tinted paper, resampled. The others: clean FM halftones of the luma.
 "found" is the share of restored pictures in which a screen is still found, "visible" how many times the threshold of
 the eye what is left of the screen has (descreen/visibility.py), in the mean and in the worst picture: below 1, unseen.
 "no notch" is a network without the last step, which cuts the frequencies of the scan's screens out of what it restored.
@@ -38,8 +39,11 @@ from utils.folder_run import exit_code
 from utils.photo_set import PhotoSet
 from utils.scores import psnr, ssim
 
-AM = ScreensConfig(line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=3.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80)
-KINDS = ("AM", "floyd_steinberg", "ostromoukhov")
+FLAWED_AM = ScreensConfig(
+    line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=3.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
+)
+AM = {"AM": FLAWED_AM.model_copy(update={"flawed": 0.0}), "AM, flawed press": FLAWED_AM}
+KINDS = (*AM, "floyd_steinberg", "ostromoukhov")
 STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 TUNED_ON = 20  # training photographs
 
@@ -56,12 +60,12 @@ class Scan(NamedTuple):
 
 
 def scans(photos: PhotoSet, count: int, kind: str) -> list[Scan]:
-    """The first `count` photographs, each printed in a way of its own; kind: "AM" or an FM method."""
+    """The first `count` photographs, each printed in a way of its own; kind: one of KINDS."""
 
     def made(index: int) -> Scan:
         bgr = np.ascontiguousarray(photos.sample(index).colour.transpose(1, 2, 0))
-        printing = draw_printing(AM, np.random.default_rng(index))
-        if kind != "AM":
+        printing = draw_printing(AM.get(kind, FLAWED_AM), np.random.default_rng(index))
+        if kind not in AM:
             printing = replace(printing, method=kind, gray=True, clean=True)
         picture = print_and_scan(bgr, printing)
         return Scan(picture, truth(bgr, printing), find_screens(picture), screen_frequencies(printing))

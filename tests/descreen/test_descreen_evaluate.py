@@ -40,7 +40,7 @@ def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(
     arguments = ["--data_dir", str(data), "--model", str(model), "--json", str(table), "--device", "cpu"]
     assert evaluate.main(arguments) == 0
     found = json.loads(table.read_text())
-    assert list(found) == ["AM", "floyd_steinberg", "ostromoukhov"]
+    assert list(found) == ["AM", "AM, flawed press", "floyd_steinberg", "ostromoukhov"]
     for rows in found.values():
         first, *classical, coarse, bare, last = rows
         assert first == "nothing" and len(classical) == 3 and (coarse, bare, last) == NETWORK

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from descreen.config import ScreensConfig
-from descreen.evaluate import AM
+from descreen.evaluate import FLAWED_AM
 from descreen.printing import draw_printing, print_and_scan
 from descreen.screen_finder import common_pitch, find_screens
 from halftone.inks import INKS
@@ -60,7 +60,7 @@ def test_the_inks_of_random_scans_are_told_apart(photos):
 def test_the_pitch_of_scans_as_they_come_is_found(seed):
     # Resampled, blurred and compressed: second harmonics and mirror images stand beside the screen.
     photo = read_image(EVERY[(seed - 100) % len(EVERY)]).bgr[:400, :400]
-    printing = draw_printing(AM, np.random.default_rng(seed))
+    printing = draw_printing(FLAWED_AM, np.random.default_rng(seed))
     assert common_pitch(find_screens(print_and_scan(photo, printing))) == pytest.approx(printing.pitch, rel=0.03)
 
 
