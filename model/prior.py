@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from halftone.composite import CARRIERS, LEAST_ROOM, composite_search, diffuse_composite, threshold_composite
 from halftone.dbs import Search
@@ -125,22 +126,52 @@ class Prior:
     def _demodulate(self, halftone: Tensor) -> Tensor:
         carried = halftone * carriers(*halftone.shape[-2:], dtype=halftone.dtype, device=halftone.device)
         luma = _blur(halftone, self.demodulator_luma_sigma)
-        room = (1 - _blur(halftone, self.demodulator_chroma_sigma).abs()).clamp_min(LEAST_ROOM)
-        chroma = _blur(carried, self.demodulator_chroma_sigma)
-        fullness = (chroma.abs().amax(dim=1, keepdim=True) / room).clamp(1e-6, UNBENT)
-        chroma = chroma * (fullness.atanh() / fullness / self.amplitude)
-        red = luma + chroma[:, 0:1] / 0.713
-        blue = luma + chroma[:, 1:2] / 0.564
-        green = (luma - 0.299 * red - 0.114 * blue) / 0.587
+        local = _blur(halftone, self.demodulator_chroma_sigma)
+        chroma = _Unbend.apply(_blur(carried, self.demodulator_chroma_sigma), local, self.amplitude)
+        cr, cb = chroma[:, 0:1], chroma[:, 1:2]
+        red = torch.add(luma, cr, alpha=1 / 0.713)
+        blue = torch.add(luma, cb, alpha=1 / 0.564)
+        green = luma.sub(cr, alpha=0.299 / 0.587 / 0.713).sub(cb, alpha=0.114 / 0.587 / 0.564)
         return torch.cat((blue, green, red), dim=1)
+
+
+class _Unbend(torch.autograd.Function):
+    """bent (N, 2, H, W), local mean of the halftone (N, 1, H, W), amplitude → chroma (N, 2, H, W).
+
+    With the gradient written out, as a halftone search asks for it many times.
+    """
+
+    @staticmethod
+    def forward(context, bent: Tensor, mean: Tensor, amplitude: float) -> Tensor:
+        room = mean.abs().neg_().add_(1).clamp_min_(LEAST_ROOM)
+        fullness = bent.abs().amax(dim=1, keepdim=True).div_(room).clamp_(1e-6, UNBENT)
+        gain = fullness.atanh().div_(fullness).div_(amplitude)
+        context.save_for_backward(bent, mean, room, fullness, gain)
+        context.amplitude = amplitude
+        return bent * gain
+
+    @staticmethod
+    @once_differentiable
+    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        bent, mean, room, fullness, gain = context.saved_tensors
+        # Fullness / room times the derivative of the gain by the fullness.
+        rise = (1 - fullness.square()).mul_(context.amplitude).reciprocal_().sub_(gain).div_(room)
+        rise.mul_((gradient * bent).sum(dim=1, keepdim=True))
+        rise.mul_((fullness > 1e-6) & (fullness < UNBENT))
+        by_mean = rise * mean.sign()
+        by_mean.mul_(room > LEAST_ROOM)
+        size = bent.abs()
+        largest = size[:, 0:1] >= size[:, 1:2]
+        share = torch.cat((largest, ~largest), dim=1)
+        by_bent = gradient * gain + share * bent.sign() * (rise / fullness)
+        return by_bent, by_mean, None
 
 
 def carriers(height: int, width: int, *, dtype=torch.float32, device=None) -> Tensor:
     """The carriers of Cr and Cb as (1, 2, H, W) in {-1, 1}, phase fixed at the image's top left pixel."""
-    y = torch.arange(height, device=device).view(-1, 1)
-    x = torch.arange(width, device=device).view(1, -1)
-    planes = [1 - 2 * ((row * y + column * x) % 2) for row, column in CARRIERS]
-    return torch.stack(planes).unsqueeze(0).to(dtype)
+    y = (1 - 2 * (torch.arange(height, device=device) % 2)).to(dtype).view(-1, 1)
+    x = (1 - 2 * (torch.arange(width, device=device) % 2)).to(dtype).view(1, -1)
+    return torch.stack([(y**row) * (x**column) for row, column in CARRIERS]).unsqueeze(0)
 
 
 def _blur(x: Tensor, sigma: float) -> Tensor:

@@ -20,7 +20,7 @@ NOISE = 0.3
 """Standard deviation of the noise channel (the paper's noise incentive block)."""
 
 DECODERS = ("hourglass", "subpixel")
-SLOPE_TILE = 512
+SLOPE_TILE = 1024
 """Side in pixels of the squares that the proxy looks at; fixed, so that a halftone does not depend on the memory."""
 
 

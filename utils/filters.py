@@ -1,5 +1,7 @@
 """Gaussian filters as torch functions: pure maths, no files, no networks."""
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
@@ -33,16 +35,26 @@ def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> 
 
 
 class _ZeroBorderBlur(torch.autograd.Function):
-    """Sums of shifted planes: on the CPU several times faster than convolving single channels, and its own adjoint."""
+    """Separable, its own adjoint; several times faster on the CPU than convolving single channels there."""
 
     @staticmethod
     def forward(context, x: Tensor, line: list[float]) -> Tensor:
         context.line = line
-        return _blur_along(_blur_along(x, line, 2), line, 3)
+        return _blur(x, line)
 
     @staticmethod
     def backward(context, gradient: Tensor) -> tuple[Tensor, None]:
-        return _blur_along(_blur_along(gradient, context.line, 2), context.line, 3), None
+        return _blur(gradient, context.line), None
+
+
+def _blur(x: Tensor, line: list[float]) -> Tensor:
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or torch.compiler.is_compiling():
+        return _blur_along(_blur_along(x, line, 2), line, 3)
+    x, weights = x.contiguous(), np.array(line, x.numpy().dtype)
+    blurred = torch.empty_like(x)
+    for source, target in zip(x.flatten(0, 1).numpy(), blurred.flatten(0, 1).numpy(), strict=True):
+        cv2.sepFilter2D(source, -1, weights, weights, dst=target, borderType=cv2.BORDER_CONSTANT)
+    return blurred
 
 
 def _blur_along(x: Tensor, line: list[float], dim: int) -> Tensor:

@@ -59,6 +59,15 @@ def test_demodulation_gives_back_pure_carriers():
         torch.testing.assert_close(bgr[:, channel].mean(), expected, atol=5e-3, rtol=0)
 
 
+def test_the_gradient_of_the_demodulation_is_its_derivative():
+    torch.manual_seed(0)
+    dots = (1.6 * torch.rand(2, 1, 9, 11, dtype=torch.float64) - 0.8).requires_grad_()
+    assert torch.autograd.gradcheck(Prior()._demodulate, dots, fast_mode=True)
+    full = torch.ones(1, 1, 9, 11, dtype=torch.float64, requires_grad=True)  # no room is left: both limits hold
+    gradient = torch.autograd.grad(Prior()._demodulate(full * 1.01)[:, 1].sum(), full)[0]
+    assert gradient.isfinite().all()
+
+
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 255), (0, 80, 0), (0, 60, 120), (120, 200, 255)])
 def test_hue_of_saturated_colours_survives_the_halftone(colour):
     bgr = np.full((64, 64, 3), colour, np.uint8)
