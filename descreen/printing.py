@@ -69,7 +69,7 @@ class Printing:
 def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printing:
     """Choose a printing at random within the limits of `config`."""
     printing = _with_flaws(config, random)
-    if random.random() < config.flawed:
+    if config.flawed == 1 or random.random() < config.flawed:
         return printing
     still, white = ((0.0, 0.0),) * 4, (1.0, 1.0, 1.0)
     return replace(printing, dot_gain=0.0, misregistration=still, ink_noise=0.0, paper=white, scale=1.0)
