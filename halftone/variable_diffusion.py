@@ -5,15 +5,16 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
 from halftone.checks import as_gray
 from halftone.noise import uniform
 
 DATA = Path(__file__).parent / "data"
 
-LANES = 8  # stretches of a row that advance together
-WARM_UP = 72  # pixels a stretch starts early, so that it has nearly always forgotten its start when it counts
+LANES = 5  # stretches of a row that advance together, as `_scan` writes them out
+WARM_UP = 80  # pixels a stretch starts early, so that it has nearly always forgotten its start when it counts
 
 
 def ostromoukhov(
@@ -59,9 +60,9 @@ def _ostromoukhov_bands(bands: Iterable[tuple]) -> Iterator[np.ndarray]:
         if thresholds.shape not in ((1, 1), gray.shape):
             raise ValueError(f"threshold must be a number or have shape {gray.shape}, not {thresholds.shape}")
         if above is None:
-            above = np.zeros(gray.shape[1])
+            above = np.zeros(gray.shape[1] + 2)
         planes = gray, np.ascontiguousarray(table_index), np.ascontiguousarray(thresholds)
-        yield _diffuse(*planes, _NO_MODULATION, 0, *ostromoukhov_table(), zero_is_black, above, top)
+        yield _diffuse(*planes, _NO_MODULATION, 0, _shares(*ostromoukhov_table()), zero_is_black, above, top)
         top += len(gray)
 
 
@@ -81,7 +82,7 @@ def zhou_fang(gray: np.ndarray, *, modulation: float = 1.0, seed: int = 0) -> np
     table, strength = zhou_fang_table()
     thresholds = np.full((1, 1), 127.0)
     noise = _frozen(modulation * strength)[0], seed & 0xFFFFFFFF
-    return _diffuse(gray, _rounded(gray), thresholds, *noise, *table, False, np.zeros(gray.shape[1]), 0)
+    return _diffuse(gray, _rounded(gray), thresholds, *noise, _shares(*table), False, np.zeros(gray.shape[1] + 2), 0)
 
 
 _NO_MODULATION = np.zeros(256)
@@ -119,90 +120,139 @@ def _rounded(gray: np.ndarray) -> np.ndarray:
     return gray if gray.dtype == np.uint8 else np.rint(gray).astype(np.uint8)
 
 
+def _shares(right: np.ndarray, down_left: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return float64 (1024,): right, down-left, total and its reciprocal of each level side by side."""
+    return np.column_stack([right, down_left, total, 1 / total]).ravel()
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _diffuse(gray, index, thresholds, modulation, seed, right, down_left, total, zero_is_black, above, top):
-    """Rows `top` and below; `above` (W,) is what the row above passed down, and afterwards what the last one does."""
+def _diffuse(gray, index, thresholds, modulation, seed, shares, zero_is_black, above, top):
+    """Rows `top` and below; `above` is what the row above passed down, and afterwards what the last one does.
+
+    above: (W + 2,), a place more at either end for what goes beyond the borders.
+    """
     height, width = gray.shape
     out = np.empty((height, width), np.uint8)
-    level = np.empty(width)
-    passed = np.empty(width)  # what each pixel passes to its neighbour
-    side = np.zeros(width + 2)  # what each pixel passes down and back, padded
     threshold = np.empty(width)
+    here, below = above.copy(), np.empty(width + 2)
     stretch = _stretch(width)
     noisy = modulation.any()
     for y in range(height):
         step = -1 if (top + y) & 1 else 1
-        source, line, row = gray[y], out[y], index[y]
+        source, line, levels = gray[y], out[y], index[y]
         if y < len(thresholds):
             threshold[:] = thresholds[y]
         if noisy:
             for x in range(width):
-                strength = modulation[row[x]]
+                strength = modulation[levels[x]]
                 if strength > 0:
                     threshold[x] = 128 + np.floor(np.floor(128 * uniform(seed, top + y, x)) * strength / 100)
                 else:
                     threshold[x] = 127
-        _scan(source, row, above, threshold, right, total, level, passed, step, stretch)
-        back = side[1 : 1 + width]
-        for x in range(width):
-            white = level[x] > threshold[x]
-            line[x] = 255 if white else 0
-            error = level[x] - (255.0 if white else 0.0)
-            back[x] = down_left[row[x]] * error / total[row[x]]
-            above[x] = error - (passed[x] + back[x])
+        behind = below[1 - step : 1 - step + width]
+        row = source, levels, here[1 : 1 + width], threshold, shares, line, behind
+        below[width if step == 1 else 1] = _scan(row, step, stretch)
+        here, below = below, here
         if zero_is_black:
             for x in range(width):
                 line[x] = 0 if source[x] == 0 else line[x]
-        behind = side[1 + step : 1 + step + width]
-        for x in range(width):
-            above[x] += behind[x]
+    above[:] = here
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scan(gray, index, above, threshold, right, total, level, passed, step, stretch):
-    """Fill `level` and `passed` in scanning order, as if pixel by pixel, but with several stretches of the row at once.
+def _scan(row, direction, stretch):
+    """Write a row's halftone and what it passes down, as if pixel by pixel, but several stretches of it at once.
 
-    The chain of divisions from neighbour to neighbour is what takes the time, and one chain leaves the processor idle.
+    row: gray, index, above, threshold and shares, all read; line and behind, written: behind[x] belongs to the pixel
+    scanned before x. Returns what the last pixel passes straight down.
+    The chain of operations from neighbour to neighbour is what takes the time, and one chain leaves the processor idle.
     A wrong start is soon forgotten: each step keeps less than three quarters of it, and rounding swallows the rest. So
     every stretch but the first starts early, from nothing. Afterwards each is entered again with the true value, until
     that meets what the stretch computed: from there on the two are the same, to the bit. Whatever LANES and WARM_UP
-    are.
+    are. Positions are unsigned, which spares the check for a negative index.
     """
-    first = 0 if step == 1 else len(gray) - 1
+    step, width = np.uint64(direction), np.uint64(len(row[0]))
+    x = first = np.uint64(0 if direction == 1 else width - 1)
+    carry = down = 0.0
     if stretch > 0:
-        carried = np.zeros(LANES)
-        for i in range(-WARM_UP, 0):
-            for lane in range(1, LANES):
-                x = np.uint64(first + step * (lane * stretch + i))
-                value = gray[x] + (above[x] + carried[lane])
-                carried[lane] = _pass_on(value, threshold[x], right[index[x]], total[index[x]])
-        for i in range(stretch):
-            for lane in range(LANES):
-                x = np.uint64(first + step * (lane * stretch + i))
-                value = gray[x] + (above[x] + carried[lane])
-                carry = _pass_on(value, threshold[x], right[index[x]], total[index[x]])
-                carried[lane] = carry
-                level[x] = value
-                passed[x] = carry
-    rest = first + step * LANES * stretch
-    for lane in range(1, LANES + 1):
-        x = first + step * lane * stretch
-        stop = rest if lane < LANES else first + step * len(gray)
-        carry = passed[x - step] if x != first else 0.0
-        while x != stop:
-            value = gray[x] + (above[x] + carry)
-            if lane < LANES and value == level[x]:
-                break
-            carry = _pass_on(value, threshold[x], right[index[x]], total[index[x]])
-            level[x] = value
-            passed[x] = carry
+        lane = step * np.uint64(stretch)
+        lane2, lane3, lane4 = np.uint64(2) * lane, np.uint64(3) * lane, np.uint64(4) * lane
+        c0 = c1 = c2 = c3 = c4 = 0.0
+        d0 = d1 = d2 = d3 = d4 = 0.0
+        x = first - step * np.uint64(WARM_UP)
+        for _ in range(WARM_UP):
+            c1 = _decide(x + lane, row, c1)[2]
+            c2 = _decide(x + lane2, row, c2)[2]
+            c3 = _decide(x + lane3, row, c3)[2]
+            c4 = _decide(x + lane4, row, c4)[2]
             x += step
+        guesses = (c0, c1, c2, c3, c4)
+        for _ in range(stretch):
+            c0, d0 = _pass_on(x, row, c0, d0)
+            c1, d1 = _pass_on(x + lane, row, c1, d1)
+            c2, d2 = _pass_on(x + lane2, row, c2, d2)
+            c3, d3 = _pass_on(x + lane3, row, c3, d3)
+            c4, d4 = _pass_on(x + lane4, row, c4, d4)
+            x += step
+        carries, downs = (c0, c1, c2, c3, c4), (d0, d1, d2, d3, d4)
+        carry, down = c0, d0
+        for i in range(1, LANES):
+            guess = guesses[i]
+            for _ in range(stretch):
+                met = guess == carry
+                guess = _decide(x, row, guess)[2]
+                carry, down = _pass_on(x, row, carry, down)
+                x += step
+                if met:
+                    carry, down = carries[i], downs[i]
+                    break
+            x = first + np.uint64(i + 1) * lane
+    while x != first + step * width:
+        carry, down = _pass_on(x, row, carry, down)
+        x += step
+    return down
 
 
 @njit(inline="always")
-def _pass_on(value, threshold, right, total):
-    return right * (value - 255.0 * (value > threshold)) / total
+def _pass_on(x, row, carry, down):
+    """Write pixel x; return what it passes on and straight down, given what the pixel before it did."""
+    shares, line, behind = row[4:]
+    white, error, carry, i = _decide(x, row, carry)
+    line[x] = 255 if white else 0
+    back = _quotient(shares[i + np.uint64(1)] * error, shares[i + np.uint64(2)], shares[i + np.uint64(3)])
+    behind[x] = down + back
+    return carry, error - (carry + back)
+
+
+@njit(inline="always")
+def _decide(x, row, carry):
+    """Return whether pixel x is white, its error, what it passes on, and where in `shares` its level is."""
+    gray, index, above, threshold, shares = row[:5]
+    level = gray[x] + (above[x] + carry)
+    white = level > threshold[x]
+    error = level - (255.0 if white else 0.0)
+    i = np.uint64(4) * np.uint64(index[x])
+    return white, error, _quotient(shares[i] * error, shares[i + np.uint64(2)], shares[i + np.uint64(3)]), i
+
+
+@njit(inline="always")
+def _quotient(part, total, reciprocal):
+    """Return part / total to the bit, for a whole total below 2^20: in lanes, divisions would wait for each other.
+
+    The remainder of the guess is exact, and a quotient by so small a number never lies close enough to the middle of
+    two doubles for the error of the correction to matter. (Below 1e-290 it may differ in its last bit; only a
+    threshold as small could tell.) Source: P. Markstein, Computation of Elementary Functions on the IBM RISC
+    System/6000 Processor, IBM J. Res. Dev. 34 (1990).
+    """
+    guess = part * reciprocal
+    return _fused(_fused(-guess, total, part), reciprocal, guess)
+
+
+@intrinsic
+def _fused(typing_context, a, b, c):
+    """Compile to a * b + c, rounded once."""
+    return types.float64(types.float64, types.float64, types.float64), lambda _c, builder, _s, args: builder.fma(*args)
 
 
 @njit(cache=True)

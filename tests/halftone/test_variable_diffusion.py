@@ -2,9 +2,18 @@
 
 import numpy as np
 import pytest
+from numba import njit
 
 from halftone.noise import uniform
-from halftone.variable_diffusion import _stretch, ostromoukhov, ostromoukhov_table, zhou_fang, zhou_fang_table
+from halftone.variable_diffusion import (
+    LANES,
+    _quotient,
+    _stretch,
+    ostromoukhov,
+    ostromoukhov_table,
+    zhou_fang,
+    zhou_fang_table,
+)
 
 
 def written_out(gray, index, threshold, table):
@@ -39,7 +48,7 @@ def image(kind: str, height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["noise", "ramp"])
-@pytest.mark.parametrize("width", [5, 767, 768, 800, 1024, 1337, 2048])
+@pytest.mark.parametrize("width", [5, 479, 480, 768, 1024, 1337, 2048])
 def test_lanes_give_what_one_pixel_after_the_other_gives(kind, width):
     gray = image(kind, 6, width)
     threshold = np.full(gray.shape, 127.5)
@@ -58,8 +67,23 @@ def test_lanes_meet_even_where_errors_hardly_fade():
 
 
 def test_wide_rows_do_run_in_lanes():
-    assert _stretch(700) == 0
-    assert all(0 < _stretch(width) <= width // 8 for width in (800, 1024, 4096, 8192))
+    assert _stretch(470) == 0
+    assert all(0 < _stretch(width) <= width // LANES for width in (480, 800, 1024, 4096, 8192))
+
+
+@njit
+def quotients(part, total):
+    return [_quotient(part[i], total[i], 1 / total[i]) for i in range(len(part))]
+
+
+@pytest.mark.parametrize("table", [ostromoukhov_table(), zhou_fang_table()[0]])
+def test_quotients_are_those_of_a_division_to_the_bit(table):
+    random = np.random.default_rng(0)
+    right, down_left, total = (np.tile(column, 400) for column in table)
+    for share in (right, down_left):
+        error = random.uniform(-255, 255, len(total)) * 2.0 ** random.choice([0, 0, -20, -200, 100], len(total))
+        error[::7] = np.rint(error[::7])
+        assert np.array_equal(quotients(share * error, total), share * error / total)
 
 
 def test_zhou_fang_table_is_that_of_the_released_program():
