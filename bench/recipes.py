@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SHORT, LONG = 4, 24  # steps of the two short runs
+SHORT, LONG = 4, 44  # steps of the two short runs
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def main() -> None:
     print(f"{'recipe':8}{'steps':>18}{'restored dB':>13}{'SSIM':>8}{'tone dB':>9}{'low frequency':>15}")
     for name, row in found.items():
         steps = " + ".join(map(str, row["steps"]))
-        figures = f"{row['restored']:13.2f}{row['ssim']:8.3f}{row['tone']:9.2f}{row['low_frequency']:15.1e}"
+        low = row["low_frequency"]  # none where a gray became all black or all white
+        figures = f"{row['restored']:13.2f}{row['ssim']:8.3f}{row['tone']:9.2f}"
+        figures += f"{'-':>15}" if low is None else f"{low:15.1e}"
         print(f"{name:8}{steps:>18}{figures}")
 
 
@@ -83,9 +85,12 @@ def run(recipe: str, arguments: argparse.Namespace) -> dict:
             settings = [*SHARED, f"data_dir={arguments.data_dir}", f"save_dir={arguments.out}"]
             settings += [f"width={arguments.width}"] if name != "proxy" else []
             settings += [text.format(**made) for text in stage.settings]
-            for tried in (SHORT, LONG):  # what an interrupted run left would not be run again
+            for tried in (1, SHORT, LONG):  # what an interrupted run left would not be run again
                 shutil.rmtree(arguments.out / f"{name}_{tried}", ignore_errors=True)
-            short, long = (train(stage, [*settings, f"name={name}_{tried}"], tried, False) for tried in (SHORT, LONG))
+            # The first of the three makes the halftones that the others find.
+            _, short, long = (
+                train(stage, [*settings, f"name={name}_{tried}"], tried, False) for tried in (1, SHORT, LONG)
+            )
             total = max(1, round(stage.share * arguments.seconds * (LONG - SHORT) / (long - short)))
             train(stage, [*settings, f"name={name}"], total, True)
             count.write_text(str(total), encoding="utf-8")
