@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from halftone.dbs import Search
+from halftone.pilot import origin_parity
 from utils.windows import windows
 
 from .hourglass import HourGlass
@@ -125,6 +126,16 @@ class ResHalf(nn.Module):
     def decode(self, halftone: Tensor) -> Tensor:
         """Restore (N, 1, H, W) in {-1, 1} to (N, 3, H, W) BGR, nominally in [-1, 1], unclipped."""
         return self._restore(self.decoder, halftone)
+
+    def realigned(self, halftone: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+        """(H, W) uint8 in {0, 255}, cropped or mirrored perhaps, as the decoder needs it, and where in that it is.
+
+        Where its pilot tells of another parity (halftone/pilot.py), a reflected row or column comes before the first.
+        """
+        rows, columns = origin_parity(halftone) if self.prior is not None and self.prior.pilot else (0, 0)
+        if rows or columns:
+            halftone = np.pad(halftone, ((rows, 0), (columns, 0)), "reflect")
+        return halftone, np.s_[rows:, columns:]
 
     def _restore(self, network: nn.Module, halftone: Tensor) -> Tensor:
         if self.prior is None or not self.prior.demodulator:

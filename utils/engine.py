@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halftone.pilot import origin_parity
 from utils.image_io import to_tensor, to_uint8
 from utils.memory import available_memory
 from utils.windows import windows
@@ -151,16 +150,12 @@ class Engine(Tiler):
         return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
 
     def restore(self, halftone: np.ndarray) -> np.ndarray:
-        """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8. Raises MemoryError as `halftone` does.
+        """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8, even if it was cropped or mirrored.
 
-        Where the halftone was cropped or mirrored, its pilot tells (halftone/pilot.py), and the pixels get the parities
-        back that they had.
+        Raises MemoryError as `halftone` does.
         """
-        rows, columns = origin_parity(halftone) if self.network.prior and self.network.prior.pilot else (0, 0)
-        if rows or columns:
-            halftone = np.pad(halftone, ((rows, 0), (columns, 0)), "reflect")
-        restored = self.tiled(halftone.shape, self.network.decode, lambda at: (to_tensor(halftone[at]),))
-        return restored[rows:, columns:]
+        halftone, inside = self.network.realigned(halftone)
+        return self.tiled(halftone.shape, self.network.decode, lambda at: (to_tensor(halftone[at]),))[inside]
 
     def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
         return self.network.encode(colour, guide=guide).halftone

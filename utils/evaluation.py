@@ -66,7 +66,8 @@ class Codec:
     @torch.inference_mode()
     def restore(self, halftone: np.ndarray, name: str) -> np.ndarray:
         """Decode (H, W) {0, 255}: (H, W, 3) BGR uint8, as an 8-bit file holds it."""
-        return to_uint8(self._finite(self.network.decode(to_tensor(halftone).to(self.device)), name))
+        halftone, inside = self.network.realigned(halftone)
+        return to_uint8(self._finite(self.network.decode(to_tensor(halftone).to(self.device)), name))[inside]
 
     def save(self, restored: np.ndarray, name: str) -> None:
         """Write restored/NAME.png."""

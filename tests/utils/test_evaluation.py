@@ -25,6 +25,9 @@ class Copy(nn.Module):
     def encode(self, colour, *, seed):
         return SimpleNamespace(halftone=torch.where(colour.mean(1, keepdim=True) > 0, 1.0, -1.0))
 
+    def realigned(self, halftone):
+        return halftone, np.s_[:, :]
+
     def decode(self, halftone):
         self.seen.append(halftone.clone())
         return halftone.expand(-1, 3, -1, -1) + self.cast
