@@ -209,16 +209,20 @@ def test_the_shipped_recipe_a_proxy_first_then_a_decoder_on_what_it_guided(argum
         "channels_last": False,
         "precision": "32-true",
     }
-    assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy.json"), **small, width=16)) == 0
+    first = {**small, "width": 16}
+    assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy.json"), **first)) == 0
+    second = {**first, "name": "again", "prior__guidance": 0.07}
+    second["proxy_ckpt"] = str(tmp_path / "reshalf_proxy" / BEST)
+    assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy.json"), **second)) == 0
     missing = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt="no.pth.tar")
     assert train.main(missing) == 2
     assert "error: proxy_ckpt: no.pth.tar" in capsys.readouterr().err
-    proxy = tmp_path / "reshalf_proxy" / BEST
+    proxy = tmp_path / "again" / BEST
     settings = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt=str(proxy))
     assert train.main([*settings, "--set", "trainer.max_steps=3"]) == 0
     assert train.main([*settings, "--resume", "auto"]) == 0
     trained, guide = (load_network(path, build_network) for path in (tmp_path / "reshalf_prior" / BEST, proxy))
-    assert trained.levels == 1 and trained.prior.guidance > 0
+    assert trained.blocks == 6 and trained.prior.guidance > 0 and trained.prior.pilot > 0
     for key, value in guide.decoder.state_dict().items():
         assert torch.equal(trained.proxy.state_dict()[key], value)
     whole = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt=str(proxy), name="whole")
