@@ -1,6 +1,6 @@
 """What asking the proxy is worth: quality and time of the guided search, by its rounds and its weight.
 
-    python bench/guidance.py --data_dir PHOTOS [--model CKPT] [--rounds 0 1 2 4 8] [--weights 0.05] [--every 1]
+    python bench/guidance.py --data_dir PHOTOS [--model CKPT] [--rounds 0 1 2 4 6 12] [--weights 0.07] [--every 1]
 
 prints the means over the photographs of restored PSNR and SSIM and of tone PSNR (σ 1.5), from the halftones as they
 would be written, and the seconds per megapixel that the halftone took. The decoder stays as it was trained.
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=SHIPPED)
-    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1, 2, 4, 8])
+    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1, 2, 4, 6, 12])
     parser.add_argument("--weights", type=float, nargs="+", help="prior.guidance (default: the checkpoint's)")
     parser.add_argument("--every", type=int, default=1, help="take every n-th photograph")
     arguments = parser.parse_args()
