@@ -29,9 +29,9 @@ def origin_parity(halftone: np.ndarray) -> tuple[int, int]:
     """
     if min(halftone.shape) < 4:
         return 0, 0
-    white = halftone > 127
-    means = np.array([[white[row::4, column::4].mean() for column in range(4)] for row in range(4)]) * 2 - 1
+    columns = [(halftone[row::4] > 127).mean(axis=0) for row in range(4)]  # whole rows first: memory in its order
+    means = np.array([[column[start::4].mean() for start in range(4)] for column in columns]) * 2 - 1
     shifted = [[np.roll(PATTERN, (-row, -column), (0, 1)) for column in range(4)] for row in range(4)]
-    likeness = np.tensordot(shifted, means, 2) / 16 * np.sqrt(white.size)
+    likeness = np.tensordot(shifted, means, 2) / 16 * np.sqrt(halftone.size)
     row, column = np.unravel_index(likeness.argmax(), likeness.shape)
     return (int(row) % 2, int(column) % 2) if likeness[row, column] > CERTAIN else (0, 0)
