@@ -22,7 +22,7 @@ class ScreensConfig(Strict):
     pitch_min: Annotated[float, Field(ge=2)] = 2.0
     pitch_max: Annotated[float, Field(le=32)] = 8.0
     any_angle: Share = 0.25  # scanned at any angle, the others within 3 degrees
-    flawed: Share = 1.0  # of the prints have the flaws of a press, the next four, and are resampled; the others not
+    flawed: Share = 1.0  # of the prints have gain, ink noise, misregistration, tint, resampling; the others none
     dot_gain: Share = 0.04  # at most so much more, or less, ink at 50 %
     ink_noise: Share = 0.05  # largest deviation of the share of ink
     misregistration: Annotated[float, Field(ge=0, le=4)] = 0.5

@@ -84,12 +84,17 @@ def threshold_composite(bgr: np.ndarray, amplitude: float) -> np.ndarray:
 
 
 def composite_search(
-    bgr: np.ndarray, amplitude: float, luma_sigma: float, chroma_sigma: float, chroma_weight: float
+    bgr: np.ndarray,
+    amplitude: float,
+    luma_sigma: float,
+    chroma_sigma: float,
+    chroma_weight: float,
+    pilot: float = 0.0,
 ) -> Search:
     """A direct binary search for luma and both carried chromas of (H, W, 3) BGR uint8, from `diffuse_composite` on.
 
     The cost is || G(luma_sigma) ∗ (h - Y) ||² + chroma_weight Σ || G(chroma_sigma) ∗ (h c - m) ||², m as `modulation`
-    gives it, sigmas in pixels.
+    gives it, sigmas in pixels, minus pilot Σ h w, w the `pilot_wave`.
     """
     luma_filter, chroma_filter = gaussian_filter(luma_sigma, 5), gaussian_filter(chroma_sigma, 6)
 
@@ -98,7 +103,12 @@ def composite_search(
         chroma = zip(CARRIERS, carried, strict=True)
         return [Term(luma, luma_filter), *(Term(part, chroma_filter, chroma_weight, parity) for parity, part in chroma)]
 
-    return Search(diffuse_composite(bgr, amplitude), terms)
+    search = Search(diffuse_composite(bgr, amplitude), terms)
+    if pilot:
+        for top in range(0, len(bgr), BAND_ROWS):
+            rows = slice(top, min(top + BAND_ROWS, len(bgr)))
+            search.prefer(rows, -pilot * pilot_wave(bgr[rows].shape[:2], top))
+    return search
 
 
 def _mask(shape: tuple[int, int]) -> np.ndarray:

@@ -26,8 +26,8 @@ def ostromoukhov(
     table_index: uint8 (H, W), the level that picks the coefficients. Default: gray itself, rounded; only then is an
     input of exactly 0 written black whatever was carried to it.
     threshold: scalar or (H, W); white if level > threshold.
-    Errors beyond a border are lost. Double precision, multiply before divide, no fused multiply-add: bit for bit the
-    halftones of the author's program.
+    Errors beyond a border are lost. Double precision, multiply before divide, rounded after each of them: bit for
+    bit the halftones of the author's program.
     Raises TypeError or ValueError for a wrong dtype, shape or range.
     Source: V. Ostromoukhov, A Simple and Efficient Error-Diffusion Algorithm, SIGGRAPH 2001.
     """

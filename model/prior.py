@@ -13,11 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from halftone.composite import CARRIERS, LEAST_ROOM, composite_search, diffuse_composite, threshold_composite
 from halftone.dbs import Search
-from halftone.pilot import pilot_wave
 from utils.filters import gaussian_blur
 
 DIFFUSED_PILOT = 0.05  # strength of the pilot in an error-diffused halftone
-PILOT_ROWS = 256  # priced at a time
 UNBENT = 0.95
 HALFTONES = ("direct_binary_search", "error_diffusion", "void_and_cluster")
 
@@ -101,11 +99,8 @@ class Prior:
 
     def search(self, bgr: np.ndarray) -> Search:
         """The direct binary search for the classical halftone of (H, W, 3) BGR uint8 where it ends, to be continued."""
-        search = composite_search(bgr, self.amplitude, self.luma_sigma, self.chroma_sigma, self.chroma_weight)
-        if self.pilot:
-            for top in range(0, len(bgr), PILOT_ROWS):
-                rows = slice(top, min(top + PILOT_ROWS, len(bgr)))
-                search.prefer(rows, -self.pilot * pilot_wave((rows.stop - top, bgr.shape[1]), top))
+        sigmas = self.luma_sigma, self.chroma_sigma
+        search = composite_search(bgr, self.amplitude, *sigmas, self.chroma_weight, self.pilot)
         search.sweep(self.passes)
         return search
 
