@@ -16,6 +16,7 @@ from halftone.error_diffusion import ostromoukhov
 from model.build import build_network
 from model.reshalf import InverseHalf, ResHalf
 from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
+from utils.errors import UserError
 from utils.image_io import write_halftone, write_image
 from utils.pretrained import vgg_weights
 from utils.training import load_initial
@@ -136,6 +137,20 @@ def test_a_learned_correction_starts_on_a_decoder_trained_alone(arguments, tmp_p
     assert all(
         torch.equal(value, stored[f"decoder.{key}"].float()) for key, value in network.decoder.state_dict().items()
     )
+
+
+def test_a_decoder_grows_by_blocks_that_change_nothing_at_first(arguments, tmp_path, capsys):
+    short = {"vggLossWeight": 0, "prior": {"halftone": "error_diffusion"}, "decoder": "subpixel", "freeze": "encoder"}
+    assert train.main(arguments(name="short", **short, blocks=1)) == 0
+    first = str(tmp_path / "short" / LAST)
+    assert train.main(arguments(name="long", **short, blocks=3, initial_ckpt=first)) == 0
+    assert "has no decoder.residual.1: that part is not taken from it" in capsys.readouterr().out
+    grown = ResHalf(4, {"halftone": "error_diffusion"}, decoder="subpixel", blocks=3)
+    assert load_initial(grown, first) == ["decoder.residual.1", "decoder.residual.2"]
+    halftone = torch.randn(1, 1, 24, 20).sign()
+    assert torch.equal(grown.decode(halftone), load_network(first, build_network).decode(halftone))
+    with pytest.raises(UserError, match="does not fit the configured network"):
+        load_initial(ResHalf(8, {"halftone": "error_diffusion"}, decoder="subpixel", blocks=3), first)
 
 
 def test_what_validation_shows_is_there(arguments, tmp_path):

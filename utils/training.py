@@ -68,27 +68,35 @@ def run_stage(
 
 
 def load_initial(network: nn.Module, path: str) -> list[str]:
-    """Load the weights of a checkpoint into `network`; the names of its halves that the checkpoint does not have.
+    """Load the weights of a checkpoint into `network`; the names of its parts that the checkpoint does not have.
 
-    A checkpoint whose encoder is a classical halftone alone starts a network with a learned correction: that half stays
-    as it was built. Raises UserError when the rest does not fit.
+    Those stay as they were built: a learned correction, where the checkpoint's encoder is a classical halftone alone,
+    and residual blocks that the checkpoint's shorter decoder lacks, which on a prior begin as the identity. Raises
+    UserError when the rest does not fit.
     """
     try:
         state = read_checkpoint(path)["state_dict"]
     except UserError as error:
         raise UserError(f"initial_ckpt: {error}") from None
     own = network.state_dict()
-    halves = {key.split(".")[0] for key in own}
-    fresh = sorted(halves - {key.split(".")[0] for key in state})
-    kept = {key: value for key, value in own.items() if key.split(".")[0] in fresh}
+    there = {part for key in state for part in _parts(key)}
+    lacking = {key: next((part for part in _parts(key) if part not in there), None) for key in own}
+    fresh = sorted({part for part in lacking.values() if part})
+    kept = {key: value for key, value in own.items() if lacking[key]}
     try:
-        if set(fresh) == halves:
+        if kept.keys() == own.keys():
             raise RuntimeError("no weights of this network inside")
         network.load_state_dict(state | kept)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"initial_ckpt: {path} does not fit the configured network: {reason}") from None
     return fresh
+
+
+def _parts(key: str) -> list[str]:
+    """The parts of a network that a weight belongs to: a half and, where it is in one, a residual block of it."""
+    half, *names = key.split(".")
+    return [half, f"{half}.residual.{names[1]}"] if names[0] == "residual" else [half]
 
 
 def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[str, BatchStream | None]:
@@ -154,8 +162,8 @@ def _build(config: TrainConfig, resumed: bool, build: Build, say: Callable[[str]
     except ValueError as error:
         raise UserError(str(error)) from None
     if config.initial_ckpt and not resumed:
-        for half in load_initial(objective.network, config.initial_ckpt):
-            say(f"{config.initial_ckpt} has no {half}: that part is not taken from it")
+        for part in load_initial(objective.network, config.initial_ckpt):
+            say(f"{config.initial_ckpt} has no {part}: that part is not taken from it")
     return objective
 
 
