@@ -18,8 +18,9 @@ from reshalf import SHIPPED
 from utils import evaluation, report, spectra
 from utils.checkpoint import load_network
 from utils.errors import UserError
+from utils.files import checksum
 from utils.image_io import list_images, read_image
-from utils.photo_list import checksum, read_photo_list, write_photo_list
+from utils.photo_list import read_photo_list, write_photo_list
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

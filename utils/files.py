@@ -1,6 +1,7 @@
-"""Files that appear under their final name only when they are complete."""
+"""Files that appear under their final name only when they are complete, and what they are told apart by."""
 
 import fcntl
+import hashlib
 import os
 import re
 import uuid
@@ -41,6 +42,12 @@ def remove_leftovers(folders: Iterable[Path]) -> None:
             for path in folder.iterdir():
                 if _TEMPORARY.fullmatch(path.name):
                     _remove_unlocked(path)
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _claim(path: Path) -> tuple[Path, int]:

@@ -1,7 +1,6 @@
 """What has been finished in an output folder, so that an interrupted run can go on where it stopped."""
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.files import checksum
 
 
 class Manifest:
@@ -65,9 +65,6 @@ class Manifest:
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal; empty where it cannot be read, which its reader will say better."""
     try:
-        if not path.is_file():  # opening a pipe would wait for its other end
-            return ""
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return checksum(path) if path.is_file() else ""  # opening a pipe would wait for its other end
     except OSError:
         return ""

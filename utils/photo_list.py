@@ -1,18 +1,11 @@
 """Lists that pin down a set of photos by file name and SHA-256, without holding a picture."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from utils.errors import UserError
-from utils.files import atomic_write
-
-
-def checksum(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from utils.files import atomic_write, checksum
 
 
 def write_photo_list(path: str | Path, photos: Sequence[Path]) -> None:
