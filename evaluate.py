@@ -17,6 +17,7 @@ from model.build import build_network
 from reshalf import SHIPPED
 from utils import evaluation, report, spectra
 from utils.checkpoint import load_network
+from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import checksum
 from utils.image_io import list_images, read_image
@@ -90,21 +91,17 @@ def evaluate(arguments: argparse.Namespace) -> None:
     print(f"{len(images)} photos; written to {arguments.save_dir}")
 
 
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.make_list:
+        write_photo_list(arguments.make_list, find_photos(arguments))
+    else:
+        evaluate(arguments)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0, or 2 after printing one line about what the user can mend."""
-    arguments = parse(argv)
-    try:
-        if arguments.make_list:
-            write_photo_list(arguments.make_list, find_photos(arguments))
-        else:
-            evaluate(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or arguments.save_dir}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: run(parse(argv)))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from model.reshalf import ResHalf
 from reshalf import SHIPPED, load_reshalf
+from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.folder_job import with_folder
-from utils.folder_run import exit_code
 
 
 class AnySize(nn.Module):

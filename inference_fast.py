@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from reshalf import SHIPPED, ResHalfCodec
+from utils.command import exit_code
 from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob, Task, plan
-from utils.folder_run import exit_code, run_folder
+from utils.folder_run import run_folder
 from utils.image_io import MAX_PIXELS
 from utils.manifest import Manifest, digest
 from utils.shards import find_shard

@@ -33,8 +33,8 @@ from model.build import build_network  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402
 from reshalf import SHIPPED  # noqa: E402
 from utils.checkpoint import load_network  # noqa: E402
+from utils.command import exit_code  # noqa: E402
 from utils.engine import Engine  # noqa: E402
-from utils.errors import UserError  # noqa: E402
 from utils.image_io import read_image, write_halftone, write_image  # noqa: E402
 from utils.scores import psnr, tone_psnr  # noqa: E402
 
@@ -104,23 +104,9 @@ def measure(row: str, side: int, args: argparse.Namespace) -> dict:
     return found
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=SHIPPED)
-    parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--device")
-    parser.add_argument("--one", nargs=2, metavar=("ROW", "SIDE"), help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if args.one:
-        print(json.dumps(measure(args.one[0], int(args.one[1]), args)))
-        return 0
-    try:
-        load_network(args.model, build_network)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def compare(args: argparse.Namespace) -> int:
+    """Print the table, every row measured by a process of its own."""
+    load_network(args.model, build_network)  # a wrong file is told at once
     print(
         f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, seconds/megapixel"
     )
@@ -150,6 +136,21 @@ def main(argv: list[str] | None = None) -> int:
                     f"{'':16}the default differs by {change:+.3f} dB, {found['same']:.4%} of halftone pixels the same"
                 )
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=SHIPPED)
+    parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device")
+    parser.add_argument("--one", nargs=2, metavar=("ROW", "SIDE"), help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.one:
+        print(json.dumps(measure(args.one[0], int(args.one[1]), args)))
+        return 0
+    return exit_code(lambda: compare(args))
 
 
 if __name__ == "__main__":

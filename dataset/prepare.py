@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset.pictures import Item, make_all, special_colours, write_json
+from utils.command import exit_code
 from utils.errors import UserError
 from utils.image_io import list_images
 
@@ -89,6 +90,14 @@ def share(text: str) -> float:
     return float(text)
 
 
+def run(options: argparse.Namespace) -> int:
+    try:
+        return prepare(options)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        raise
+
+
 def main(argv: list[str] | None = None) -> int:
     """Return 0, 2 after wrong use, 3 when files were skipped, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m dataset.prepare", description="Make the training set.")
@@ -103,18 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--specials", type=at_least(1), default=1587, help="constant colours, default %(default)s")
     parser.add_argument("--seed", type=int, default=131, help="of the split and the colours, default %(default)s")
     parser.add_argument("--workers", type=at_least(1), default=os.cpu_count(), help="threads, default %(default)s")
-    options = parser.parse_args(argv)
-    try:
-        return prepare(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    return exit_code(lambda: run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

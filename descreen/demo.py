@@ -20,9 +20,9 @@ from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
 from descreen.rescreen import screen_again
 from descreen.screen_finder import find_screens
+from utils.command import exit_code
 from utils.errors import UserError
 from utils.folder_job import RESTORED
-from utils.folder_run import exit_code
 from utils.image_io import list_images, read_image, write_image
 from utils.overview import middle, write_overview
 from utils.scores import psnr

@@ -33,9 +33,9 @@ from descreen.engine import Restore, classical
 from descreen.printing import draw_printing, print_and_scan, truth
 from descreen.screen_finder import Screen, find_screens
 from descreen.visibility import Frequency, screen_frequencies, visible_screen
+from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.folder_run import exit_code
 from utils.photo_set import PhotoSet
 from utils.scores import psnr, ssim
 

@@ -17,7 +17,7 @@ from descreen.command import make_parser, run
 from descreen.screen_finder import Screen, common_pitch
 from halftone.inks import INKS
 from halftone.screens import SPOTS, TRADE_ANGLES, am_cmyk
-from utils.folder_run import exit_code
+from utils.command import exit_code
 
 SUPERSAMPLE = 4
 

@@ -9,7 +9,7 @@ Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interr
 import sys
 
 from descreen.command import make_parser, run
-from utils.folder_run import exit_code
+from utils.command import exit_code
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from halftone.__main__ import main as halftone_command
 from reshalf import ResHalfCodec
-from utils.errors import UserError
+from utils.command import exit_code
 from utils.files import atomic_write
 from utils.image_io import read_image, write_halftone
 
@@ -46,20 +46,19 @@ def write_jpeg(path: Path, bgr: np.ndarray) -> None:
         temporary.write_bytes(data)
 
 
+def run(args: argparse.Namespace) -> int:
+    codec = ResHalfCodec(args.model)
+    for name in SHOWN:
+        make_row(codec, name, args.out)
+    return halftone_command(["--gallery", str(PHOTOS / "chelsea.png"), str(args.out / "gallery.png")])
+
+
 def main(argv: list[str] | None = None) -> int:
     """Make all pictures; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="checkpoint (default: the shipped)")
     parser.add_argument("--out", type=Path, default=HERE, help="default: %(default)s")
-    args = parser.parse_args(argv)
-    try:
-        codec = ResHalfCodec(args.model)
-        for name in SHOWN:
-            make_row(codec, name, args.out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return halftone_command(["--gallery", str(PHOTOS / "chelsea.png"), str(args.out / "gallery.png")])
+    return exit_code(lambda: run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from utils.command import exit_code
 from utils.errors import UserError
 from utils.image_io import list_images
 
@@ -76,19 +77,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the steps one after another; the exit code."""
-    args = parse(argv)
-    try:
-        steps = commands(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for step in steps:
+def run(args: argparse.Namespace) -> int:
+    """Run the steps one after another; the exit code of the first that fails, or 0."""
+    for step in commands(args):
         print("$ python " + shlex.join(step), flush=True)
         if not args.dry_run and (code := subprocess.call([sys.executable, *step], cwd=ROOT)):
             return code
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return exit_code(lambda: run(parse(argv)))
 
 
 if __name__ == "__main__":

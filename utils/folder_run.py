@@ -1,7 +1,6 @@
-"""Running a job over a folder: progress, what is skipped and why, a full disk, Ctrl-C, and the exit code."""
+"""Running a job over a folder: progress, what is skipped and why, a full disk and Ctrl-C."""
 
 import errno
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -104,24 +103,3 @@ def _tell(outcome: Outcome, job: FolderJob, report: Callable[[Finished], None]) 
     elif skipped:
         print(f"{len(skipped)} of {outcome.total} skipped: {', '.join(skipped)}", file=sys.stderr)
     sys.stdout.flush()
-
-
-def exit_code(run: Callable[[], int]) -> int:
-    """Call `run`; 2 after a UserError, which is printed in one line, 128 + n after signal n (Ctrl-C, SIGTERM)."""
-    received = signal.SIGINT
-
-    def stop(number, _frame):
-        nonlocal received
-        received = number
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        return run()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 128 + received
-    finally:
-        signal.signal(signal.SIGTERM, before)
