@@ -30,7 +30,7 @@ class Prior:
     chroma_sigma   the same of its chroma filter
     chroma_weight  weight of a chroma term against the luma term in the search
     passes         sweeps of the search
-    guidance       weight of the proxy's squared error as the search goes on; 0: none
+    guidance       weight of the proxy's squared error as the search goes on for guided_rounds; 0: none
                    (ResHalf.prior_halftone)
     guided_rounds  further searches
     guided_passes  sweeps of each
@@ -103,6 +103,14 @@ class Prior:
         search = composite_search(bgr, self.amplitude, *sigmas, self.chroma_weight, self.pilot)
         search.sweep(self.passes)
         return search
+
+    def guidance_of(self, rounds: int) -> float:
+        """The weight of the proxy's error in a search of so many rounds; `guidance` for `guided_rounds` of them.
+
+        The mean of few slopes is chance for the greater part, and only rounds / (rounds + 1) of it is trusted.
+        """
+        trained = max(self.guided_rounds, 1)
+        return self.guidance * ((rounds / (rounds + 1)) / (trained / (trained + 1)))
 
     @property
     def reach(self) -> int:

@@ -157,12 +157,14 @@ class ResHalf(nn.Module):
         if self.proxy is None:
             return self.prior.classical_halftone(bgr)
         search = self.prior.search(bgr)
+        rounds = self.prior.guided_rounds if rounds is None else rounds
+        weight = self.prior.guidance_of(rounds)
         mean_slope = np.zeros(bgr.shape[:2], np.float32)
-        for count in range(1, (self.prior.guided_rounds if rounds is None else rounds) + 1):
-            self._guided_round(bgr, search, mean_slope, count)
+        for count in range(1, rounds + 1):
+            self._guided_round(bgr, search, mean_slope, count, weight)
         return search.halftone()
 
-    def _guided_round(self, bgr: np.ndarray, search: Search, mean_slope: np.ndarray, count: int) -> None:
+    def _guided_round(self, bgr: np.ndarray, search: Search, mean_slope: np.ndarray, count: int, weight: float) -> None:
         """Search on with the mean slope of all rounds so far, which keeps later ones from undoing the earlier.
 
         The search takes the proxy's error as linear, and the eye's terms keep it close by.
@@ -172,7 +174,7 @@ class ResHalf(nn.Module):
             rows = slice(top, min(top + SLOPE_TILE, len(bgr)))
             change = (self._error_slope(bgr, halftone, rows) - mean_slope[rows]) / count
             mean_slope[rows] += change
-            search.prefer(rows, self.prior.guidance * change)
+            search.prefer(rows, weight * change)
         search.sweep(self.prior.guided_passes)
 
     def prior_key(self) -> str:

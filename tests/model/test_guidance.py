@@ -52,6 +52,15 @@ def test_a_guided_halftone_restores_better_and_keeps_the_tone(proxy):
             assert abs(found[at].mean() - luma[at].mean()) < 6
 
 
+def test_few_answers_are_trusted_less_and_still_worth_asking(proxy):
+    network, bgr = guided(proxy), photo()
+    weights = [network.prior.guidance_of(rounds) for rounds in range(13)]
+    assert weights[0] == 0 and weights[network.prior.guided_rounds] == network.prior.guidance
+    assert weights == sorted(weights) and weights[-1] < 1.1 * network.prior.guidance
+    errors = [squared_error(proxy, bgr, network.prior_halftone(bgr, rounds)) for rounds in (0, 1, 2, 6)]
+    assert errors == sorted(errors, reverse=True)
+
+
 def test_the_slope_is_what_a_toggle_changes(proxy):
     network, bgr = guided(proxy), photo()
     halftone = network.prior.classical_halftone(bgr)
