@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from model.build import build_network
-from reshalf import SHIPPED
+from reshalf import SHIPPED, load_reshalf
 from utils import evaluation, report, spectra
-from utils.checkpoint import load_network
 from utils.command import exit_code
+from utils.engine import Engine
 from utils.errors import UserError
 from utils.files import checksum
 from utils.image_io import list_images, read_image
@@ -40,13 +39,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def load_codec(arguments: argparse.Namespace) -> evaluation.Codec:
-    network = load_network(arguments.model, build_network)
-    if not hasattr(network, "encode"):
-        raise UserError(f"{arguments.model}: a {type(network).__name__}, which cannot encode and decode")
+    network = load_reshalf(arguments.model)
     try:
-        return evaluation.Codec(network, arguments.save_dir, arguments.device, arguments.seed)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        engine = Engine(network, arguments.device, bf16=False, seed=arguments.seed)
+    except RuntimeError as error:
         raise UserError(f"--device {arguments.device}: {str(error).splitlines()[0]}") from None
+    return evaluation.Codec(engine, arguments.save_dir)
 
 
 def find_photos(arguments: argparse.Namespace) -> list[Path]:

@@ -266,3 +266,11 @@ def test_lack_of_memory_costs_only_the_photograph(checkpoint, photos, tmp_path, 
     assert run(checkpoint, photos, tmp_path / "out") == 3
     assert f"{photos / 'b.png'}: not enough memory" in capsys.readouterr().err
     assert len(list((tmp_path / "out/restored").iterdir())) == 3
+
+
+def test_weights_that_overflow_are_told_and_leave_no_picture(checkpoint, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ResHalf, "decode", lambda network, halftone: halftone.expand(-1, 3, -1, -1) / 0)
+    assert run(checkpoint, photos, tmp_path / "out") == 3
+    error = capsys.readouterr().err
+    assert all(f"{path}: what the network makes of it is not finite" in error for path in photos.iterdir())
+    assert not list((tmp_path / "out/restored").glob("*"))

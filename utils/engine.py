@@ -54,7 +54,10 @@ class Tiler:
         function: Callable[..., Tensor],
         inputs: Callable[[tuple[slice, slice]], tuple[Tensor, ...]],
     ) -> np.ndarray:
-        """Run `function` over windows of an image of `size` and put their cores together as uint8."""
+        """Run `function` over windows of an image of `size` and put their cores together as uint8.
+
+        Raises ArithmeticError for an output that is not finite.
+        """
         while True:
             try:
                 return self._in_tiles(size, function, inputs)
@@ -71,6 +74,8 @@ class Tiler:
         output = None
         for core, window in windows(*size, self.tile, self.halo):
             result = self._run(function, *inputs(window))
+            if not result.isfinite().all():
+                raise ArithmeticError("what the network makes of it is not finite, its weights are broken")
             top, left = core[0].start - window[0].start, core[1].start - window[1].start
             height, width = core[0].stop - core[0].start, core[1].stop - core[1].start
             pixels = to_uint8(result[..., top : top + height, left : left + width])

@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from halftone.error_diffusion import error_diffusion, ostromoukhov
 from halftone.ordered import blue_noise, white_noise
 from utils import spectra
 from utils.codecs import code_within
 from utils.damage import damages
+from utils.engine import Engine
 from utils.errors import UserError
-from utils.image_io import read_halftone, to_tensor, to_uint8, write_halftone, write_image
+from utils.image_io import read_halftone, write_halftone, write_image
 from utils.metrics import gray_of, halftone_metrics, mean_chroma, psnr, restoration_metrics
 from utils.report import Sections
 
@@ -46,38 +45,30 @@ CLASSICAL: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class Codec:
-    """A network that encodes and decodes, seen through the files in `folder`/halftone and `folder`/restored."""
+    """An engine, seen through the files in `folder`/halftone and `folder`/restored."""
 
-    def __init__(self, network: nn.Module, folder: str | Path, device: str | torch.device = "cpu", seed: int = 0):
-        self.network = network.to(device).eval()
-        self.device, self.seed = device, seed
+    def __init__(self, engine: Engine, folder: str | Path):
+        self.engine = engine
         self.halftones, self.restorations = Path(folder) / "halftone", Path(folder) / "restored"
         for made in (self.halftones, self.restorations):
             made.mkdir(parents=True, exist_ok=True)
 
-    @torch.inference_mode()
     def halftone(self, bgr: np.ndarray, name: str) -> tuple[np.ndarray, int]:
         """Encode (H, W, 3) BGR uint8 into halftone/NAME.png: (H, W) {0, 255} as read back, and the file's bits."""
-        encoded = self.network.encode(to_tensor(bgr).to(self.device), seed=self.seed)
         path = self.halftones / f"{name}.png"
-        write_halftone(path, to_uint8(self._finite(encoded.halftone, name)))
+        write_halftone(path, self.engine.halftone(bgr))
         return read_halftone(path), 8 * path.stat().st_size
 
-    @torch.inference_mode()
     def restore(self, halftone: np.ndarray, name: str) -> np.ndarray:
         """Decode (H, W) {0, 255}: (H, W, 3) BGR uint8, as an 8-bit file holds it."""
-        halftone, inside = self.network.realigned(halftone)
-        return to_uint8(self._finite(self.network.decode(to_tensor(halftone).to(self.device)), name))[inside]
+        try:
+            return self.engine.restore(halftone)
+        except ArithmeticError as error:
+            raise UserError(f"{name}: {error}") from error
 
     def save(self, restored: np.ndarray, name: str) -> None:
         """Write restored/NAME.png."""
         write_image(self.restorations / f"{name}.png", restored)
-
-    @staticmethod
-    def _finite(output: torch.Tensor, name: str) -> torch.Tensor:
-        if not torch.isfinite(output).all():
-            raise UserError(f"{name}: the network's output is not finite, the checkpoint's weights are broken")
-        return output.float().cpu()
 
 
 def check_size(bgr: np.ndarray, name: str) -> None:
@@ -109,7 +100,7 @@ def measure_photo(codec: Codec, bgr: np.ndarray, name: str, *, references: bool,
     if robustness:
         sections["robustness"] = {
             damage: {"psnr": psnr(target, codec.restore(harmed, name))}
-            for damage, harmed, target in damages(halftone, bgr, codec.seed)
+            for damage, harmed, target in damages(halftone, bgr, codec.engine.seed)
         }
     return sections
 
@@ -127,7 +118,7 @@ def measure_flat(codec: Codec) -> Iterator[tuple[str, dict[str, spectra.Spectrum
     The classical methods halftone the colour's gray, rounded to 8 bits, and are measured against that level.
     """
     with tempfile.TemporaryDirectory() as folder:
-        through_files = Codec(codec.network, folder, codec.device, codec.seed)
+        through_files = Codec(codec.engine, folder)
         for name, colour in (GRAYS | COLOURS).items():
             field = np.full((*FIELD, 3), colour, np.uint8)
             level = float(gray_of(field)[0, 0])
@@ -171,5 +162,5 @@ def gray_ramp_chroma(codec: Codec) -> float:
     """Mean chroma (`mean_chroma`, levels of 0..255) of the restoration of a gray ramp, 256×256, column x of gray x."""
     ramp = np.repeat(np.tile(np.arange(256, dtype=np.uint8), (256, 1))[..., None], 3, axis=2)
     with tempfile.TemporaryDirectory() as folder:
-        through_files = Codec(codec.network, folder, codec.device, codec.seed)
+        through_files = Codec(codec.engine, folder)
         return mean_chroma(through_files.restore(through_files.halftone(ramp, "ramp")[0], "ramp"))

@@ -115,7 +115,7 @@ class FolderJob:
         return Pictures(found, None, photo.bgr, photo.alpha)
 
     def compute(self, task: Task, pictures: Pictures) -> Pictures:
-        """Add what is missing. Raises UserError when the memory does not suffice."""
+        """Add what is missing. Raises UserError when the memory does not suffice or a network's weights are broken."""
         start = time.perf_counter()
         try:
             made = self.make(pictures)
@@ -123,6 +123,8 @@ class FolderJob:
             raise UserError(
                 f"{task.path}: not enough memory for {' x '.join(map(str, pictures.size))} pixels"
             ) from error
+        except ArithmeticError as error:
+            raise UserError(f"{task.path}: {error}") from error
         return made._replace(seconds=time.perf_counter() - start)
 
     def make(self, pictures: Pictures) -> Pictures:

@@ -169,13 +169,15 @@ def _fast(codec: ResHalfCodec) -> Engine | None:
 
 @contextmanager
 def _politely(path: str | Path) -> Iterator[None]:
-    """Say the file's name without the folder it was uploaded to, and too little memory in one line."""
+    """Say in one line what a file lacks, by its name without the folder it was uploaded to."""
     try:
         yield
     except UserError as error:
         raise UserError(str(error).replace(str(path), Path(path).name)) from None
     except MemoryError:
         raise UserError(f"{Path(path).name}: not enough memory for a picture of this size") from None
+    except ArithmeticError as error:
+        raise UserError(f"{Path(path).name}: {error}") from None
 
 
 def _bytes(count: int) -> str:

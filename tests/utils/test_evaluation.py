@@ -1,36 +1,33 @@
 """A network is measured through its files, by the definitions of metrics and spectra."""
 
 import math
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
+from model.reshalf import ResHalf
 from utils import evaluation
 from utils.damage import FLIPS
+from utils.engine import Engine
 from utils.errors import UserError
 
 
-class Copy(nn.Module):
-    """Halftone: the thresholded gray. Restoration: the halftone itself, plus a cast."""
+class Copy:
+    """Halftone: the thresholded gray. Restoration: the halftone itself, plus a cast in levels."""
 
-    def __init__(self, cast=(0.0, 0.0, 0.0)):
-        super().__init__()
-        self.cast = torch.tensor(cast).view(1, 3, 1, 1)
+    seed = 0
+
+    def __init__(self, cast=(0, 0, 0)):
+        self.cast = np.array(cast)
         self.seen = []
 
-    def encode(self, colour, *, seed):
-        return SimpleNamespace(halftone=torch.where(colour.mean(1, keepdim=True) > 0, 1.0, -1.0))
+    def halftone(self, bgr):
+        return np.where(bgr.mean(axis=2) > 127.5, np.uint8(255), np.uint8(0))
 
-    def realigned(self, halftone):
-        return halftone, np.s_[:, :]
-
-    def decode(self, halftone):
-        self.seen.append(halftone.clone())
-        return halftone.expand(-1, 3, -1, -1) + self.cast
+    def restore(self, halftone):
+        self.seen.append(halftone.copy())
+        return np.clip(halftone[..., None] + self.cast, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +43,12 @@ def black_and_white(height=48, width=50):
 
 
 def test_what_is_measured_is_what_the_files_hold(tmp_path):
-    photo, network = black_and_white(), Copy()
-    codec = evaluation.Codec(network, tmp_path)
+    photo, engine = black_and_white(), Copy()
+    codec = evaluation.Codec(engine, tmp_path)
     evaluation.measure_photo(codec, photo, "picture", references=False, robustness=False)
     written = cv2.imread(str(tmp_path / "halftone" / "picture.png"), cv2.IMREAD_GRAYSCALE)
     assert np.array_equal(written, photo[..., 0])
-    assert np.array_equal(network.seen[0][0, 0].numpy(), written / 127.5 - 1)
+    assert np.array_equal(engine.seen[0], written)
     assert np.array_equal(cv2.imread(str(tmp_path / "restored" / "picture.png")), photo)
 
 
@@ -109,12 +106,14 @@ def test_flat_fields_rank_blue_noise_below_white_noise(tmp_path):
 def test_gray_ramp_shows_false_colour(tmp_path):
     assert evaluation.gray_ramp_chroma(evaluation.Codec(Copy(), tmp_path)) == pytest.approx(0, abs=1e-9)
     # −20 levels of blue where it is white, lost where black saturates: half the pixels.
-    blue_less = evaluation.gray_ramp_chroma(evaluation.Codec(Copy((-40 / 255, 0.0, 0.0)), tmp_path))
+    blue_less = evaluation.gray_ramp_chroma(evaluation.Codec(Copy((-20, 0, 0)), tmp_path))
     assert blue_less == pytest.approx(10 * math.hypot(0.564 * 0.886, 0.713 * 0.114), rel=0.01)
 
 
-def test_network_that_yields_no_numbers_is_refused(tmp_path):
-    codec = evaluation.Codec(Copy((math.nan, 0.0, 0.0)), tmp_path)
+def test_network_that_yields_no_numbers_is_refused(tmp_path, monkeypatch):
+    network = ResHalf(4, {"halftone": "error_diffusion"}, levels=1)
+    codec = evaluation.Codec(Engine(network, "cpu"), tmp_path)
+    monkeypatch.setattr(network, "decode", lambda halftone: halftone.expand(-1, 3, -1, -1) * math.inf)
     with pytest.raises(UserError, match="p: .*not finite"):
         evaluation.measure_photo(codec, black_and_white(), "p", references=False, robustness=False)
 
