@@ -20,15 +20,16 @@ def gaussian(sigma: float = 1.5) -> np.ndarray:
     return gaussian_filter(sigma, RADIUS)
 
 
-def nasanen(scale: float = 2000.0, luminance: float = 11.0) -> np.ndarray:
-    """Return the point spread whose transform is exp(-k f); float64 (K, K), sum 1.
+def nasanen(scale: float = 2000.0, luminance: float = 11.0, radius: int = RADIUS) -> np.ndarray:
+    """Return the point spread whose transform is exp(-k f); float64 (2 radius + 1, 2 radius + 1), sum 1.
 
     h(r) ∝ (k² + (2πr)²)^-1.5, k = π scale / (180 (0.525 ln luminance + 3.91)), luminance in cd/m², r in pixels;
     scale is dots per inch times inches of viewing distance.
-    Source: R. Näsänen, Visibility of halftone dot textures, IEEE Trans. Systems, Man and Cybernetics 14, 1984.
+    Source: R. Näsänen, Visibility of halftone dot textures, IEEE Trans. Systems, Man and Cybernetics 14, 1984; S. Kim,
+    J. Allebach, Impact of HVS models on model-based halftoning, IEEE Trans. Image Processing 11, 2002.
     """
     k = math.pi * scale / (180 * (0.525 * math.log(luminance) + 3.91))
-    offset = np.arange(-RADIUS, RADIUS + 1)
+    offset = np.arange(-radius, radius + 1)
     spread = (k**2 + (2 * math.pi) ** 2 * (offset[:, None] ** 2 + offset**2)) ** -1.5
     return spread / spread.sum()
 

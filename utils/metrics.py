@@ -11,6 +11,11 @@ import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
+from halftone.dbs import gaussian_filter
+from halftone.eye import nasanen
+
+RADIUS = 5  # of the filters that tone is seen through, pixels
+
 
 def _unit(image: np.ndarray) -> np.ndarray:
     """uint8 0..255 or float [0, 1] → float64 [0, 1], shape kept."""
@@ -64,28 +69,6 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     )
 
 
-def gaussian_kernel(sigma: float, size: int = 11) -> np.ndarray:
-    """(size, size) samples of a Gaussian, σ in pixels, sum 1."""
-    offsets = np.arange(size) - (size - 1) / 2
-    line = np.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = np.outer(line, line)
-    return kernel / kernel.sum()
-
-
-def nasanen_kernel(size: int = 11, scale: float = 2000.0, luminance: float = 11.0) -> np.ndarray:
-    """(size, size) samples of the eye's point spread by Näsänen 1984, sum 1.
-
-    h(r) ∝ (k² + (2πr)²)^−1.5, r in pixels, is the transform of exp(−k f), f in cycles per pixel, with
-    k = π · scale / (180 (0.525 ln luminance + 3.91)); scale is dots per inch times viewing distance in inches,
-    luminance in cd/m² (Kim & Allebach 2002, "Impact of HVS models on model-based halftoning").
-    """
-    k = math.pi * scale / (180.0 * (0.525 * math.log(luminance) + 3.91))
-    offsets = np.arange(size) - (size - 1) / 2
-    squared = offsets[:, None] ** 2 + offsets**2
-    kernel = (k**2 + (2.0 * math.pi) ** 2 * squared) ** -1.5
-    return kernel / kernel.sum()
-
-
 def _seen_psnr(halftone: np.ndarray, gray: np.ndarray, kernel: np.ndarray) -> float:
     if halftone.shape != gray.shape:
         raise ValueError(f"halftone {halftone.shape} and gray {gray.shape} differ in shape")
@@ -98,17 +81,17 @@ def _seen_psnr(halftone: np.ndarray, gray: np.ndarray, kernel: np.ndarray) -> fl
     return psnr(error[inside, inside], np.zeros_like(error[inside, inside]))
 
 
-def tone_psnr(halftone: np.ndarray, gray: np.ndarray, sigma: float = 1.5, size: int = 11) -> float:
+def tone_psnr(halftone: np.ndarray, gray: np.ndarray, sigma: float = 1.5) -> float:
     """PSNR in dB of halftone (H, W) {0, 255} against gray (H, W), both under a Gaussian; valid region, range [0, 1].
 
-    The kernel has size × size taps of σ `sigma` pixels and sum 1. The quantized halftone is what is measured.
+    The filter has 11 × 11 taps of σ `sigma` pixels and sum 1. The quantized halftone is what is measured.
     """
-    return _seen_psnr(halftone, gray, gaussian_kernel(sigma, size))
+    return _seen_psnr(halftone, gray, gaussian_filter(sigma, RADIUS))
 
 
-def nasanen_psnr(halftone: np.ndarray, gray: np.ndarray, size: int = 11) -> float:
-    """PSNR in dB of halftone against gray (H, W) under `nasanen_kernel(size)`; valid region, range [0, 1]."""
-    return _seen_psnr(halftone, gray, nasanen_kernel(size))
+def nasanen_psnr(halftone: np.ndarray, gray: np.ndarray) -> float:
+    """PSNR in dB of halftone against gray (H, W) under 11 × 11 taps of halftone.eye.nasanen; valid region, [0, 1]."""
+    return _seen_psnr(halftone, gray, nasanen(radius=RADIUS))
 
 
 def ciede2000(a: np.ndarray, b: np.ndarray) -> float:

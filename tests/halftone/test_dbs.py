@@ -21,6 +21,14 @@ def cost(halftone, terms):
     return total
 
 
+@pytest.mark.parametrize("sigma", [1.5, 2.0])
+def test_a_gaussian_filter_is_symmetric_and_of_sum_one(sigma):
+    found = gaussian_filter(sigma, 5)
+    assert found.shape == (11, 11) and found.sum() == pytest.approx(1)
+    assert np.array_equal(found, found.T) and np.array_equal(found, found[::-1])
+    assert found[5, 8] / found[5, 5] == pytest.approx(np.exp(-4.5 / sigma**2))
+
+
 def example(height=45, width=70, seed=0):
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / 20

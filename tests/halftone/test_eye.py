@@ -1,5 +1,7 @@
 """Models of the eye, and the search that uses them."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.ndimage import convolve
@@ -18,11 +20,20 @@ def test_a_point_spread_keeps_the_mean_and_has_no_direction(eye):
     assert spread.argmax() == spread.size // 2
 
 
+def test_nasanens_spread_follows_the_formula():
+    spread = nasanen(radius=5)
+    k = math.pi * 2000 / (180 * (0.525 * math.log(11) + 3.91))
+    assert spread.shape == (11, 11) and k == pytest.approx(6.7535, abs=1e-3)
+    assert spread[5, 7] / spread[5, 5] == pytest.approx((1 + (4 * math.pi / k) ** 2) ** -1.5)
+
+
 def test_nasanens_spread_is_the_transform_of_an_exponential():
-    spread = nasanen(scale=12000.0)[6]  # a wide one, so that samples are close together
-    k = np.pi * 12000 / (180 * (0.525 * np.log(11) + 3.91))
-    radius = np.arange(-6, 7)
-    assert np.allclose(spread / spread[6], (1 + (2 * np.pi * radius / k) ** 2) ** -1.5)
+    """Summed on a wide grid the samples give back exp(−k f)."""
+    spread = nasanen(radius=400)
+    k = math.pi * 2000 / (180 * (0.525 * math.log(11) + 3.91))
+    response = [(spread.sum(0) * np.cos(2 * math.pi * f * np.arange(-400, 401))).sum() for f in (0.05, 0.1, 0.2)]
+    ratios = [response[1] / response[0], response[2] / response[1]]
+    assert ratios == pytest.approx([math.exp(-0.05 * k), math.exp(-0.1 * k)], rel=0.03)
 
 
 @pytest.mark.parametrize("eye", EYE_MODELS)
