@@ -43,12 +43,14 @@ class ScreensConfig(Strict):
 
 
 class CoarseNetConfig(Strict):
+    kind: Literal["unet", "residual"] = "unet"  # as published, or descreen/residual.py
     deepest: Annotated[int, Field(ge=4)] | None = None
     blur: Annotated[float, Field(ge=0, le=8)] = 0.0
 
 
 class CoarseLossConfig(Strict):
     l1: Weight = 50.0
+    psnr: Weight = 0.0  # of the logarithm of each picture's mean squared error, whose mean is the mean PSNR
     gram: Weight = 0.5  # of each convolution of VGG16-bn
 
 

@@ -64,10 +64,7 @@ class CoarseNet(nn.Module):
             x = layer(torch.cat((x, features.pop()), dim=1))
         x = self.out(x)
         if self.blur:
-            with torch.autocast(x.device.type, enabled=False):  # half precision would round every level
-                x = x.float() + gaussian_blur(
-                    aligned.float(), 2 * math.ceil(3 * self.blur) + 1, self.blur, "renormalize"
-                )
+            x = x.float() + blurred(aligned, self.blur)
         return x[..., :height, :width]
 
     def _start(self) -> None:
@@ -147,6 +144,12 @@ class TripleDiscriminator(nn.Module):
         if min(x.shape[-2:]) < self.SMALLEST:
             x = reflect_to_multiple(x, self.SMALLEST)
         return self.layers(x)
+
+
+def blurred(scan: Tensor, sigma: float) -> Tensor:
+    """What a coarse network corrects: a Gaussian blur, always in float32, as half precision would round every level."""
+    with torch.autocast(scan.device.type, enabled=False):
+        return gaussian_blur(scan.float(), 2 * math.ceil(3 * sigma) + 1, sigma, "renormalize")
 
 
 def _down(inputs: int, outputs: int, norm: bool = True) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
 from descreen.config import CoarseLossConfig, DetailsLossConfig
-from descreen.losses import GramLoss, discriminator_loss, generator_loss
+from descreen.losses import GramLoss, discriminator_loss, generator_loss, psnr_loss
 from descreen.networks import ResidualDiscriminator, TripleDiscriminator
 from descreen.system import Descreener
 
@@ -33,7 +33,7 @@ class _Objective(nn.Module):
 
 
 class CoarseObjective(_Objective):
-    """Stage 1: CoarseNet by L1 and, where `gram` is given, texture."""
+    """Stage 1: the coarse network by L1, PSNR and, where `gram` is given, texture."""
 
     def __init__(self, network: Descreener, weights: CoarseLossConfig, gram: GramLoss | None = None):
         super().__init__(network)
@@ -45,6 +45,9 @@ class CoarseObjective(_Objective):
         coarse = self.network.coarse(batch["scan"])
         terms = {"l1": l1_loss(coarse, batch["colour"])}
         total = self.weights.l1 * terms["l1"]
+        if self.weights.psnr:
+            terms["psnr"] = psnr_loss(coarse, batch["colour"])
+            total = total + self.weights.psnr * terms["psnr"]
         if self.weights.gram:
             terms["gram"] = self.gram(coarse, batch["colour"])
             total = total + self.weights.gram * terms["gram"]

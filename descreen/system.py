@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from descreen.networks import COARSE_STRIDE, CoarseNet, DetailsNet, EdgeNet
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet
+from descreen.residual import ResidualCoarse
 from model.build import check_weights
 from model.hourglass import reflect_to_multiple
 
+COARSE_NETS: dict[str, type[nn.Module]] = {"unet": CoarseNet, "residual": ResidualCoarse}
 OBJECT_NETS: dict[str, type[nn.Module] | None] = {"none": None, "small": SmallObjectNet, "parser": ObjectNet}
 PARTS = ("coarse", "edge", "details")
 
@@ -28,8 +30,8 @@ class Descreener(nn.Module):
 
     parts    which of coarse, edge and details it has, in this order: a system grows stage by stage
     objects  "none": DetailsNet sees zeros instead of object maps; "small": SmallObjectNet; "parser": ObjectNet
-    deepest, blur  of CoarseNet
-    Raises ValueError for parts that do not build on one another or an unknown kind of objects.
+    kind     of the coarse network: "unet", as published, or "residual"; deepest, blur: see there
+    Raises ValueError for parts that do not build on one another or an unknown kind of objects or coarse network.
     """
 
     def __init__(self, width: int = 64, parts: tuple[str, ...] = ("coarse",), objects: str = "none", **coarse):
@@ -38,20 +40,23 @@ class Descreener(nn.Module):
             raise ValueError(f"parts must be the first one, two or three of {', '.join(PARTS)}, not {parts}")
         if objects not in OBJECT_NETS:
             raise ValueError(f"unknown objects {objects!r}, known: {', '.join(OBJECT_NETS)}")
-        self.width, self.parts, self.kind = width, tuple(parts), objects if "details" in parts else "none"
-        self.settings = {"deepest": None, "blur": 0.0} | coarse
-        self.coarse = CoarseNet(width, **self.settings)
+        self.width, self.parts, self.object_kind = width, tuple(parts), objects if "details" in parts else "none"
+        self.settings = {"kind": "unet", "deepest": None, "blur": 0.0} | coarse
+        if self.settings["kind"] not in COARSE_NETS:
+            raise ValueError(f"unknown coarse network {self.settings['kind']!r}, known: {', '.join(COARSE_NETS)}")
+        build = COARSE_NETS[self.settings["kind"]]
+        self.coarse = build(width, deepest=self.settings["deepest"], blur=self.settings["blur"])
         self.edge = EdgeNet(width // 2) if "edge" in parts else None
         self.details = DetailsNet(width) if "details" in parts else None
         self.objects = None
-        if self.kind == "small":
+        if self.object_kind == "small":
             self.objects = SmallObjectNet(width)
-        elif self.kind == "parser":
+        elif self.object_kind == "parser":
             self.objects = ObjectNet()
 
     def arch(self) -> dict:
         """What `build_descreener` needs besides the weights."""
-        own = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.kind}
+        own = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.object_kind}
         return own | self.settings
 
     def forward(self, scan: Tensor) -> Descreened:
@@ -84,7 +89,7 @@ def build_descreener(checkpoint: dict) -> Descreener:
     if not isinstance(arch, dict) or arch.get("name") != "Descreener":
         found = arch.get("name") if isinstance(arch, dict) else "no architecture"
         raise ValueError(f"not a descreening checkpoint: holds {found}")
-    coarse = {key: arch[key] for key in ("deepest", "blur") if key in arch}
+    coarse = {key: arch[key] for key in ("kind", "deepest", "blur") if key in arch}
     network = Descreener(arch["width"], tuple(arch["parts"]), arch["objects"], **coarse)
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     check_weights(network.state_dict(), state)

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from descreen import command, demo, rescreen, restore
 from descreen.engine import DescreenEngine
 from descreen.screen_finder import find_screens
-from descreen.system import Descreener
+from descreen.system import COARSE_NETS, Descreener
 from halftone.screens import am_cmyk
 from utils.checkpoint import write_checkpoint
 
@@ -61,7 +62,11 @@ def test_every_scan_is_restored_and_its_screen_named(scans, tmp_path, checkpoint
     assert "black 5.0" in text and "45." in text and "no regular screen" in text
 
 
-def test_tiles_equal_the_whole(network):
+@pytest.mark.parametrize("kind", COARSE_NETS)
+def test_tiles_equal_the_whole(kind):
+    torch.manual_seed(0)
+    network = Descreener(4, ("coarse", "edge", "details"), "small", kind=kind).eval()
+    nn.init.normal_(network.coarse.get_submodule("leave" if kind == "residual" else "out")[-1].weight, std=0.1)
     scan = am_cmyk(photo(200, 333), pitch=4.0)
     whole, tiled = (DescreenEngine(network, "cpu", tile, bf16=False).restore(scan) for tile in (1024, 64))
     assert whole.shape == scan.shape

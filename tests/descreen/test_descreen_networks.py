@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from descreen.networks import CoarseNet, DetailsNet, EdgeNet, ResidualDiscriminator, TripleDiscriminator
+from descreen.engine import HALO
+from descreen.networks import CoarseNet, DetailsNet, EdgeNet, ResidualDiscriminator, TripleDiscriminator, blurred
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet, merge_table
-from descreen.system import Descreener, build_descreener
+from descreen.residual import ResidualCoarse
+from descreen.system import COARSE_NETS, Descreener, build_descreener
 from utils.errors import UserError
 
 
@@ -56,6 +58,33 @@ def test_the_coarse_network_is_the_published_u_net():
     assert convolutions(network.out) == [(64, 64, 3, 1), (64, 3, 3, 1)]
 
 
+def test_the_residual_network_has_a_level_at_half_a_quarter_and_an_eighth_of_the_size():
+    network = ResidualCoarse(48, deepest=128)
+    assert convolutions(network.before) == [(48, 48, 3, 1)] * 4 + [(96, 96, 3, 1)] * 4 + [(128, 128, 3, 1)] * 4
+    assert convolutions(network.after) == [(48, 48, 3, 1)] * 4 + [(96, 96, 3, 1)] * 2
+    assert convolutions(network.shrink) == [(48, 96, 2, 2), (96, 128, 2, 2)]
+    assert convolutions(network.grow) == [(96, 4 * 48, 1, 1), (128, 4 * 96, 1, 1)]
+    assert convolutions(network.enter) == [(12, 48, 3, 1)] and convolutions(network.leave) == [(48, 12, 3, 1)]
+    assert convolutions(ResidualCoarse(8).shrink) == [(8, 16, 2, 2), (16, 32, 2, 2)]
+
+
+@pytest.mark.parametrize("build", COARSE_NETS.values())
+def test_a_coarse_network_begins_with_the_blurred_scan(build):
+    scan = torch.rand(1, 3, 64, 96) * 2 - 1
+    torch.testing.assert_close(build(8, blur=1.5).eval()(scan), blurred(scan, 1.5))
+
+
+@pytest.mark.parametrize("build", COARSE_NETS.values())
+def test_a_coarse_network_sees_no_further_than_the_halo_of_a_tile(build):
+    network = build(4, deepest=8).eval()
+    for parameter in network.parameters():  # all positive: no change can cancel out
+        nn.init.uniform_(parameter, 0.01, 0.05)
+    scan = torch.rand(1, 3, 320, 32).double().requires_grad_()
+    network.double()(scan)[..., 160:192, :].sum().backward()
+    rows = scan.grad.abs().sum(dim=(0, 1, 3)).nonzero()
+    assert 160 - HALO <= rows.min() < 160 - 32 and 192 + 32 < rows.max() < 192 + HALO
+
+
 def test_edges_details_and_discriminators_have_the_published_layers():
     assert convolutions(EdgeNet()) == [(3, 32, 5, 1), *[(32, 32, 5, 1)] * 4, (32, 1, 3, 1)]
     assert convolutions(DetailsNet()) == [(32, 64, 3, 1), *[(64, 64, 3, 1)] * 7, (64, 3, 3, 1)]
@@ -69,9 +98,10 @@ def test_edges_details_and_discriminators_have_the_published_layers():
         assert sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) == 4
 
 
+@pytest.mark.parametrize("kind", COARSE_NETS)
 @pytest.mark.parametrize("size", [(1, 1), (5, 70), (32, 64), (45, 33)])
-def test_any_size_goes_in_and_comes_out(size):
-    network = Descreener(4, ("coarse", "edge", "details"), "small").eval()
+def test_any_size_goes_in_and_comes_out(size, kind):
+    network = Descreener(4, ("coarse", "edge", "details"), "small", kind=kind).eval()
     out = network(torch.rand(2, 3, *size))
     assert out.restored.shape == out.coarse.shape == out.residual.shape == (2, 3, *size)
     assert out.edges.shape == (2, 1, *size) and 0 <= out.edges.min() <= out.edges.max() <= 1
@@ -147,16 +177,28 @@ def test_object_maps_of_the_small_network_are_probabilities():
 
 
 @pytest.mark.parametrize(
-    ("parts", "objects"),
-    [(("coarse",), "none"), (("coarse", "edge"), "none"), (("coarse", "edge", "details"), "small")],
+    ("parts", "objects", "coarse"),
+    [
+        (("coarse",), "none", {"kind": "residual", "deepest": 12, "blur": 1.0}),
+        (("coarse", "edge"), "none", {"deepest": 12}),
+        (("coarse", "edge", "details"), "small", {"kind": "residual"}),
+    ],
 )
-def test_a_checkpoint_alone_rebuilds_the_system(parts, objects):
-    network = Descreener(4, parts, objects).eval()
+def test_a_checkpoint_alone_rebuilds_the_system(parts, objects, coarse):
+    network = Descreener(4, parts, objects, **coarse).eval()
     half = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
     again = build_descreener({"state_dict": half, "arch": network.arch()})
     assert again.arch() == network.arch()
     scan = torch.rand(1, 3, 40, 24)
     torch.testing.assert_close(again.restore(scan), network.restore(scan), atol=1e-2, rtol=1e-2)
+
+
+def test_a_checkpoint_from_before_there_were_two_coarse_networks_is_the_u_net():
+    network = Descreener(4, deepest=12, blur=1.0)
+    arch = network.arch()
+    assert arch.pop("kind") == "unet"
+    again = build_descreener({"state_dict": network.state_dict(), "arch": arch})
+    assert isinstance(again.coarse, CoarseNet) and again.coarse.blur == 1.0
 
 
 def test_what_is_no_descreening_checkpoint_is_refused():
@@ -167,5 +209,7 @@ def test_what_is_no_descreening_checkpoint_is_refused():
         build_descreener({"state_dict": {}, "arch": network.arch()})
     with pytest.raises(ValueError, match="unknown objects 'cars'"):
         Descreener(4, objects="cars")
+    with pytest.raises(ValueError, match="unknown coarse network 'net', known: unet, residual"):
+        Descreener(4, kind="net")
     with pytest.raises(ValueError, match="parts must be"):
         Descreener(4, ("details",))

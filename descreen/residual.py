@@ -1,0 +1,73 @@
+"""The coarse network that is trained here: residual blocks at a half, a quarter and an eighth of the resolution.
+
+A screen repeats every few pixels, so the four phases side by side (a space-to-depth step) show it to a convolution at a
+quarter of the work; the levels below see enough cells to tell the inks' screens from the picture.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from descreen.networks import blurred
+from model.hourglass import Residual, reflect_to_multiple
+
+BEFORE, AFTER = (2, 2, 2), (2, 1, 0)
+"""Residual blocks of each level on the way down and on the way up."""
+STRIDE = 8
+
+
+class ResidualCoarse(nn.Module):
+    """Removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded. H, W are reflected to multiples of 8.
+
+    width    channels at half resolution; twice and four times as many at the two levels below
+    deepest  most channels of any level; None: no bound
+    blur     as CoarseNet's; it begins with nothing to add, so with 0 in gray
+    """
+
+    def __init__(self, width: int = 48, deepest: int | None = None, blur: float = 0.0):
+        super().__init__()
+        self.blur = blur
+        channels = [min(width * 2**level, deepest or 4 * width) for level in range(3)]
+        self.enter = nn.Conv2d(4 * 3, channels[0], 3, padding=1)
+        self.before = nn.ModuleList(_blocks(*level) for level in zip(channels, BEFORE, strict=True))
+        self.shrink = nn.ModuleList(
+            nn.Conv2d(above, here, 2, stride=2) for above, here in zip(channels, channels[1:], strict=False)
+        )
+        self.grow = nn.ModuleList(
+            nn.Conv2d(here, 4 * above, 1) for above, here in zip(channels, channels[1:], strict=False)
+        )
+        self.after = nn.ModuleList(_blocks(*level) for level in zip(channels, AFTER, strict=True))
+        self.leave = nn.Sequential(nn.ReLU(), nn.Conv2d(channels[0], 4 * 3, 3, padding=1))
+        self._start()
+
+    def forward(self, scan: Tensor) -> Tensor:
+        height, width = scan.shape[-2:]
+        aligned = reflect_to_multiple(scan, STRIDE)
+        # (N, width, H/2, W/2)
+        x = self.enter(pixel_unshuffle(aligned, 2).contiguous(memory_format=torch.channels_last))
+        features = [self.before[0](x)]
+        for shrink, before in zip(self.shrink, self.before[1:], strict=True):
+            features.append(before(shrink(features[-1])))  # H/4, H/8
+        x = self.after[-1](features.pop())
+        for grow, after in zip(reversed(self.grow), reversed(self.after[:-1]), strict=True):
+            x = after(features.pop() + pixel_shuffle(grow(x), 2))  # H/4, H/2
+        x = pixel_shuffle(self.leave(x), 2)
+        if self.blur:
+            x = x.float() + blurred(aligned, self.blur)
+        return x[..., :height, :width]
+
+    def _start(self) -> None:
+        """Weights that keep the variance (He et al., ICCV 2015); blocks begin as the identity, all as the blur."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                inputs = layer.in_channels * math.prod(layer.kernel_size)
+                nn.init.normal_(layer.weight, std=math.sqrt((2 if layer.kernel_size == (3, 3) else 1) / inputs))
+                nn.init.zeros_(layer.bias)
+        for layer in (self.leave[-1], *(block.conv[-1] for block in self.modules() if isinstance(block, Residual))):
+            nn.init.zeros_(layer.weight)
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Residual(channels) for _ in range(count)))
