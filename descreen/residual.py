@@ -16,10 +16,15 @@ from model.hourglass import Residual, reflect_to_multiple
 BEFORE, AFTER = (2, 2, 2), (2, 1, 0)
 """Residual blocks of each level on the way down and on the way up."""
 STRIDE = 8
+EDGE, LAST = 128, 32
+"""Pixels at the end of a side that is no multiple of STRIDE: what is looked at for the last ones, and those."""
 
 
 class ResidualCoarse(nn.Module):
-    """Removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded. H, W are reflected to multiples of 8.
+    """Removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded, any H and W.
+
+    A mirrored screen is none that was trained on, so the last pixels of a side that is no multiple of 8 are restored
+    from a grid that ends with it; only sides below EDGE are reflected.
 
     width    channels at half resolution; twice and four times as many at the two levels below
     deepest  most channels of any level; None: no bound
@@ -43,6 +48,12 @@ class ResidualCoarse(nn.Module):
         self._start()
 
     def forward(self, scan: Tensor) -> Tensor:
+        for axis in (2, 3):
+            side = scan.shape[axis]
+            if side % STRIDE and side > EDGE:
+                most = self(scan.narrow(axis, 0, side - side % STRIDE)).narrow(axis, 0, side - LAST)
+                end = self(scan.narrow(axis, side - EDGE, EDGE)).narrow(axis, EDGE - LAST, LAST)
+                return torch.cat((most, end), dim=axis)
         height, width = scan.shape[-2:]
         aligned = reflect_to_multiple(scan, STRIDE)
         # (N, width, H/2, W/2)

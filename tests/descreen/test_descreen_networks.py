@@ -68,6 +68,17 @@ def test_the_residual_network_has_a_level_at_half_a_quarter_and_an_eighth_of_the
     assert convolutions(ResidualCoarse(8).shrink) == [(8, 16, 2, 2), (16, 32, 2, 2)]
 
 
+def test_the_last_rows_and_columns_of_an_odd_size_are_restored_without_a_mirrored_screen():
+    torch.manual_seed(0)
+    network = ResidualCoarse(8, blur=1.0).eval()
+    nn.init.normal_(network.leave[-1].weight, std=0.1)
+    scan = torch.rand(1, 3, 165, 139)
+    out = network(scan)
+    assert out.shape == scan.shape
+    torch.testing.assert_close(out[..., -32:, -32:], network(scan[..., -128:, -128:])[..., -32:, -32:])
+    torch.testing.assert_close(out[..., :-32, :-32], network(scan[..., :160, :136])[..., : 165 - 32, : 139 - 32])
+
+
 @pytest.mark.parametrize("build", COARSE_NETS.values())
 def test_a_coarse_network_begins_with_the_blurred_scan(build):
     scan = torch.rand(1, 3, 64, 96) * 2 - 1
