@@ -83,11 +83,3 @@ def discriminator_loss(judge: Callable[..., Tensor], real: tuple[Tensor, ...], f
     judged_real = judge(*(x.detach() for x in real))
     judged_fake = judge(*(x.detach() for x in fake))
     return 0.5 * ((judged_real - 1).square().mean() + judged_fake.square().mean())
-
-
-def psnr_loss(restored: Tensor, truth: Tensor) -> Tensor:
-    """Mean of the logarithms of each picture's mean squared error (as in Chen et al., ECCV 2022): less is more dB.
-
-    An error of 1e-4, 46 dB, is added, so that flat pictures do not outweigh the others.
-    """
-    return torch.log((restored - truth).square().mean(dim=(1, 2, 3)) + 1e-4).mean()

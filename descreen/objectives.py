@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
 from descreen.config import CoarseLossConfig, DetailsLossConfig
-from descreen.losses import GramLoss, discriminator_loss, generator_loss, psnr_loss
+from descreen.losses import GramLoss, discriminator_loss, generator_loss
 from descreen.networks import ResidualDiscriminator, TripleDiscriminator
 from descreen.system import Descreener
+from model.loss import psnr_loss
 
 Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]

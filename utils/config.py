@@ -100,7 +100,7 @@ class InvHalfConfig(TrainConfig):
     name: FolderName = "inversehalf"
     model: Literal["InverseHalf"] = "InverseHalf"
     data_loader: DataConfig = DataConfig(special_set=None)
-    restoreLoss: Literal["l2_loss", "l1_loss", "charbonnier"] = "l2_loss"
+    restoreLoss: Literal["l2_loss", "l1_loss", "charbonnier", "psnr"] = "l2_loss"
     restoreLossWeight: Weight = 1.0
 
 
@@ -145,7 +145,7 @@ class JointConfig(_ResHalfConfig):
     """Stage 2: tone, blue noise and restoration together."""
 
     name: FolderName = "invhalf_full"
-    restoreLoss: Literal["l2_loss", "l1_loss", "charbonnier"] = "l2_loss"
+    restoreLoss: Literal["l2_loss", "l1_loss", "charbonnier", "psnr"] = "l2_loss"
     restoreLossWeight: Weight = 1.0
     vggLossWeight: Weight = 2e-4
     vgg_weights: str | None = None  # local file; null: torchvision's own loader

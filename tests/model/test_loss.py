@@ -1,5 +1,6 @@
 """Every term against the values and gradients measured on the released training, and against closed forms."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,15 @@ def test_perceptual_loss_uses_vgg19_up_to_the_pool_after_conv4_4():
 def test_wrong_vgg_weights_are_refused():
     with pytest.raises(ValueError, match="not those of torchvision's vgg19"):
         loss.PerceptualLoss({"features.0.weight": torch.zeros(1)})
+
+
+def test_the_psnr_term_goes_down_as_the_mean_psnr_of_the_pictures_goes_up():
+    random = torch.Generator().manual_seed(0)
+    truth = torch.rand(2, 3, 8, 8, generator=random)
+    error = torch.tensor([0.5, 0.1]).view(2, 1, 1, 1)
+    # 10 log10 of 4 / (1/4) and of 4 / (1/100), the range being 2.
+    psnr = (10 * math.log10(16) + 10 * math.log10(400)) / 2
+    assert 10 * math.log10(4) - 10 / math.log(10) * loss.psnr_loss(truth + error, truth) == pytest.approx(
+        psnr, abs=0.05
+    )
+    assert loss.psnr_loss(truth, truth) == pytest.approx(math.log(1e-4))

@@ -66,7 +66,7 @@ def test_command_line_beats_file_beats_defaults(tmp_path):
         ("optimizer.lr=true", ["optimizer.lr", "found true", "number"]),
         ("optimizer.lr=NaN", ["optimizer.lr", "finite"]),
         ("optimizer=5", ["optimizer", "found 5", "JSON object"]),
-        ("restoreLoss=l3_loss", ["restoreLoss", "l3_loss", "'l2_loss', 'l1_loss' or 'charbonnier'"]),
+        ("restoreLoss=l3_loss", ["restoreLoss", "l3_loss", "'l2_loss', 'l1_loss', 'charbonnier' or 'psnr'"]),
         ("model=__import__('os')", ["model", "'ResHalf'"]),
         ("data_loader.crop_size=12", ["crop_size", "found 12", "multiple of 8"]),
         ('prior={"a": [1]}', ["prior", "number, string or true/false"]),
