@@ -244,3 +244,7 @@ def test_the_shipped_recipe_a_proxy_first_then_a_decoder_on_what_it_guided(argum
     assert train.main(whole) == 0
     resumed, at_once = (read_checkpoint(tmp_path / name / LAST)["state_dict"] for name in ("reshalf_prior", "whole"))
     assert all(torch.equal(resumed[key], value) for key, value in at_once.items())
+    before = str(tmp_path / "whole" / BEST)
+    grown = arguments("--config", str(SCRIPTS / "reshalf_grown.json"), **small, initial_ckpt=before, proxy_ckpt=before)
+    assert train.main(grown) == 0
+    assert load_network(tmp_path / "reshalf_grown" / BEST, build_network).blocks == 10
