@@ -21,7 +21,6 @@ from descreen.printing import draw_printing, print_and_scan
 from descreen.rescreen import screen_again
 from descreen.screen_finder import find_screens
 from utils.command import exit_code
-from utils.errors import UserError
 from utils.folder_job import RESTORED
 from utils.image_io import list_images, read_image, write_image
 from utils.overview import middle, write_overview
@@ -76,14 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--model", type=Path, default=CHECKPOINT, help="checkpoint (default: the shipped)")
     add("--picture", type=Path, help="also write a few rows here")
     args = parser.parse_args(argv)
-    return exit_code(lambda: _with_folder_errors(args))
-
-
-def _with_folder_errors(args: argparse.Namespace) -> int:
-    try:
-        return run(args)
-    except OSError as error:
-        raise UserError(f"{error.filename or args.save_dir}: {error.strerror or error}") from error
+    return exit_code(lambda: run(args))
 
 
 if __name__ == "__main__":
