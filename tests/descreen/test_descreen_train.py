@@ -92,12 +92,10 @@ def stages(arguments, place):
 
 def test_every_stage_goes_down_and_takes_over_from_the_one_before(arguments, stages):
     edge = str(stages / "edge" / BEST)
-    assert train.main(arguments(**DETAILS | {"trainer__epochs": 12}, name="details", edge_ckpt=edge)) == 0
-    # The details begin where the coarse network has learned already, and against opponents.
-    goals = {("coarse", "l1"): 0.7, ("edge", "total"): 0.7, ("details", "l1"): 0.97, ("details", "discriminator"): 0.5}
-    for (stage, name), goal in goals.items():
+    assert train.main(arguments(**DETAILS | {"trainer__epochs": 30}, name="details", edge_ckpt=edge)) == 0
+    for stage, name in (("coarse", "l1"), ("edge", "total"), ("details", "l1"), ("details", "discriminator")):
         values = losses(stages / stage, name)
-        assert np.mean(values[-3:]) < goal * np.mean(values[:2]), stage
+        assert np.mean(values[-3:]) < 0.9 * np.mean(values[:2]), stage
     assert (stages / "details" / "adversarial_per_epoch.txt").exists()
     network = load_network(stages / "details" / BEST, build_descreener)
     assert network.arch() == {
