@@ -4,14 +4,12 @@ A screen repeats every few pixels, so the four phases side by side (a space-to-d
 quarter of the work; the levels below see enough cells to tell the inks' screens from the picture.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from descreen.networks import blurred
-from model.hourglass import Residual, reflect_to_multiple
+from model.hourglass import Residual, keep_variance, reflect_to_multiple
 
 BEFORE, AFTER = (2, 2, 2), (2, 1, 0)
 """Residual blocks of each level on the way down and on the way up."""
@@ -45,7 +43,8 @@ class ResidualCoarse(nn.Module):
         )
         self.after = nn.ModuleList(_blocks(*level) for level in zip(channels, AFTER, strict=True))
         self.leave = nn.Sequential(nn.ReLU(), nn.Conv2d(channels[0], 4 * 3, 3, padding=1))
-        self._start()
+        keep_variance(self)  # and all together begin as the blur
+        nn.init.zeros_(self.leave[-1].weight)
 
     def forward(self, scan: Tensor) -> Tensor:
         for axis in (2, 3):
@@ -68,16 +67,6 @@ class ResidualCoarse(nn.Module):
         if self.blur:
             x = x.float() + blurred(aligned, self.blur)
         return x[..., :height, :width]
-
-    def _start(self) -> None:
-        """Weights that keep the variance (He et al., ICCV 2015); blocks begin as the identity, all as the blur."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                inputs = layer.in_channels * math.prod(layer.kernel_size)
-                nn.init.normal_(layer.weight, std=math.sqrt((2 if layer.kernel_size == (3, 3) else 1) / inputs))
-                nn.init.zeros_(layer.bias)
-        for layer in (self.leave[-1], *(block.conv[-1] for block in self.modules() if isinstance(block, Residual))):
-            nn.init.zeros_(layer.weight)
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:

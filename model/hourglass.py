@@ -124,3 +124,16 @@ def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
         x = pad(x, (0, along, 0, down), mode="reflect")
         bottom, right = bottom - down, right - along
     return x
+
+
+def keep_variance(network: nn.Module) -> None:
+    """Weights that keep the signal's variance (He et al., ICCV 2015), biases zero, residual blocks the identity."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            linear = layer.kernel_size == (1, 1) or layer.stride == (2, 2)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if linear else "relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    for block in network.modules():
+        if isinstance(block, Residual):
+            nn.init.zeros_(block.conv[-1].weight)

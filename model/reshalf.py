@@ -12,7 +12,7 @@ from halftone.dbs import Search
 from halftone.pilot import origin_parity
 from utils.windows import windows
 
-from .hourglass import HourGlass
+from .hourglass import HourGlass, keep_variance
 from .prior import Prior
 from .quantizer import quantize
 from .subpixel import Subpixel
@@ -76,7 +76,7 @@ class ResHalf(nn.Module):
         if self.prior is not None:
             # Torch's default weights shrink a signal at every layer, and the lower levels never come to matter.
             for network in filter(None, (self.encoder, self.decoder)):
-                _keep_variance(network)
+                keep_variance(network)
             # Networks that stand on a prior start as a correction of nothing.
             if self.encoder is not None:
                 _zero_last_layer(self.encoder)
@@ -249,18 +249,6 @@ def _noise(colour: Tensor, seed: int | None) -> Tensor:
 
 def _noise_plane(height: int, width: int, seed: int) -> Tensor:
     return NOISE * torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
-
-
-def _keep_variance(network: HourGlass | Subpixel) -> None:
-    """Weights that keep the signal's variance (He et al., ICCV 2015), biases zero, residual blocks the identity."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            linear = layer.kernel_size == (1, 1) or layer.stride == (2, 2)
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if linear else "relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    for block in network.residual:
-        nn.init.zeros_(block.conv[-1].weight)
 
 
 def _shapes(network: nn.Module) -> dict[str, torch.Size]:

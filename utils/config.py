@@ -16,6 +16,7 @@ Stage = Literal["invhalf", "warm", "joint"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
 Positive = Annotated[int, Field(ge=1)]
+RestoreLoss = Literal["l2_loss", "l1_loss", "charbonnier", "psnr"]  # model.loss.RESTORE_LOSSES
 
 
 class Strict(BaseModel):
@@ -100,7 +101,7 @@ class InvHalfConfig(TrainConfig):
     name: FolderName = "inversehalf"
     model: Literal["InverseHalf"] = "InverseHalf"
     data_loader: DataConfig = DataConfig(special_set=None)
-    restoreLoss: Literal["l2_loss", "l1_loss", "charbonnier", "psnr"] = "l2_loss"
+    restoreLoss: RestoreLoss = "l2_loss"
     restoreLossWeight: Weight = 1.0
 
 
@@ -145,7 +146,7 @@ class JointConfig(_ResHalfConfig):
     """Stage 2: tone, blue noise and restoration together."""
 
     name: FolderName = "invhalf_full"
-    restoreLoss: Literal["l2_loss", "l1_loss", "charbonnier", "psnr"] = "l2_loss"
+    restoreLoss: RestoreLoss = "l2_loss"
     restoreLossWeight: Weight = 1.0
     vggLossWeight: Weight = 2e-4
     vgg_weights: str | None = None  # local file; null: torchvision's own loader

@@ -56,7 +56,7 @@ class Tiler:
     ) -> np.ndarray:
         """Run `function` over windows of an image of `size` and put their cores together as uint8.
 
-        Raises ArithmeticError for an output that is not finite.
+        Raises FloatingPointError for an output that is not finite.
         """
         while True:
             try:
@@ -75,7 +75,7 @@ class Tiler:
         for core, window in windows(*size, self.tile, self.halo):
             result = self._run(function, *inputs(window))
             if not result.isfinite().all():
-                raise ArithmeticError("what the network makes of it is not finite, its weights are broken")
+                raise FloatingPointError("what the network makes of it is not finite, its weights are broken")
             top, left = core[0].start - window[0].start, core[1].start - window[1].start
             height, width = core[0].stop - core[0].start, core[1].stop - core[1].start
             pixels = to_uint8(result[..., top : top + height, left : left + width])
@@ -138,7 +138,7 @@ class Engine(Tiler):
     def halftone(self, bgr: np.ndarray) -> np.ndarray:
         """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed.
 
-        Raises MemoryError when not even the smallest tile fits.
+        Raises MemoryError when not even the smallest tile fits, FloatingPointError where broken weights overflow.
         """
         if self.network.prior is None:
             noise = self.network.guide(bgr, self.seed)
@@ -157,7 +157,7 @@ class Engine(Tiler):
     def restore(self, halftone: np.ndarray) -> np.ndarray:
         """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8, even if it was cropped or mirrored.
 
-        Raises MemoryError as `halftone` does.
+        Raises MemoryError and FloatingPointError as `halftone` does.
         """
         halftone, inside = self.network.realigned(halftone)
         return self.tiled(halftone.shape, self.network.decode, lambda at: (to_tensor(halftone[at]),))[inside]

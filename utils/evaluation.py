@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -56,19 +57,27 @@ class Codec:
     def halftone(self, bgr: np.ndarray, name: str) -> tuple[np.ndarray, int]:
         """Encode (H, W, 3) BGR uint8 into halftone/NAME.png: (H, W) {0, 255} as read back, and the file's bits."""
         path = self.halftones / f"{name}.png"
-        write_halftone(path, self.engine.halftone(bgr))
+        with _named(name):
+            write_halftone(path, self.engine.halftone(bgr))
         return read_halftone(path), 8 * path.stat().st_size
 
     def restore(self, halftone: np.ndarray, name: str) -> np.ndarray:
         """Decode (H, W) {0, 255}: (H, W, 3) BGR uint8, as an 8-bit file holds it."""
-        try:
+        with _named(name):
             return self.engine.restore(halftone)
-        except ArithmeticError as error:
-            raise UserError(f"{name}: {error}") from error
 
     def save(self, restored: np.ndarray, name: str) -> None:
         """Write restored/NAME.png."""
         write_image(self.restorations / f"{name}.png", restored)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say which picture it is that broken weights make no numbers of."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def check_size(bgr: np.ndarray, name: str) -> None:

@@ -123,7 +123,7 @@ class FolderJob:
             raise UserError(
                 f"{task.path}: not enough memory for {' x '.join(map(str, pictures.size))} pixels"
             ) from error
-        except ArithmeticError as error:
+        except FloatingPointError as error:
             raise UserError(f"{task.path}: {error}") from error
         return made._replace(seconds=time.perf_counter() - start)
 

@@ -176,7 +176,7 @@ def _politely(path: str | Path) -> Iterator[None]:
         raise UserError(str(error).replace(str(path), Path(path).name)) from None
     except MemoryError:
         raise UserError(f"{Path(path).name}: not enough memory for a picture of this size") from None
-    except ArithmeticError as error:
+    except FloatingPointError as error:
         raise UserError(f"{Path(path).name}: {error}") from None
 
 

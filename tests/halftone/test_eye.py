@@ -23,8 +23,16 @@ def test_a_point_spread_keeps_the_mean_and_has_no_direction(eye):
 def test_nasanens_spread_follows_the_formula():
     spread = nasanen(radius=5)
     k = math.pi * 2000 / (180 * (0.525 * math.log(11) + 3.91))
-    assert spread.shape == (11, 11) and k == pytest.approx(6.7535, abs=1e-3)
+    assert spread.shape == (11, 11) and spread.sum() == pytest.approx(1) and k == pytest.approx(6.7535, abs=1e-3)
+    assert np.array_equal(spread, spread.T)
     assert spread[5, 7] / spread[5, 5] == pytest.approx((1 + (4 * math.pi / k) ** 2) ** -1.5)
+
+
+def test_nasanens_spread_follows_its_scale():
+    spread = nasanen(scale=12000.0)[6]  # a wide one, so that samples are close together
+    k = np.pi * 12000 / (180 * (0.525 * np.log(11) + 3.91))
+    radius = np.arange(-6, 7)
+    assert np.allclose(spread / spread[6], (1 + (2 * np.pi * radius / k) ** 2) ** -1.5)
 
 
 def test_nasanens_spread_is_the_transform_of_an_exponential():

@@ -1,5 +1,6 @@
 """Files are seen when they are complete; what the dead leave behind goes, what the living write stays."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -36,6 +37,9 @@ def test_a_file_appears_when_it_is_complete_and_not_after_an_error(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_write(path) as temporary:
         temporary.write_bytes(b"newer")
         raise ZeroDivisionError
+    with pytest.raises(OSError) as full, atomic_write(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(path)
     assert path.read_bytes() == b"new"
     assert not hidden(tmp_path)
 
