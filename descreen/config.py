@@ -31,6 +31,7 @@ class ScreensConfig(Strict):
     grain: Weight = 3.0  # largest deviation of the scan's noise, 8-bit levels
     resample: Annotated[float, Field(ge=0, lt=0.5)] = 0.25  # scanned so much finer or coarser at most, then resized
     jpeg: Annotated[int, Field(ge=10, le=100)] = 60  # lowest quality; half of the scans are no JPEG
+    missed: Share = 0.15  # of the prints whose screens are not told to a network that sees waves, and of inks beside it
     rotate: Annotated[float, Field(ge=0, le=180)] = 30.0  # degrees the photograph is turned at most, before the screen
 
     @model_validator(mode="after")
@@ -46,6 +47,7 @@ class CoarseNetConfig(Strict):
     kind: Literal["unet", "residual"] = "unet"  # as published, or descreen/residual.py
     deepest: Annotated[int, Field(ge=4)] | None = None
     blur: Annotated[float, Field(ge=0, le=8)] = 0.0
+    waves: bool = False  # it also sees where in its cell each pixel lies, ink by ink (descreen/waves.py)
 
 
 class CoarseLossConfig(Strict):

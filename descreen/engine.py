@@ -5,12 +5,14 @@ from functools import partial
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from descreen.baselines import DEFAULT_PITCH, METHODS, fft_notch
 from descreen.networks import COARSE_STRIDE
 from descreen.notch import without_screens
 from descreen.screen_finder import Screen, common_pitch, find_screens
 from descreen.system import Descreener
+from descreen.waves import FoundWaves, beside
 from utils.engine import Tiler
 from utils.image_io import to_tensor
 
@@ -30,15 +32,25 @@ class DescreenEngine(Tiler):
     ):
         super().__init__(network, device, tile, bf16, halo=HALO, step=COARSE_STRIDE)
 
-    def restore(self, scan: np.ndarray, screens: dict[str, Screen] | None = None, coarse: bool = False) -> np.ndarray:
+    def restore(
+        self, scan: np.ndarray, screens: dict[str, Screen] | None = None, *, coarse: bool = False, notch: bool = True
+    ) -> np.ndarray:
         """Scan (H, W, 3) BGR uint8 → continuous tone, by all parts or the `coarse` alone.
 
-        screens  the scan's, whose last traces are notched out; None looks for them, {} leaves it at the network
+        screens  the scan's, None looks for them. A network that sees waves is told where they lie, and with `notch`
+                 their last traces are cut out of what it restored
         Raises MemoryError when not even the smallest tile fits.
         """
         function = self.network.coarse if coarse else self.network.restore
-        restored = self.tiled(scan.shape[:2], function, lambda at: (to_tensor(scan[at]),))
-        return without_screens(restored, find_screens(scan) if screens is None else screens)
+        found = find_screens(scan) if screens is None else screens
+        waves = FoundWaves(scan, found) if self.network.settings["waves"] else None
+
+        def window(at: tuple[slice, slice]) -> tuple[Tensor]:
+            seen = to_tensor(scan[at])
+            return (seen if waves is None else beside(seen, waves.at(at)),)
+
+        restored = self.tiled(scan.shape[:2], function, window)
+        return without_screens(restored, found) if notch else restored
 
 
 def classical(method: str, strength: float, mask: str) -> Restore:

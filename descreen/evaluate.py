@@ -139,7 +139,7 @@ def _networks(args: argparse.Namespace) -> dict[str, Restore]:
         name = "network" if len(args.model or [path]) == 1 else f"{path.parent.name}/{path.name.split('.')[0]}"
         if engine.network.parts != ("coarse",):
             found[f"{name}, coarse"] = partial(engine.restore, coarse=True)
-        found[f"{name}, no notch"] = lambda scan, screens, engine=engine: engine.restore(scan, {})
+        found[f"{name}, no notch"] = partial(engine.restore, notch=False)
         found[name] = engine.restore
     return found
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from descreen.objects import CLASSES
+from halftone.inks import INKS
 from model.hourglass import reflect_to_multiple
 from utils.filters import gaussian_blur
 
@@ -17,20 +18,24 @@ COARSE_STRIDE = 32
 
 
 class CoarseNet(nn.Module):
-    """U-Net that removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded. H, W are reflected to multiples of 32.
+    """U-Net that removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded; with `waves` (N, 7, H, W).
+
+    H and W are reflected to multiples of 32.
+
 
     deepest  most channels of any layer; None: 8 · width, as published
     blur     σ in pixels: the network learns what the scan lacks under this Gaussian blur, and begins with nothing to
              add; 0, as published: it learns the picture itself
+    waves    it also sees the waves of the inks (descreen/waves.py), four channels after those of the scan
     """
 
-    def __init__(self, width: int = 64, deepest: int | None = None, blur: float = 0.0):
+    def __init__(self, width: int = 64, deepest: int | None = None, blur: float = 0.0, waves: bool = False):
         super().__init__()
-        self.blur = blur
+        self.blur, self.inputs = blur, 3 + len(INKS) * waves
         half, quarter, *low = (min(width * 2**level, deepest or 8 * width) for level in (0, 1, 2, 3, 3))
         self.down = nn.ModuleList(
             [
-                _down(3, half, norm=False),
+                _down(self.inputs, half, norm=False),
                 _down(half, quarter),
                 _down(quarter, low[0]),
                 _down(low[0], low[1]),
@@ -54,7 +59,7 @@ class CoarseNet(nn.Module):
 
     def forward(self, scan: Tensor) -> Tensor:
         height, width = scan.shape[-2:]
-        aligned = reflect_to_multiple(scan, COARSE_STRIDE)
+        aligned = reflect_to_multiple(scan[:, : self.inputs], COARSE_STRIDE)
         x, features = aligned, []
         for layer in self.down:
             x = layer(x)  # H/2 ... H/32
@@ -64,7 +69,7 @@ class CoarseNet(nn.Module):
             x = layer(torch.cat((x, features.pop()), dim=1))
         x = self.out(x)
         if self.blur:
-            x = x.float() + blurred(aligned, self.blur)
+            x = x.float() + blurred(aligned[:, :3], self.blur)
         return x[..., :height, :width]
 
     def _start(self) -> None:

@@ -12,18 +12,23 @@ WIDTH = 0.01
 """σ of a notch, cycles per pixel: as a filter it reaches 16 pixels, so a screen that changes its strength is met."""
 TILE, MARGIN = 512, 64
 ORDERS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2))
-LINE_ORDERS = ((0, 1), (0, 2))
+LINE_ORDERS = ((1,), (2,))
 APART = 15.0
 """Degrees: presses turn inks by multiples of this against one another."""
 
 Frequency = tuple[float, float]
 
 
+def fundamentals(pitch: float, angle: float, is_line: bool = False) -> list[Frequency]:
+    """Cycles per pixel along x and y of the waves of a screen: two of dots, am_screen's u and v, one of lines, v."""
+    x, y = math.cos(math.radians(angle)) / pitch, math.sin(math.radians(angle)) / pitch
+    return [(y, x)] if is_line else [(x, -y), (y, x)]
+
+
 def lattice(pitch: float, angle: float, is_line: bool = False) -> list[Frequency]:
     """Cycles per pixel along x and y of a screen up to the second order, those that pixels can hold."""
-    x, y = math.cos(math.radians(angle)) / pitch, math.sin(math.radians(angle)) / pitch
-    # am_screen's u runs along (x, -y), its v along (y, x).
-    found = [(i * x + j * y, j * x - i * y) for i, j in (LINE_ORDERS if is_line else ORDERS)]
+    waves = np.array(fundamentals(pitch, angle, is_line))
+    found = (np.array(LINE_ORDERS if is_line else ORDERS) @ waves).tolist()
     return [(fx, fy) for fx, fy in found if max(abs(fx), abs(fy)) < 0.5]
 
 

@@ -1,6 +1,7 @@
 """What the three descreening stages minimise, for the trainer of utils/trainer.py.
 
-Batches hold "scan" and "colour" (the truth), (N, 3, H, W) BGR in [-1, 1], and "edges" (N, 1, H, W) in {0, 1}.
+Batches hold "scan" and "colour" (the truth), (N, 3, H, W) BGR in [-1, 1], and "edges" (N, 1, H, W) in {0, 1}; a scan
+has four channels more where the network sees waves (descreen/waves.py).
 A stage trains one part of a Descreener; the parts before it stay as they are. Terms of weight 0 are not computed.
 """
 
@@ -30,7 +31,8 @@ class _Objective(nn.Module):
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures for validation, (N, 3, H, W): "scan", "restored" and "target"."""
         with evaluating(self.network):
-            return {"scan": batch["scan"], "restored": self.network.restore(batch["scan"]), "target": batch["colour"]}
+            restored = self.network.restore(batch["scan"])
+        return {"scan": batch["scan"][:, :3], "restored": restored, "target": batch["colour"]}
 
 
 class CoarseObjective(_Objective):
@@ -73,7 +75,7 @@ class EdgeObjective(_Objective):
         """As the other stages', but "restored" and "target" are edge maps, (N, 1, H, W)."""
         with evaluating(self.network):
             edges = self.network(batch["scan"]).edges
-        return {"scan": batch["scan"], "restored": 2 * edges - 1, "target": 2 * batch["edges"] - 1}
+        return {"scan": batch["scan"][:, :3], "restored": 2 * edges - 1, "target": 2 * batch["edges"] - 1}
 
 
 class DetailsObjective(_Objective):
@@ -97,9 +99,9 @@ class DetailsObjective(_Objective):
             self.partners = nn.ModuleDict(judges)
 
     def forward(self, batch: Batch) -> Terms:
-        scan, truth, weights = batch["scan"], batch["colour"], self.weights
+        scan, truth, weights = batch["scan"][:, :3], batch["colour"], self.weights
         with evaluating(self.network.coarse), evaluating(self.network.edge):
-            found = self.network(scan)
+            found = self.network(batch["scan"])
             terms = {"l1": l1_loss(found.restored, truth)}
             if weights.edge:
                 edges = self.network.edge(found.restored)

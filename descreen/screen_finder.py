@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from halftone.inks import INKS
 
@@ -18,6 +19,13 @@ FAINT = 0.01
 FAINTEST = 0.05
 """The same in levels of a wave: a screen has an amplitude of at least CLEAR times this, what files round less."""
 SAME_PITCH = 0.06
+CLEAR_OF_PITCH = 8.0
+"""CLEAR for a screen whose pitch is known."""
+MOST, WIDE = 6, 6.0
+"""Screens of one pitch that are looked at, and samples about a peak that are its own."""
+LEAST_LEAD, LED, EVEN = 0.07, 0.3, 2.0
+"""Logarithms: by how much an ink's own channel must lead; what an ink and what black are worth beside lead and spread,
+so that one screen alone is black unless another channel leads clearly."""
 GRAY_CHROMA = 6.0
 """Mean spread of the channels, levels, below which a scan has black ink alone."""
 
@@ -37,28 +45,27 @@ class Screen(NamedTuple):
 def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
     """The screens of (H, W, 3) BGR uint8 by ink, those of INKS that have a clear one; none for FM and photographs.
 
-    An ink is told by the channels its screen shows in: cyan in red, magenta in green, yellow in blue alone, black in
-    all three. Inks on one angle, and fine screens whose colours a JPEG has blurred, are found as black. All inks are
-    taken to have nearly the `common_pitch`.
+    The clearest screen says the pitch, which is nearly that of all inks. Screens of about this pitch are then told by
+    the channels they show in: cyan most in red, magenta in green, yellow in blue, black evenly. Inks on one angle are
+    found as black.
     """
     if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
         raise ValueError(f"expected uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
     side = min(PATCH, *bgr.shape[:2])
     if side < 32:
         return {}
+    everywhere = np.ones((side, side), bool)
     sample = bgr[:: max(1, bgr.shape[0] // 1024), :: max(1, bgr.shape[1] // 1024)].astype(np.int16)
     if np.ptp(sample, axis=2).mean() < GRAY_CHROMA:
-        gray = _amplitudes(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), side)
-        found = {"black": _find(gray, np.ones((side, side), bool))}
-    else:
-        channels = np.stack([_amplitudes(bgr[..., i], side) for i in (2, 1, 0)])  # as INKS: red, green, blue
-        found = {"black": _find(channels.min(axis=0), np.ones((side, side), bool))}
-        for i, ink in enumerate(INKS[:3]):
-            others = np.delete(channels, i, axis=0).max(axis=0)
-            found[ink] = _find(channels[i], channels[i] > ALONE * cv2.dilate(others, np.ones((3, 3), np.uint8)))
-    screens = {ink: screen for ink, screen in found.items() if screen is not None}
-    pitch = common_pitch(screens)
-    return {ink: screens[ink] for ink in INKS if ink in screens and abs(screens[ink].pitch / pitch - 1) < SAME_PITCH}
+        only = _find(_amplitudes(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), side), everywhere)
+        return {} if only is None else {"black": only}
+    channels = np.stack([_amplitudes(bgr[..., i], side) for i in (2, 1, 0)])  # as INKS: red, green, blue
+    first = _find(channels.min(axis=0), everywhere)
+    for number, own in enumerate(channels):
+        if first is None:
+            others = np.delete(channels, number, axis=0).max(axis=0)
+            first = _find(own, own > ALONE * cv2.dilate(others, np.ones((3, 3), np.uint8)))
+    return {} if first is None else _by_ink(channels, first)
 
 
 def common_pitch(screens: dict[str, Screen]) -> float | None:
@@ -68,22 +75,58 @@ def common_pitch(screens: dict[str, Screen]) -> float | None:
     return (screens.get("black") or max(screens.values(), key=lambda screen: screen.strength)).pitch
 
 
+def _by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
+    """The screens of about `first`'s pitch in amplitudes (3, side, side) of red, green and blue, given to the inks."""
+    side = channels.shape[1]
+    y, x, radius = _grid(side)
+    near = abs(radius * first.pitch - 1) < SAME_PITCH
+    contrasts = np.stack([_contrast(channel, near) for channel in channels])
+    if not first.is_line:
+        contrasts = np.sqrt(contrasts * np.stack([_turned(contrast, side) for contrast in contrasts]))
+    left = np.where((x >= 0) & (first.is_line | (y <= 0)), contrasts.max(axis=0), 0)  # one peak of each screen
+    places, shown = [], []
+    while len(places) < MOST and left.max() > CLEAR_OF_PITCH:
+        place = np.unravel_index(left.argmax(), left.shape)
+        places.append(place)
+        shown.append([_amplitude(channel, place, first.is_line) for channel in channels])
+        for down, along in ((y[place], x[place]), (-x[place], y[place]), (x[place], -y[place])):
+            left[np.hypot(y - down, x - along) < WIDE] = 0
+    strengths = [contrasts[:, row, column].max() for row, column in places]
+    found = {}
+    for ink, number in _inks_of(shown, strengths).items():
+        spectrum = channels.min(axis=0) if ink == "black" else channels[INKS.index(ink)]
+        found[ink] = _screen(spectrum, places[number], first.is_line, strengths[number])
+    return found
+
+
+def _inks_of(shown: list[list[float]], strengths: list[float]) -> dict[str, int]:
+    """Which screen is each ink's, from the amplitudes that each screen has in red, green and blue.
+
+    The assignment of the highest sum of how far an ink's own channel is ahead of the others, or, for black, how even
+    they are, with strong screens counting more. An ink may have none.
+    """
+    gains = np.zeros((len(INKS), len(shown) + len(INKS)))
+    for number, (amplitudes, strength) in enumerate(zip(np.log(shown), strengths, strict=True)):
+        weight = np.log(2 * strength / CLEAR_OF_PITCH)
+        for ink in range(3):
+            lead = amplitudes[ink] - np.delete(amplitudes, ink).max()
+            gains[ink, number] = weight * (LED + lead) if lead > LEAST_LEAD else -1
+        gains[3, number] = weight * (EVEN - np.ptp(amplitudes))
+    given = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
+    return {INKS[ink]: number for ink, number in given if number < len(shown) and gains[ink, number] > 0}
+
+
 def _find(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | None:
     """The screen whose peaks, in places that are `allowed`, stand out of amplitudes (side, side), or None.
 
     Frequency 0 is in the middle.
     """
     side = spectrum.shape[0]
-    y, x = np.mgrid[:side, :side] - side // 2
-    radius = np.hypot(x, y) / side
-    within = (radius >= 1 / LARGEST_PITCH) & (radius <= 1 / SMALLEST_PITCH)
-    # Where a blur has emptied the spectrum, the mirror images that resampling left stand out of next to nothing.
-    faint = max(FAINT * spectrum[within].max(), FAINTEST * side**2 / 8)  # a wave of amplitude 1 has side² / 8
-    contrast = spectrum / np.maximum(_surroundings(spectrum), faint)
-    contrast[(x < 0) | ~within | ~allowed] = 0  # the spectrum of a real picture is its own half turn
+    _, x, radius = _grid(side)
+    contrast = _contrast(spectrum, (radius >= 1 / LARGEST_PITCH) & (radius <= 1 / SMALLEST_PITCH))
+    contrast[(x < 0) | ~allowed] = 0  # the spectrum of a real picture is its own half turn
     # A grid of dots has two peaks at a right angle, so both together are looked for; lines have one.
-    quarter = _turned(contrast, side)
-    pair = np.sqrt(contrast * quarter)
+    pair = np.sqrt(contrast * _turned(contrast, side))
     peak = np.unravel_index(pair.argmax(), pair.shape)
     lone = np.unravel_index(contrast.argmax(), contrast.shape)
     is_line = bool(pair[peak] < 0.35 * contrast[lone])
@@ -93,6 +136,12 @@ def _find(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | None:
     if not is_line:
         at = _fundamental(at, pair, side)
         at = _fundamental(at, pair, side)  # a second harmonic is the diagonal's diagonal
+    return _screen(spectrum, at, is_line, strength)
+
+
+def _screen(spectrum: np.ndarray, at: tuple[int, int], is_line: bool, strength: float) -> Screen:
+    """The screen whose peak is the one about place `at`."""
+    side = spectrum.shape[0]
     points = [_refined(spectrum, at[0] - side // 2, at[1] - side // 2, side)]
     if not is_line:
         fy, fx = points[0]
@@ -103,6 +152,27 @@ def _find(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | None:
     if is_line:
         angle += 90  # lines run across the direction in which they repeat
     return Screen(float(1 / np.hypot(fy, fx)), float(angle % (180 if is_line else 90)), is_line, float(strength))
+
+
+def _grid(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places of a spectrum from frequency 0 on, down and along, in samples, and their distance, cycles per pixel."""
+    y, x = np.mgrid[:side, :side] - side // 2
+    return y, x, np.hypot(x, y) / side
+
+
+def _contrast(spectrum: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """How far amplitudes stand out of those around them, 0 outside of `within`."""
+    # Where a blur has emptied the spectrum, the mirror images that resampling left stand out of next to nothing.
+    faint = max(FAINT * spectrum[within].max(), FAINTEST * spectrum.size / 8)  # a wave of amplitude 1 has side² / 8
+    return np.where(within, spectrum / np.maximum(_surroundings(spectrum), faint), 0)
+
+
+def _amplitude(spectrum: np.ndarray, at: tuple[int, int], is_line: bool) -> float:
+    """What is at place `at`, or one beside it; of dots, the mean of it and of what is a quarter turn on."""
+    side = spectrum.shape[0]
+    y, x = at[0] - side // 2, at[1] - side // 2
+    peaks = [_around(spectrum, dy, dx).max() for dy, dx in ((y, x),) + ((-x, y),) * (not is_line)]
+    return float(np.mean(peaks))
 
 
 def _amplitudes(plane: np.ndarray, side: int) -> np.ndarray:
@@ -158,12 +228,18 @@ def _fundamental(at: tuple[int, int], pair: np.ndarray, side: int) -> tuple[int,
 
 def _refined(spectrum: np.ndarray, y: int, x: int, side: int) -> tuple[float, float]:
     """Cycles per pixel (fy, fx) of the peak near sample (y, x): a parabola through the logarithms about its top."""
-    middle = side // 2
-    place = [(y + middle + dy, x + middle + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    row, column = max(place, key=lambda p: spectrum[p[0] % side, p[1] % side])
+    down, along = np.unravel_index(_around(spectrum, y, x).argmax(), (3, 3))
+    y, x = y + down - 1, x + along - 1
+    about = np.log(_around(spectrum, y, x))
     offsets = []
-    for dy, dx in ((1, 0), (0, 1)):
-        low, top, high = (np.log(spectrum[(row + k * dy) % side, (column + k * dx) % side]) for k in (-1, 0, 1))
+    for low, top, high in (about[:, 1], about[1]):
         bend = low - 2 * top + high
         offsets.append(float(np.clip(0.5 * (low - high) / bend, -0.5, 0.5)) if bend < 0 else 0.0)
-    return (row - middle + offsets[0]) / side, (column - middle + offsets[1]) / side
+    return (y + offsets[0]) / side, (x + offsets[1]) / side
+
+
+def _around(spectrum: np.ndarray, y: int, x: int) -> np.ndarray:
+    """(3, 3) samples about (y, x) from frequency 0 on; beyond the border the spectrum repeats."""
+    side = spectrum.shape[0]
+    near = np.arange(-1, 2) + side // 2
+    return spectrum[np.ix_((y + near) % side, (x + near) % side)]

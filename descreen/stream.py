@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,7 +12,10 @@ from skimage.feature import canny
 from torch import Tensor
 
 from descreen.config import ScreensConfig
-from descreen.printing import draw_printing, print_and_scan, truth
+from descreen.printing import Printing, draw_printing, print_and_scan, truth
+from descreen.screen_finder import find_screens
+from descreen.waves import FoundWaves, beside, drawn_waves
+from halftone.inks import INKS
 from utils.dataset import BatchStream
 from utils.image_io import to_tensor, to_uint8
 
@@ -23,10 +27,20 @@ class ScanStream:
 
     rotate  also turn each photograph before it is printed, up to `screens.rotate` degrees
     edges   also give the edges of the truth
+    waves   after the scan's three channels the waves of its inks (descreen/waves.py): "drawn", those of the printing,
+            of which `screens.missed` are left out, or "found", as on a scan whose printing nobody knows
     """
 
-    def __init__(self, photos: BatchStream, screens: ScreensConfig, *, rotate: bool = False, edges: bool = False):
-        self.photos, self.screens, self.rotate, self.edges = photos, screens, rotate, edges
+    def __init__(
+        self,
+        photos: BatchStream,
+        screens: ScreensConfig,
+        *,
+        rotate: bool = False,
+        edges: bool = False,
+        waves: Literal["drawn", "found"] | None = None,
+    ):
+        self.photos, self.screens, self.rotate, self.edges, self.waves = photos, screens, rotate, edges, waves
 
     def __len__(self) -> int:
         """Steps in an epoch."""
@@ -37,7 +51,7 @@ class ScanStream:
     ) -> Iterator[dict[str, Tensor]]:
         """Steps `start_step` … of `epoch`: "scan" and "colour" (N, 3, h, w) BGR in [-1, 1], the latter the truth.
 
-        With `edges` also "edges" (N, 1, h, w) in {0, 1}.
+        With `waves` "scan" is (N, 7, h, w); with `edges` there is also "edges" (N, 1, h, w) in {0, 1}.
         """
         workers = max(1, min(self.photos.num_workers, 2))
         ahead: deque[Future] = deque()
@@ -67,10 +81,19 @@ class ScanStream:
             bgr = _turned(bgr, random.uniform(-self.screens.rotate, self.screens.rotate))
         printing = draw_printing(self.screens, random)
         target = truth(bgr, printing)
-        sample = {"scan": to_tensor(print_and_scan(bgr, printing)), "colour": to_tensor(target)}
+        scan = print_and_scan(bgr, printing)
+        sample = {"scan": to_tensor(scan), "colour": to_tensor(target)}
+        if self.waves:
+            sample["scan"] = beside(sample["scan"], self._waves_of(scan, printing, random))
         if self.edges:
             sample["edges"] = torch.from_numpy(edge_map(target))[None, None].float()
         return sample
+
+    def _waves_of(self, scan: np.ndarray, printing: Printing, random: np.random.Generator) -> np.ndarray:
+        if self.waves == "found":
+            return FoundWaves(scan, find_screens(scan)).at((slice(0, scan.shape[0]), slice(0, scan.shape[1])))
+        seen = (random.random(1 + len(INKS)) >= self.screens.missed).astype(np.float32)
+        return drawn_waves(printing, *scan.shape[:2]) * seen[0] * seen[1:]
 
 
 def edge_map(bgr: np.ndarray) -> np.ndarray:

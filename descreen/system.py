@@ -14,6 +14,7 @@ from model.hourglass import reflect_to_multiple
 COARSE_NETS: dict[str, type[nn.Module]] = {"unet": CoarseNet, "residual": ResidualCoarse}
 OBJECT_NETS: dict[str, type[nn.Module] | None] = {"none": None, "small": SmallObjectNet, "parser": ObjectNet}
 PARTS = ("coarse", "edge", "details")
+COARSE = {"kind": "unet", "deepest": None, "blur": 0.0, "waves": False}
 
 
 class Descreened(NamedTuple):
@@ -26,11 +27,11 @@ class Descreened(NamedTuple):
 
 
 class Descreener(nn.Module):
-    """Scan (N, 3, H, W) BGR in [-1, 1] → continuous tone, any H, W.
+    """Scan (N, 3, H, W) BGR in [-1, 1] → continuous tone, any H, W; where it sees `waves`, (N, 7, H, W).
 
     parts    which of coarse, edge and details it has, in this order: a system grows stage by stage
     objects  "none": DetailsNet sees zeros instead of object maps; "small": SmallObjectNet; "parser": ObjectNet
-    kind     of the coarse network: "unet", as published, or "residual"; deepest, blur: see there
+    kind     of the coarse network: "unet", as published, or "residual"; deepest, blur, waves: see there
     Raises ValueError for parts that do not build on one another or an unknown kind of objects or coarse network.
     """
 
@@ -41,11 +42,11 @@ class Descreener(nn.Module):
         if objects not in OBJECT_NETS:
             raise ValueError(f"unknown objects {objects!r}, known: {', '.join(OBJECT_NETS)}")
         self.width, self.parts, self.object_kind = width, tuple(parts), objects if "details" in parts else "none"
-        self.settings = {"kind": "unet", "deepest": None, "blur": 0.0} | coarse
-        if self.settings["kind"] not in COARSE_NETS:
-            raise ValueError(f"unknown coarse network {self.settings['kind']!r}, known: {', '.join(COARSE_NETS)}")
-        build = COARSE_NETS[self.settings["kind"]]
-        self.coarse = build(width, deepest=self.settings["deepest"], blur=self.settings["blur"])
+        self.settings = COARSE | coarse
+        kind, settings = self.settings["kind"], {key: self.settings[key] for key in COARSE if key != "kind"}
+        if kind not in COARSE_NETS:
+            raise ValueError(f"unknown coarse network {kind!r}, known: {', '.join(COARSE_NETS)}")
+        self.coarse = COARSE_NETS[kind](width, **settings)
         self.edge = EdgeNet(width // 2) if "edge" in parts else None
         self.details = DetailsNet(width) if "details" in parts else None
         self.objects = None
@@ -74,12 +75,12 @@ class Descreener(nn.Module):
             maps = coarse.new_zeros(coarse.shape[0], len(CLASSES), *coarse.shape[2:])
         else:
             maps = self.objects(coarse)
-        residual = self.details(scan, coarse, maps, edges)
+        residual = self.details(scan[:, :3], coarse, maps, edges)
         return Descreened(coarse, edges, residual, coarse + residual)
 
     @torch.no_grad()
     def restore(self, scan: Tensor) -> Tensor:
-        """The best the trained parts can do: (N, 3, H, W) → (N, 3, H, W)."""
+        """The best the trained parts can do: a scan as for the whole → (N, 3, H, W)."""
         return self.coarse(scan) if self.details is None else self(scan).restored
 
 
@@ -89,7 +90,7 @@ def build_descreener(checkpoint: dict) -> Descreener:
     if not isinstance(arch, dict) or arch.get("name") != "Descreener":
         found = arch.get("name") if isinstance(arch, dict) else "no architecture"
         raise ValueError(f"not a descreening checkpoint: holds {found}")
-    coarse = {key: arch[key] for key in ("kind", "deepest", "blur") if key in arch}
+    coarse = {key: arch[key] for key in COARSE if key in arch}
     network = Descreener(arch["width"], tuple(arch["parts"]), arch["objects"], **coarse)
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     check_weights(network.state_dict(), state)

@@ -44,10 +44,14 @@ def build(config: DescreenConfig) -> nn.Module:
 def streams(config: DescreenConfig, network: Descreener, fabric: Fabric) -> dict:
     """The photographs of `photo_streams`, printed and scanned; validation prints the same way every time."""
     found = photo_streams(config, network, fabric)
-    edges = config.model != "CoarseNet"
-    found["stream"] = ScanStream(found["stream"], config.screens, rotate=True, edges=edges)
+    edges, waves = config.model != "CoarseNet", network.settings["waves"]
+    found["stream"] = ScanStream(
+        found["stream"], config.screens, rotate=True, edges=edges, waves="drawn" if waves else None
+    )
     if found["validation"] is not None:
-        found["validation"] = ScanStream(found["validation"], config.screens, edges=edges)
+        found["validation"] = ScanStream(
+            found["validation"], config.screens, edges=edges, waves="found" if waves else None
+        )
     return found
 
 

@@ -65,7 +65,7 @@ def test_every_scan_is_restored_and_its_screen_named(scans, tmp_path, checkpoint
 @pytest.mark.parametrize("kind", COARSE_NETS)
 def test_tiles_equal_the_whole(kind):
     torch.manual_seed(0)
-    network = Descreener(4, ("coarse", "edge", "details"), "small", kind=kind).eval()
+    network = Descreener(4, ("coarse", "edge", "details"), "small", kind=kind, waves=True).eval()
     nn.init.normal_(network.coarse.get_submodule("leave" if kind == "residual" else "out")[-1].weight, std=0.1)
     scan = am_cmyk(photo(200, 333), pitch=4.0)
     whole, tiled = (DescreenEngine(network, "cpu", tile, bf16=False).restore(scan) for tile in (1024, 64))

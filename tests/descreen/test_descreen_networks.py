@@ -65,6 +65,7 @@ def test_the_residual_network_has_a_level_at_half_a_quarter_and_an_eighth_of_the
     assert convolutions(network.shrink) == [(48, 96, 2, 2), (96, 128, 2, 2)]
     assert convolutions(network.grow) == [(96, 4 * 48, 1, 1), (128, 4 * 96, 1, 1)]
     assert convolutions(network.enter) == [(12, 48, 3, 1)] and convolutions(network.leave) == [(48, 12, 3, 1)]
+    assert convolutions(ResidualCoarse(48, waves=True).enter) == [(28, 48, 3, 1)]
     assert convolutions(ResidualCoarse(8).shrink) == [(8, 16, 2, 2), (16, 32, 2, 2)]
 
 
@@ -83,6 +84,18 @@ def test_the_last_rows_and_columns_of_an_odd_size_are_restored_without_a_mirrore
 def test_a_coarse_network_begins_with_the_blurred_scan(build):
     scan = torch.rand(1, 3, 64, 96) * 2 - 1
     torch.testing.assert_close(build(8, blur=1.5).eval()(scan), blurred(scan, 1.5))
+
+
+@pytest.mark.parametrize("kind", COARSE_NETS)
+def test_a_network_sees_waves_only_where_it_has_learned_to(kind):
+    torch.manual_seed(0)
+    scan = torch.rand(1, 7, 64, 40)
+    for waves in (False, True):
+        network = Descreener(4, ("coarse", "edge", "details"), kind=kind, waves=waves).eval()
+        for parameter in network.coarse.parameters():
+            nn.init.normal_(parameter, std=0.1)
+        other = torch.cat((scan[:, :3], -scan[:, 3:]), dim=1)
+        assert torch.equal(network.restore(scan), network.restore(other)) != waves
 
 
 @pytest.mark.parametrize("build", COARSE_NETS.values())

@@ -12,6 +12,8 @@ from descreen.stream import ScanStream
 from utils.dataset import BatchStream
 from utils.photo_set import PhotoSet
 
+SCREENS = ScreensConfig()
+
 
 @pytest.fixture(scope="module")
 def photos():
@@ -21,7 +23,9 @@ def photos():
     return PhotoSet.from_arrays(colour, np.zeros_like(colour[:, :1]))
 
 
-def make(photos, batch_size=4, shuffle=True, crop_size=32, rank=0, world_size=1, num_workers=1, **options):
+def make(
+    photos, batch_size=4, shuffle=True, crop_size=32, rank=0, world_size=1, num_workers=1, screens=SCREENS, **options
+):
     inner = BatchStream(
         photos,
         batch_size=batch_size,
@@ -33,7 +37,7 @@ def make(photos, batch_size=4, shuffle=True, crop_size=32, rank=0, world_size=1,
         world_size=world_size,
         num_workers=num_workers,
     )
-    return ScanStream(inner, ScreensConfig(), **options)
+    return ScanStream(inner, screens, **options)
 
 
 def same(a, b):
@@ -47,6 +51,28 @@ def test_a_batch_holds_scans_their_truths_and_edges(photos):
     for name in ("scan", "colour"):
         assert batch[name].dtype == torch.float32 and batch[name].min() >= -1 and batch[name].max() <= 1
     assert (batch["scan"] - batch["colour"]).abs().mean() > 0.1
+
+
+def test_waves_come_after_the_scan_but_for_those_missed(photos):
+    only = SCREENS.model_copy(update={"line": 0.0, "fm": 0.0, "gray": 0.0, "missed": 0.0, "any_angle": 1.0})
+    plain, told = (next(make(photos, screens=only, waves=waves).batches(0)) for waves in (None, "drawn"))
+    assert told["scan"].shape == (4, 7, 32, 32) and torch.equal(told["scan"][:, :3], plain["scan"])
+    assert (told["scan"][:, 6].abs().amax(dim=(1, 2)) > 0.9).all()  # black
+    half, none = (only.model_copy(update={"missed": share}) for share in (0.5, 1.0))
+    seen = next(make(photos, screens=half, waves="drawn").batches(0))["scan"][:, 3:].abs().amax(dim=(2, 3)) > 0
+    assert seen.any() and not seen.all()
+    assert not next(make(photos, screens=none, waves="drawn").batches(0))["scan"][:, 3:].any()
+
+
+def test_waves_of_a_scan_may_be_found_instead(photos):
+    coarse = SCREENS.model_copy(update={"am": 1.0, "line": 0.0, "fm": 0.0, "gray": 1.0, "clean": 1.0, "pitch_min": 4.0})
+    how = {"screens": coarse, "crop_size": 48}
+    drawn, found = (next(make(photos, waves=waves, **how).batches(0))["scan"] for waves in ("drawn", "found"))
+    assert torch.equal(drawn[:, :3], found[:, :3])
+    pairs = [(a[6], b[6]) for a, b in zip(drawn, found, strict=True) if a[6].any() and b[6].any()]
+    assert pairs
+    for a, b in pairs:
+        assert torch.corrcoef(torch.stack((a.flatten(), b.flatten())))[0, 1] > 0.8
 
 
 def test_starting_in_the_middle_and_more_threads_change_nothing(photos):

@@ -83,7 +83,7 @@ DETAILS = {"model": "DetailsNet", "objects": "small", "trainer__epochs": 4}
 def stages(arguments, place):
     """Run folder with a trained coarse and edge stage."""
     quiet = {"trainer__validate_every": None, "trainer__epochs": 16}
-    own = {"coarse_net__kind": "residual", "coarse_net__deepest": 24, "coarse__psnr": 1}
+    own = {"coarse_net__kind": "residual", "coarse_net__deepest": 24, "coarse_net__waves": True, "coarse__psnr": 1}
     assert train.main(arguments(**quiet, **own, name="coarse")) == 0
     coarse = str(place / "coarse" / BEST)
     assert train.main(arguments(**quiet, name="edge", model="EdgeNet", coarse_ckpt=coarse)) == 0
@@ -106,6 +106,7 @@ def test_every_stage_goes_down_and_takes_over_from_the_one_before(arguments, sta
         "kind": "residual",
         "deepest": 24,
         "blur": 0.0,
+        "waves": True,
     }
     earlier = load_network(edge, build_descreener).state_dict()
     assert all(torch.equal(network.state_dict()[key], value) for key, value in earlier.items())
