@@ -81,9 +81,20 @@ def run(args: argparse.Namespace) -> int:
     """Run the steps one after another; the exit code of the first that fails, or 0."""
     for step in commands(args):
         print("$ python " + shlex.join(step), flush=True)
-        if not args.dry_run and (code := subprocess.call([sys.executable, *step], cwd=ROOT)):
+        if not args.dry_run and (code := call(step)):
             return code
     return 0
+
+
+def call(step: list[str]) -> int:
+    """Run a step; its exit code. Asked to stop, ask it too and wait until it has, as a training saves first."""
+    with subprocess.Popen([sys.executable, *step], cwd=ROOT) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
 
 
 def main(argv: list[str] | None = None) -> int:

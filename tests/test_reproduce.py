@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -40,12 +41,12 @@ def in_process(monkeypatch):
     """Steps run in this process, from the repository's root; the scripts that ran."""
     ran = []
 
-    def call(command, cwd):
-        monkeypatch.chdir(cwd)
-        ran.append(command[2] if command[1] == "-m" else command[1])
-        return prepare.main([*command[3:], "--specials", "8"]) if command[1] == "-m" else ENTRY[command[1]](command[2:])
+    def call(step):
+        monkeypatch.chdir(ROOT)
+        ran.append(step[1] if step[0] == "-m" else step[0])
+        return prepare.main([*step[2:], "--specials", "8"]) if step[0] == "-m" else ENTRY[step[0]](step[1:])
 
-    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(reproduce, "call", call)
     return ran
 
 
@@ -64,9 +65,31 @@ def test_photographs_become_the_table(voc, in_process, tmp_path, capsys):
 
 def test_a_step_that_fails_is_the_last(voc, monkeypatch, tmp_path):
     ran = []
-    monkeypatch.setattr(subprocess, "call", lambda command, cwd: ran.append(command) or len(ran) - 1)
+    monkeypatch.setattr(reproduce, "call", lambda step: ran.append(step) or len(ran) - 1)
     assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper")]) == 1
     assert len(ran) == 2
+
+
+STEP = """
+import signal, sys, time
+def save(*_):
+    time.sleep(0.6)
+    print("saved", flush=True)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+def test_asked_to_stop_it_waits_for_the_step_to_save():
+    text = f"import sys\nfrom scripts import reproduce\nreproduce.commands = lambda args: [['-c', {STEP!r}]]\n"
+    text += "sys.exit(reproduce.main(['--voc', '.']))"
+    with subprocess.Popen([sys.executable, "-c", text], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert any(line == "begun\n" for line in process.stdout)
+        process.terminate()
+        assert process.wait(30) == 143
+        assert process.stdout.read() == "saved\n"
 
 
 def test_every_step_reads_and_writes_below_the_given_folder(voc, tmp_path):
