@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descreen.notch import fundamentals
+from descreen.notch import Frequency, fundamentals
 from descreen.printing import Printing
 from descreen.screen_finder import Screen
 from halftone.inks import INKS
@@ -19,9 +19,9 @@ REACH = 24.0
 """σ in pixels of the window over which a wave is taken to keep its phase: a page that is not quite flat is followed."""
 STEP = 8
 """The phase, which changes slowly, is held for every eighth pixel."""
-BAND, MARGIN = 512, 16
-LOCAL = 4.0
-"""σ in pixels of the mean brightness, which is taken away before a wave is looked for."""
+BAND, MARGIN = 512, 8
+LOCAL = 15
+"""Side in pixels of the square whose mean brightness is taken away before a wave is looked for."""
 UNSEEN = 0.5
 """Levels: waves of less amplitude fade, for there the paper is empty and what is found is noise."""
 
@@ -39,44 +39,39 @@ def drawn_waves(printing: Printing, height: int, width: int) -> np.ndarray:
     for number, (angle, offset) in enumerate(zip(printing.angles, printing.offsets, strict=True)):
         if number < 3 and (printing.gray or angle == printing.angles[3]):
             continue
-        found = [
-            _cosine(fx * scale, fy * scale, _turns(fx, fy, offset, scale), height, width)
+        drawn = [
+            _cosine(fx * scale * np.arange(width), fy * scale * np.arange(height) + _turns(fx, fy, offset, scale))
             for fx, fy in fundamentals(pitch, angle, printing.method == "line")
         ]
-        waves[..., number] = np.mean(found, axis=0)
+        waves[..., number] = np.mean(drawn, axis=0)
     return waves
 
 
 class FoundWaves:
-    """The waves of (H, W, 3) BGR uint8 at the `screens` found in it, for windows of it; H W / 2 bytes are held."""
+    """The waves of (H, W, 3) BGR uint8 at the `screens` found in it, for windows of it; H W bytes are held at most."""
 
     def __init__(self, bgr: np.ndarray, screens: dict[str, Screen]):
-        self._waves = [
-            (INKS.index(ink), [(fx, fy, _phases(bgr, ink, fx, fy)) for fx, fy in fundamentals(*screen[:3])])
-            for ink, screen in screens.items()
-        ]
+        self._waves = []
+        for ink, screen in screens.items():
+            frequencies = fundamentals(*screen[:3])
+            self._waves.append((INKS.index(ink), frequencies, _phases(bgr, ink, frequencies)))
 
     def at(self, window: tuple[slice, slice]) -> np.ndarray:
         """float32 (h, w, 4) in [-1, 1] of a window of the scan, 0 for inks whose screen was not found."""
-        rows, columns = window
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        waves = np.zeros((height, width, len(INKS)), np.float32)
+        rows, columns = (np.arange(part.start, part.stop) for part in window)
+        waves = np.zeros((len(INKS), len(rows), len(columns)), np.float32)
         # Pixel x lies at (x + 1/2) / STEP - 1/2 of the phases.
-        place = np.array(
-            [
-                [1 / STEP, 0, (columns.start + 0.5) / STEP - 0.5],
-                [0, 1 / STEP, (rows.start + 0.5) / STEP - 0.5],
-            ]
-        )
-        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        for number, parts in self._waves:
-            for fx, fy, phases in parts:
-                phase = cv2.warpAffine(phases, place, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
-                down, along = _turning(fy, rows.start, rows.stop), _turning(fx, columns.start, columns.stop)
-                carrier = down[:, None] * along
-                found = phase[..., 0] * carrier.real + phase[..., 1] * carrier.imag
-                waves[..., number] += found / len(parts)
-        return waves
+        first_x, first_y = ((part[0] + 0.5) / STEP - 0.5 for part in (columns, rows))
+        place = np.array([[1 / STEP, 0, first_x], [0, 1 / STEP, first_y]])
+        how = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+        for number, frequencies, held in self._waves:
+            for (fx, fy), phases in zip(frequencies, held, strict=True):
+                for part, quarter in zip(phases, (0, 0.25), strict=True):
+                    phase = cv2.warpAffine(part, place, (len(columns), len(rows)), **how)
+                    phase *= _cosine(fx * columns, fy * rows - quarter)
+                    waves[number] += phase
+            waves[number] /= len(frequencies)
+        return waves.transpose(1, 2, 0)
 
 
 def beside(scan: Tensor, waves: np.ndarray) -> Tensor:
@@ -84,30 +79,47 @@ def beside(scan: Tensor, waves: np.ndarray) -> Tensor:
     return torch.cat((scan, torch.from_numpy(waves).permute(2, 0, 1)[None]), dim=1)
 
 
-def _phases(bgr: np.ndarray, ink: str, fx: float, fy: float) -> np.ndarray:
-    """float32 (H / STEP, W / STEP, 2): cosine and sine by which darkness is ahead of the carrier; below 1 where faint.
+def _phases(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> list[np.ndarray]:
+    """For each frequency float32 (2, H / STEP, W / STEP): cosine and sine of the ink's wave; below 1 where it is faint.
 
-    The scan is carried down by the frequency and averaged, so what is left is the screen's slow phase.
+    A wave is their sum, each times its phase. The scan is carried down by the frequency and averaged, so what is left
+    is the slow phase.
     """
     height, width = bgr.shape[:2]
-    size = (-(-width // STEP), -(-height // STEP))
-    held = np.empty((size[1], size[0], 2), np.float32)
-    along = _turning(fx, 0, width)
+    bands = []
     for top in range(0, height, BAND):
         bottom = min(top + BAND, height)
         above, below = max(top - MARGIN, 0), min(bottom + MARGIN, height)
         plane = _darkness(bgr[above:below], ink)
-        plane -= cv2.GaussianBlur(plane, (0, 0), LOCAL, borderType=cv2.BORDER_REFLECT)
-        down = _turning(fy, top, bottom)
-        carried = plane[top - above : bottom - above] * np.conj(down[:, None] * along)
-        carried = np.dstack((carried.real, -carried.imag))
-        pad = (-carried.shape[0] % STEP, -width % STEP)
-        carried = cv2.copyMakeBorder(carried, 0, pad[0], 0, pad[1], cv2.BORDER_CONSTANT, value=(0, 0))
-        rows = carried.shape[0] // STEP
-        held[top // STEP : top // STEP + rows] = carried.reshape(rows, STEP, size[0], STEP, 2).mean(axis=(1, 3))
-    held = cv2.GaussianBlur(held, (0, 0), REACH / STEP, borderType=cv2.BORDER_REFLECT)
-    # A wave of amplitude a is left with a / 2.
-    return held / (np.linalg.norm(held, axis=2, keepdims=True) + UNSEEN / 2)
+        plane -= cv2.blur(plane, (LOCAL, LOCAL), borderType=cv2.BORDER_REFLECT)
+        plane = plane[top - above : bottom - above]
+        pad = -plane.shape[0] % STEP, -width % STEP
+        plane = cv2.copyMakeBorder(plane, 0, pad[0], 0, pad[1], cv2.BORDER_CONSTANT, value=0)
+        bands.append([_carried(plane, top, frequency) for frequency in frequencies])
+    found = []
+    for carried in np.concatenate(bands, axis=1):
+        both = np.dstack((carried.real, -carried.imag))
+        held = cv2.GaussianBlur(both, (0, 0), REACH / STEP, borderType=cv2.BORDER_REFLECT).transpose(2, 0, 1)
+        # A wave of amplitude a is left with a / 2.
+        found.append(np.ascontiguousarray(held / (np.linalg.norm(held, axis=0) + UNSEEN / 2)))
+    return found
+
+
+def _carried(plane: np.ndarray, top: int, frequency: Frequency) -> np.ndarray:
+    """Means over squares of STEP of a plane carried down by a frequency: complex64 (h / STEP, w / STEP).
+
+    plane: float32 (h, w), both multiples of STEP, whose first row is the scan's row `top`.
+    """
+    height, width = plane.shape
+    along, down = (
+        np.exp(-2j * np.pi * f * places).astype(np.complex64)
+        for f, places in zip(frequency, (np.arange(width), top + np.arange(height)), strict=True)
+    )
+    narrow = (width // STEP, height)
+    real, imaginary = (
+        cv2.resize(plane * part, narrow, interpolation=cv2.INTER_AREA) for part in (along.real, along.imag)
+    )
+    return ((real + 1j * imaginary) * down[:, None]).reshape(-1, STEP, narrow[0]).mean(axis=1)
 
 
 def _darkness(bgr: np.ndarray, ink: str) -> np.ndarray:
@@ -117,14 +129,12 @@ def _darkness(bgr: np.ndarray, ink: str) -> np.ndarray:
     return 255 - plane
 
 
-def _turning(frequency: float, start: int, stop: int) -> np.ndarray:
-    """complex64: e^(2πi · frequency · x) for x from `start` on."""
-    return np.exp(2j * np.pi * frequency * np.arange(start, stop)).astype(np.complex64)
-
-
-def _cosine(fx: float, fy: float, turns: float, height: int, width: int) -> np.ndarray:
-    down = _turning(fy, 0, height) * np.exp(2j * np.pi * turns)
-    return (down[:, None] * _turning(fx, 0, width)).real.astype(np.float32)
+def _cosine(along: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """float32 (h, w) of the cosine of along + down, in turns."""
+    along, down = (np.exp(2j * np.pi * turns).astype(np.complex64) for turns in (along, down))
+    product = np.outer(down.real, along.real)
+    product -= np.outer(down.imag, along.imag)
+    return product
 
 
 def _turns(fx: float, fy: float, offset: tuple[float, float], scale: float) -> float:
