@@ -23,9 +23,10 @@ CLEAR_OF_PITCH = 8.0
 """CLEAR for a screen whose pitch is known."""
 MOST, WIDE = 6, 6.0
 """Screens of one pitch that are looked at, and samples about a peak that are its own."""
-LEAST_LEAD, LED, EVEN = 0.07, 0.3, 2.0
-"""Logarithms: by how much an ink's own channel must lead; what an ink and what black are worth beside lead and spread,
-so that one screen alone is black unless another channel leads clearly."""
+LEAST_LEAD, MOST_LEAD, LED, EVEN = 0.07, 1.0, 0.3, 2.0
+"""Logarithms: by how much an ink's own channel must lead, and beyond which it says nothing more, as a mirror image in
+a JPEG's halved colours leads most; what an ink and what black are worth beside lead and spread, so that one screen
+alone is black unless another channel leads clearly."""
 GRAY_CHROMA = 6.0
 """Mean spread of the channels, levels, below which a scan has black ink alone."""
 
@@ -110,7 +111,7 @@ def _inks_of(shown: list[list[float]], strengths: list[float]) -> dict[str, int]
         weight = np.log(2 * strength / CLEAR_OF_PITCH)
         for ink in range(3):
             lead = amplitudes[ink] - np.delete(amplitudes, ink).max()
-            gains[ink, number] = weight * (LED + lead) if lead > LEAST_LEAD else -1
+            gains[ink, number] = weight * (LED + min(lead, MOST_LEAD)) if lead > LEAST_LEAD else -1
         gains[3, number] = weight * (EVEN - np.ptp(amplitudes))
     given = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
     return {INKS[ink]: number for ink, number in given if number < len(shown) and gains[ink, number] > 0}

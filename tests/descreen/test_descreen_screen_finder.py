@@ -1,5 +1,6 @@
 """Pitch and angle are found to 3 % and 2° over random screens, and nothing is found where there is no screen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from halftone.screens import am_screen
 from utils.image_io import list_images, read_image
 
 EVERY = list_images(Path(__file__).parents[2] / "test_imgs")
+ANGLES = (75.0, 15.0, 0.0, 45.0)
 PHOTOS = sorted((Path(__file__).parents[2] / "test_imgs").glob("*.jpg"))
 
 
@@ -53,7 +55,19 @@ def test_the_inks_of_random_scans_are_told_apart(photos):
             assert screen.pitch == pytest.approx(printing.pitch, rel=0.03), (ink, printing)
             assert turned_by(screen, printing.angles[INKS.index(ink)]) < 2, (ink, printing)
         inks += len(found)
-    assert inks > 2.5 * 2 * len(photos)
+    assert inks > 3.3 * 2 * len(photos)
+
+
+def test_nearly_all_inks_of_compressed_scans_are_told_apart():
+    # JPEG halves the colours' resolution, so every channel shows every screen, and some as mirror images.
+    right = wrong = 0
+    for seed in range(24):
+        photo = read_image(EVERY[seed % len(EVERY)]).bgr[:400, :400]
+        printing = replace(draw_printing(FLAWED_AM, np.random.default_rng(seed)), jpeg=85, angles=ANGLES)
+        for ink, screen in find_screens(print_and_scan(photo, printing)).items():
+            hit = turned_by(screen, ANGLES[INKS.index(ink)]) < 2 and abs(screen.pitch / printing.pitch - 1) < 0.03
+            right, wrong = right + hit, wrong + (not hit)
+    assert right > 0.85 * 4 * 24 and wrong < 0.05 * 4 * 24, (right, wrong)
 
 
 @pytest.mark.parametrize("seed", (*range(100, 106), 117, 127, 128, 136))
