@@ -7,6 +7,7 @@ import numpy as np
 import scipy.fft
 
 from descreen.screen_finder import Screen, common_pitch
+from halftone.inks import INKS
 
 WIDTH = 0.01
 """σ of a notch, cycles per pixel: as a filter it reaches 16 pixels, so a screen that changes its strength is met."""
@@ -35,12 +36,13 @@ def lattice(pitch: float, angle: float, is_line: bool = False) -> list[Frequency
 def without_screens(restored: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
     """Restoration (H, W, 3) BGR uint8 without the frequencies of the scan's `screens`; as it is where there are none.
 
-    Inks that were not found are taken to lie at multiples of 15° from those that were.
+    Of a print in several inks those that were not found are taken to lie at multiples of 15° from those that were.
     """
     if not screens:
         return restored
     frequencies = [f for screen in screens.values() for f in lattice(screen.pitch, screen.angle, screen.is_line)]
-    if not any(screen.is_line for screen in screens.values()):
+    missing = screens.keys() not in ({"black"}, set(INKS))
+    if missing and not any(screen.is_line for screen in screens.values()):
         angle = (screens.get("black") or next(iter(screens.values()))).angle
         frequencies += [f for k in range(6) for f in lattice(common_pitch(screens), angle + APART * k)]
     height, width = restored.shape[:2]

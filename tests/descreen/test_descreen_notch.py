@@ -7,6 +7,7 @@ import pytest
 
 from descreen.notch import TILE, WIDTH, lattice, without_screens
 from descreen.screen_finder import Screen
+from halftone.inks import INKS
 from halftone.screens import am_screen
 from utils.image_io import read_image
 from utils.scores import psnr
@@ -30,8 +31,12 @@ def test_waves_of_a_screen_vanish_across_tiles(pitch, angle, is_line):
 
 def test_inks_that_were_not_found_are_met_at_the_angles_of_the_trade():
     picture = waves((160, 160), lattice(4.0, 75.0)[:2])
-    cleaned = without_screens(picture, {"black": Screen(4.0, 45.0, False, 50.0)})
-    assert np.abs(cleaned[48:-48, 48:-48].astype(int) - 128).max() <= 1
+    found = {ink: Screen(4.0, angle, False, 50.0) for ink, angle in zip(INKS, (15.0, 65.0, 0.0, 45.0), strict=True)}
+    some = {ink: found[ink] for ink in ("cyan", "black")}
+    assert np.abs(without_screens(picture, some)[48:-48, 48:-48].astype(int) - 128).max() <= 1
+    for complete in (found, {"black": found["black"]}):
+        kept = without_screens(picture, complete).astype(int) - picture
+        assert np.abs(kept[48:-48, 48:-48]).max() <= 1, "nothing is missing, so nothing more is cut"
 
 
 def test_other_waves_stay_and_no_screen_changes_nothing():
