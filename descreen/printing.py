@@ -65,6 +65,11 @@ class Printing:
     def is_fm(self) -> bool:
         return self.method in FM_METHODS
 
+    @property
+    def drawn_scale(self) -> float:
+        """The resolution at which the screen is drawn over that of the result: no dots are finer than 2 pixels."""
+        return 1.0 if self.clean else max(self.scale, 2 / self.pitch)
+
 
 def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printing:
     """Choose a printing at random within the limits of `config`."""
@@ -108,7 +113,7 @@ def _with_flaws(config: ScreensConfig, random: np.random.Generator) -> Printing:
 def print_and_scan(bgr: np.ndarray, printing: Printing) -> np.ndarray:
     """Photograph (H, W, 3) BGR uint8 → its scan, the same shape and dtype."""
     height, width = bgr.shape[:2]
-    scale = 1.0 if printing.clean else max(printing.scale, 2 / printing.pitch)
+    scale = printing.drawn_scale
     if scale != 1:
         bgr = cv2.resize(
             bgr, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA

@@ -34,15 +34,17 @@ def drawn_waves(printing: Printing, height: int, width: int) -> np.ndarray:
     waves = np.zeros((height, width, len(INKS)), np.float32)
     if printing.is_fm:
         return waves
-    scale = 1.0 if printing.clean else max(printing.scale, 2 / printing.pitch)
+    scale = printing.drawn_scale
     pitch = max(2.0, printing.pitch * scale)
     for number, (angle, offset) in enumerate(zip(printing.angles, printing.offsets, strict=True)):
         if number < 3 and (printing.gray or angle == printing.angles[3]):
             continue
-        drawn = [
-            _cosine(fx * scale * np.arange(width), fy * scale * np.arange(height) + _turns(fx, fy, offset, scale))
-            for fx, fy in fundamentals(pitch, angle, printing.method == "line")
-        ]
+        x, y = (
+            _drawn_at(side, scale) + origin - scale * moved
+            for side, origin, moved in zip((width, height), (ORIGIN_X, ORIGIN_Y), offset, strict=True)
+        )
+        # am_screen's cell has its dot in the middle.
+        drawn = [_cosine(fx * x, fy * y + 0.5) for fx, fy in fundamentals(pitch, angle, printing.method == "line")]
         waves[..., number] = np.mean(drawn, axis=0)
     return waves
 
@@ -137,8 +139,7 @@ def _cosine(along: np.ndarray, down: np.ndarray) -> np.ndarray:
     return product
 
 
-def _turns(fx: float, fy: float, offset: tuple[float, float], scale: float) -> float:
-    """The phase in cycles of pixel (0, 0)'s middle, for a screen that was drawn `scale` times finer."""
-    x, y = ORIGIN_X - offset[0] * scale, ORIGIN_Y - offset[1] * scale
-    first = 0.5 * scale - 0.5
-    return fx * (first + x) + fy * (first + y) + 0.5  # am_screen's cell has its dot in the middle
+def _drawn_at(side: int, scale: float) -> np.ndarray:
+    """Where the middles of a side's pixels lay when the screen was drawn, about `scale` times finer."""
+    scale = max(1, round(side * scale)) / side
+    return (np.arange(side) + 0.5) * scale - 0.5

@@ -41,7 +41,7 @@ def likeness(a, b):
 
 
 @pytest.mark.parametrize("method", [*DOTS, "line"])
-@pytest.mark.parametrize("changes", [{}, {"clean": True}, {"scale": 1.25}])
+@pytest.mark.parametrize("changes", [{}, {"clean": True}, {"scale": 1.218}])
 def test_the_waves_found_on_a_scan_are_those_of_its_printing(photo, method, changes):
     how = printing(method, len(method), **changes)
     assert likeness(drawn_waves(how, *SIZE), whole(print_and_scan(photo, how))).min() > 0.97
