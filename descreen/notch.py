@@ -11,6 +11,10 @@ from halftone.inks import INKS
 
 WIDTH = 0.01
 """σ of a notch, cycles per pixel: as a filter it reaches 16 pixels, so a screen that changes its strength is met."""
+STRONG, STRONG_WIDTH = 4.0, 0.02
+"""Where the restoration's power is so many times that around, the trace is a strong one, cut out this wide."""
+AROUND = (0.025, 0.05)
+"""Cycles per pixel: from where to where a peak's surroundings reach."""
 TILE, MARGIN = 512, 64
 ORDERS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2))
 LINE_ORDERS = ((1,), (2,))
@@ -59,11 +63,26 @@ def without_screens(restored: np.ndarray, screens: dict[str, Screen]) -> np.ndar
 def _notched(bgr: np.ndarray, frequencies: list[Frequency]) -> np.ndarray:
     size = bgr.shape[:2]
     spectrum = scipy.fft.rfft2(bgr.astype(np.float32), axes=(0, 1))
+    power = (spectrum.real**2 + spectrum.imag**2).sum(axis=2)
     fy, fx = np.fft.fftfreq(size[0]).astype(np.float32), np.fft.rfftfreq(size[1]).astype(np.float32)
     kept = np.ones(spectrum.shape[:2], np.float32)
     for x, y in frequencies:
+        width = STRONG_WIDTH if _stands_out(power, size, x, y) else WIDTH
         for sign in (1, -1):
-            along, down = (np.exp(-0.5 * ((f - sign * at) / WIDTH) ** 2) for f, at in ((fx, x), (fy, y)))
+            along, down = (np.exp(-0.5 * ((f - sign * at) / width) ** 2) for f, at in ((fx, x), (fy, y)))
             kept *= 1 - np.outer(down, along)
     picture = scipy.fft.irfft2(spectrum * kept[..., None], s=size, axes=(0, 1))
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def _stands_out(power: np.ndarray, size: tuple[int, int], x: float, y: float) -> bool:
+    """Whether the power spectrum, (H, W / 2 + 1), of a picture of `size` has a peak at a frequency."""
+    x, y = (x, y) if x >= 0 else (-x, -y)
+    height, width = size
+    reach = AROUND[1]
+    rows = np.arange(math.floor((y - reach) * height), math.ceil((y + reach) * height) + 1)
+    columns = np.arange(max(math.floor((x - reach) * width), 0), min(math.ceil((x + reach) * width), width // 2) + 1)
+    distance = np.hypot(rows[:, None] / height - y, columns / width - x)
+    near = power[np.ix_(rows % height, columns)]
+    peak, around = near[distance <= WIDTH], near[(distance > AROUND[0]) & (distance <= reach)]
+    return bool(peak.mean() > STRONG * around.mean())

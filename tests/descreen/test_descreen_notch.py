@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from descreen import notch
 from descreen.notch import TILE, WIDTH, lattice, without_screens
 from descreen.screen_finder import Screen
 from halftone.inks import INKS
@@ -37,6 +38,17 @@ def test_inks_that_were_not_found_are_met_at_the_angles_of_the_trade():
     for complete in (found, {"black": found["black"]}):
         kept = without_screens(picture, complete).astype(int) - picture
         assert np.abs(kept[48:-48, 48:-48]).max() <= 1, "nothing is missing, so nothing more is cut"
+
+
+def test_a_strong_trace_that_comes_and_goes_is_cut_out_wider(monkeypatch):
+    frequencies = lattice(4.0, 30.0)[:2]
+    y, x = np.mgrid[:200, :200] - 100
+    trace = (waves((200, 200), frequencies, 40).astype(float) - 128) * np.exp(-(x**2 + y**2) / 400)[..., None]
+    picture, found = (np.rint(128 + trace)).astype(np.uint8), {"black": Screen(4.0, 30.0, False, 50.0)}
+    left = [np.abs(without_screens(picture, found).astype(int) - 128).max()]
+    monkeypatch.setattr(notch, "STRONG", np.inf)
+    left.append(np.abs(without_screens(picture, found).astype(int) - 128).max())
+    assert left[0] < 0.6 * left[1], left
 
 
 def test_other_waves_stay_and_no_screen_changes_nothing():
