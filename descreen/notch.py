@@ -15,6 +15,9 @@ STRONG, STRONG_WIDTH = 4.0, 0.02
 """Where the restoration's power is so many times that around, the trace is a strong one, cut out this wide."""
 AROUND = (0.025, 0.05)
 """Cycles per pixel: from where to where a peak's surroundings reach."""
+LOCAL, NEARBY, UNSEEN = 15, 13, 0.05
+"""Sides in pixels of the squares whose mean is no detail and over which a trace is compared; levels² that do not count.
+"""
 TILE, MARGIN = 512, 64
 ORDERS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2))
 LINE_ORDERS = ((1,), (2,))
@@ -71,8 +74,20 @@ def _notched(bgr: np.ndarray, frequencies: list[Frequency]) -> np.ndarray:
         for sign in (1, -1):
             along, down = (np.exp(-0.5 * ((f - sign * at) / width) ** 2) for f, at in ((fx, x), (fy, y)))
             kept *= 1 - np.outer(down, along)
-    picture = scipy.fft.irfft2(spectrum * kept[..., None], s=size, axes=(0, 1))
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    cut = scipy.fft.irfft2(spectrum * (1 - kept)[..., None], s=size, axes=(0, 1))
+    return np.clip(np.rint(bgr - cut * _presence(bgr, cut)), 0, 255).astype(np.uint8)
+
+
+def _presence(bgr: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """How much of what is to be cut is there, 0..1, by least squares about each pixel.
+
+    Beside an edge a notch alone would leave ripples: what it takes from the edge, it takes from the flat side as well.
+    """
+    detail = bgr - cv2.blur(bgr.astype(np.float32), (LOCAL, LOCAL), borderType=cv2.BORDER_REFLECT)
+    both, own = (
+        cv2.blur(product, (NEARBY, NEARBY), borderType=cv2.BORDER_REFLECT) for product in (detail * cut, cut * cut)
+    )
+    return np.clip(both / (own + UNSEEN), 0, 1)
 
 
 def _stands_out(power: np.ndarray, size: tuple[int, int], x: float, y: float) -> bool:

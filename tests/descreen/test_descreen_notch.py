@@ -51,6 +51,17 @@ def test_a_strong_trace_that_comes_and_goes_is_cut_out_wider(monkeypatch):
     assert left[0] < 0.6 * left[1], left
 
 
+def test_no_ripples_are_left_beside_an_edge(monkeypatch):
+    picture = np.full((200, 200, 3), 60, np.uint8)
+    picture[:, 100:112] = 200
+    upright = {"black": Screen(5.0, 0.0, False, 50.0)}
+    beside = (slice(48, -48), slice(60, 94))
+    changed = [np.abs(without_screens(picture, upright).astype(int) - picture)[beside].mean()]
+    monkeypatch.setattr(notch, "_presence", lambda bgr, cut: 1)
+    changed.append(np.abs(without_screens(picture, upright).astype(int) - picture)[beside].mean())
+    assert changed[0] < 0.3 * changed[1] and changed[1] > 1, changed
+
+
 def test_other_waves_stay_and_no_screen_changes_nothing():
     picture = waves((160, 160), [(0.25 - 5 * WIDTH, 0.0), (0.02, 0.06)])
     cleaned = without_screens(picture, {"black": Screen(4.0, 0.0, True, 50.0)})
