@@ -1,6 +1,6 @@
 """Compare checkpoints with the methods without learning, on photographs that are printed and scanned here.
 
-    python -m descreen.evaluate --data_dir dataset/ [--model CKPT ...] [--photos 100] [--json FILE]
+    python -m descreen.evaluate --data_dir dataset/ [--model CKPT ...] [--photos 100] [--seed 0] [--json FILE]
 
 Strength and mask of each method are the best on the list's training photographs; the table is over its validation
 photographs. AM: colour, pitch 3 to 6 pixels, mild blur and JPEG; then the same from a press with flaws: dot gain, ink
@@ -59,12 +59,12 @@ class Scan(NamedTuple):
     frequencies: list[Frequency]
 
 
-def scans(photos: PhotoSet, count: int, kind: str) -> list[Scan]:
-    """The first `count` photographs, each printed in a way of its own; kind: one of KINDS."""
+def scans(photos: PhotoSet, count: int, kind: str, seed: int = 0) -> list[Scan]:
+    """The first `count` photographs, each printed in a way of its own that `seed` decides; kind: one of KINDS."""
 
     def made(index: int) -> Scan:
         bgr = np.ascontiguousarray(photos.sample(index).colour.transpose(1, 2, 0))
-        printing = draw_printing(AM.get(kind, FLAWED_AM), np.random.default_rng(index))
+        printing = draw_printing(AM.get(kind, FLAWED_AM), np.random.default_rng(seed + index))
         if kind not in AM:
             printing = replace(printing, method=kind, gray=True, clean=True)
         picture = print_and_scan(bgr, printing)
@@ -110,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
     sets = [PhotoSet.from_lists(args.data_dir, args.list, split) for split in ("train", "val")]
     if min(sets[1].size) < 64 or args.photos < 1:
         raise UserError("photographs of at least 64 pixels a side are needed, and --photos of at least 1")
+    if args.seed < 0:
+        raise UserError("--seed must be 0 or more")
     if args.json and not args.json.parent.is_dir():
         raise UserError(f"{args.json}: its folder does not exist")
     networks = _networks(args)
@@ -118,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         to_tune = scans(sets[0], TUNED_ON, kind)
         methods = dict(tuned(method, to_tune) for method in tqdm(METHODS, f"tuning for {kind}"))
         methods = {"nothing": lambda scan, screens: scan} | methods | networks
-        samples = scans(sets[1], args.photos, kind)
+        samples = scans(sets[1], args.photos, kind, args.seed)
         table[kind] = {name: score(restore, samples) for name, restore in tqdm(methods.items(), kind)}
         _add_margins(table[kind], networks)
     _show(table)
@@ -174,6 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--list", default="HalftoneVOC2012.json", help="photographs, as for training (default: HalftoneVOC2012.json)")
     add("--model", type=Path, nargs="+", help="checkpoints (default: the shipped)")
     add("--photos", type=int, default=100, help="how many validation photographs (default: 100)")
+    add("--seed", type=int, default=0, help="of how the validation photographs are printed (default: 0)")
     add("--json", type=Path, help="also write the table here")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA where there is one)")
     add("--tile", type=int, help="pixels a side that pass through the network at once")

@@ -15,8 +15,9 @@ STRONG, STRONG_WIDTH = 4.0, 0.02
 """Where the restoration's power is so many times that around, the trace is a strong one, cut out this wide."""
 AROUND = (0.025, 0.05)
 """Cycles per pixel: from where to where a peak's surroundings reach."""
-LOCAL, NEARBY, UNSEEN = 15, 13, 0.05
-"""Sides in pixels of the squares whose mean is no detail and over which a trace is compared; levels² that do not count.
+LOCAL, NEARBY, UNSEEN, WHOLE = 15, 11, 0.05, 0.5
+"""Sides in pixels of the squares whose mean is no detail and over which a trace is compared; levels² that do not count;
+from which share on that is there a trace is cut as a whole.
 """
 TILE, MARGIN = 512, 64
 ORDERS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2))
@@ -87,7 +88,7 @@ def _presence(bgr: np.ndarray, cut: np.ndarray) -> np.ndarray:
     both, own = (
         cv2.blur(product, (NEARBY, NEARBY), borderType=cv2.BORDER_REFLECT) for product in (detail * cut, cut * cut)
     )
-    return np.clip(both / (own + UNSEEN), 0, 1)
+    return np.clip(both / (own + UNSEEN) / WHOLE, 0, 1)
 
 
 def _stands_out(power: np.ndarray, size: tuple[int, int], x: float, y: float) -> bool:

@@ -58,8 +58,9 @@ def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(
 
 def test_scans_are_the_same_every_time(data):
     photos = evaluate.PhotoSet.from_lists(data, "HalftoneVOC2012.json", "val")
-    first, second = (evaluate.scans(photos, 2, "AM") for _ in range(2))
+    first, second, other = (evaluate.scans(photos, 2, "AM", seed) for seed in (0, 0, 50))
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(first, second, strict=True))
+    assert not any(np.array_equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
 
 
 def test_a_missing_list_is_one_line(tmp_path, capsys):
