@@ -77,7 +77,10 @@ def common_pitch(screens: dict[str, Screen]) -> float | None:
 
 
 def _by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
-    """The screens of about `first`'s pitch in amplitudes (3, side, side) of red, green and blue, given to the inks."""
+    """The screens of about `first`'s pitch in amplitudes (3, side, side) of red, green and blue, given to the inks.
+
+    `first` itself is black's where they can be no ink's.
+    """
     side = channels.shape[1]
     y, x, radius = _grid(side)
     near = abs(radius * first.pitch - 1) < SAME_PITCH
@@ -97,7 +100,7 @@ def _by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
     for ink, number in _inks_of(shown, strengths).items():
         spectrum = channels.min(axis=0) if ink == "black" else channels[INKS.index(ink)]
         found[ink] = _screen(spectrum, places[number], first.is_line, strengths[number])
-    return found
+    return found or {"black": first}
 
 
 def _inks_of(shown: list[list[float]], strengths: list[float]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from descreen.evaluate import FLAWED_AM
 from descreen.printing import draw_printing, print_and_scan
 from descreen.screen_finder import common_pitch, find_screens
 from halftone.inks import INKS
-from halftone.screens import am_screen
+from halftone.screens import am_cmyk, am_screen
 from utils.image_io import list_images, read_image
 
 EVERY = list_images(Path(__file__).parents[2] / "test_imgs")
@@ -86,6 +86,15 @@ def test_photographs_and_fm_halftones_have_no_screen(photos):
     smooth = cv2.resize(random.integers(0, 256, (6, 6, 3)).astype(np.uint8), (150, 120))
     assert find_screens(smooth) == {}
     assert common_pitch({}) is None
+
+
+@pytest.mark.parametrize("red", [254, 252, 240])
+def test_two_inks_that_hide_each_other_are_found_as_black(red):
+    bgr = np.full((256, 256, 3), (110, 110, red), np.uint8)
+    one_angle = dict.fromkeys(INKS, 30.0)
+    found = find_screens(am_cmyk(bgr, pitch=5.0, angles=one_angle, under_colour_removal=0, supersample=3))
+    assert list(found) == ["black"]
+    assert found["black"].pitch == pytest.approx(5, rel=0.01) and turned_by(found["black"], 30.0) < 1
 
 
 def test_a_picture_too_small_to_tell_has_none_and_a_wrong_shape_is_refused():
