@@ -64,6 +64,11 @@ def without_screens(restored: np.ndarray, screens: dict[str, Screen]) -> np.ndar
     return out
 
 
+def detail(picture: np.ndarray) -> np.ndarray:
+    """What float32 (H, W) or (H, W, C) has beside its mean over the square of LOCAL about each pixel."""
+    return picture - cv2.blur(picture, (LOCAL, LOCAL), borderType=cv2.BORDER_REFLECT)
+
+
 def _notched(bgr: np.ndarray, frequencies: list[Frequency]) -> np.ndarray:
     size = bgr.shape[:2]
     spectrum = scipy.fft.rfft2(bgr.astype(np.float32), axes=(0, 1))
@@ -84,9 +89,9 @@ def _presence(bgr: np.ndarray, cut: np.ndarray) -> np.ndarray:
 
     Beside an edge a notch alone would leave ripples: what it takes from the edge, it takes from the flat side as well.
     """
-    detail = bgr - cv2.blur(bgr.astype(np.float32), (LOCAL, LOCAL), borderType=cv2.BORDER_REFLECT)
     both, own = (
-        cv2.blur(product, (NEARBY, NEARBY), borderType=cv2.BORDER_REFLECT) for product in (detail * cut, cut * cut)
+        cv2.blur(product, (NEARBY, NEARBY), borderType=cv2.BORDER_REFLECT)
+        for product in (detail(bgr.astype(np.float32)) * cut, cut * cut)
     )
     return np.clip(both / (own + UNSEEN) / WHOLE, 0, 1)
 

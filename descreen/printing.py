@@ -70,6 +70,15 @@ class Printing:
         """The resolution at which the screen is drawn over that of the result: no dots are finer than 2 pixels."""
         return 1.0 if self.clean else max(self.scale, 2 / self.pitch)
 
+    @property
+    def drawn_pitch(self) -> float:
+        """The pitch at that resolution."""
+        return max(2.0, self.pitch * self.drawn_scale)  # 2 / pitch · pitch may fall short of 2
+
+    def drawn_side(self, side: int) -> int:
+        """A side of the scan, in pixels, at that resolution."""
+        return max(1, round(side * self.drawn_scale))
+
 
 def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printing:
     """Choose a printing at random within the limits of `config`."""
@@ -115,9 +124,8 @@ def print_and_scan(bgr: np.ndarray, printing: Printing) -> np.ndarray:
     height, width = bgr.shape[:2]
     scale = printing.drawn_scale
     if scale != 1:
-        bgr = cv2.resize(
-            bgr, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-        )
+        size = printing.drawn_side(width), printing.drawn_side(height)
+        bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
     inks = _inks(bgr, printing, scale)
     if printing.clean:
         return combine(inks)
@@ -171,7 +179,7 @@ def _inks(bgr: np.ndarray, printing: Printing, scale: float) -> np.ndarray:
         inks[..., number] = 255 - am_screen(
             gray,
             spot=printing.method,
-            pitch=max(2.0, printing.pitch * scale),  # 2 / pitch · pitch may fall short of 2
+            pitch=printing.drawn_pitch,
             angle=printing.angles[number],
             supersample=1 if printing.clean else SUPERSAMPLE,
             offset=(x * scale, y * scale),

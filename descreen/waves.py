@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descreen.notch import Frequency, fundamentals
+from descreen.notch import Frequency, detail, fundamentals
 from descreen.printing import Printing
 from descreen.screen_finder import Screen
 from halftone.inks import INKS
@@ -20,8 +20,6 @@ REACH = 24.0
 STEP = 8
 """The phase, which changes slowly, is held for every eighth pixel."""
 BAND, MARGIN = 512, 8
-LOCAL = 15
-"""Side in pixels of the square whose mean brightness is taken away before a wave is looked for."""
 UNSEEN = 0.5
 """Levels: waves of less amplitude fade, for there the paper is empty and what is found is noise."""
 
@@ -34,17 +32,16 @@ def drawn_waves(printing: Printing, height: int, width: int) -> np.ndarray:
     waves = np.zeros((height, width, len(INKS)), np.float32)
     if printing.is_fm:
         return waves
-    scale = printing.drawn_scale
-    pitch = max(2.0, printing.pitch * scale)
     for number, (angle, offset) in enumerate(zip(printing.angles, printing.offsets, strict=True)):
         if number < 3 and (printing.gray or angle == printing.angles[3]):
             continue
         x, y = (
-            _drawn_at(side, scale) + origin - scale * moved
+            _drawn_at(side, printing.drawn_side(side)) + origin - printing.drawn_scale * moved
             for side, origin, moved in zip((width, height), (ORIGIN_X, ORIGIN_Y), offset, strict=True)
         )
         # am_screen's cell has its dot in the middle.
-        drawn = [_cosine(fx * x, fy * y + 0.5) for fx, fy in fundamentals(pitch, angle, printing.method == "line")]
+        frequencies = fundamentals(printing.drawn_pitch, angle, printing.method == "line")
+        drawn = [_cosine(fx * x, fy * y + 0.5) for fx, fy in frequencies]
         waves[..., number] = np.mean(drawn, axis=0)
     return waves
 
@@ -92,9 +89,7 @@ def _phases(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> list[np.
     for top in range(0, height, BAND):
         bottom = min(top + BAND, height)
         above, below = max(top - MARGIN, 0), min(bottom + MARGIN, height)
-        plane = _darkness(bgr[above:below], ink)
-        plane -= cv2.blur(plane, (LOCAL, LOCAL), borderType=cv2.BORDER_REFLECT)
-        plane = plane[top - above : bottom - above]
+        plane = detail(_darkness(bgr[above:below], ink))[top - above : bottom - above]
         pad = -plane.shape[0] % STEP, -width % STEP
         plane = cv2.copyMakeBorder(plane, 0, pad[0], 0, pad[1], cv2.BORDER_CONSTANT, value=0)
         bands.append([_carried(plane, top, frequency) for frequency in frequencies])
@@ -139,7 +134,6 @@ def _cosine(along: np.ndarray, down: np.ndarray) -> np.ndarray:
     return product
 
 
-def _drawn_at(side: int, scale: float) -> np.ndarray:
-    """Where the middles of a side's pixels lay when the screen was drawn, about `scale` times finer."""
-    scale = max(1, round(side * scale)) / side
-    return (np.arange(side) + 0.5) * scale - 0.5
+def _drawn_at(side: int, drawn: int) -> np.ndarray:
+    """Where the middles of a side's pixels lay when the screen was drawn on `drawn` pixels."""
+    return (np.arange(side) + 0.5) * (drawn / side) - 0.5
