@@ -93,7 +93,11 @@ def _by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
         place = np.unravel_index(left.argmax(), left.shape)
         places.append(place)
         shown.append([_amplitude(channel, place, first.is_line) for channel in channels])
-        for down, along in ((y[place], x[place]), (-x[place], y[place]), (x[place], -y[place])):
+        down, along = y[place], x[place]
+        turns = [(down, along), (-down, -along)]  # of a peak that its screen has as well
+        if not first.is_line:
+            turns += [(-along, down), (along, -down)]
+        for down, along in turns:
             left[np.hypot(y - down, x - along) < WIDE] = 0
     strengths = [contrasts[:, row, column].max() for row, column in places]
     found = {}

@@ -88,6 +88,15 @@ def test_photographs_and_fm_halftones_have_no_screen(photos):
     assert common_pitch({}) is None
 
 
+def test_lines_of_two_inks_may_cross_at_a_right_angle():
+    crossed = {"cyan": 0.0, "magenta": 90.0, "yellow": 60.0, "black": 30.0}
+    bgr = np.full((256, 256, 3), (150, 120, 100), np.uint8)
+    found = find_screens(am_cmyk(bgr, spot="line", pitch=5.0, angles=crossed, under_colour_removal=0.5, supersample=3))
+    assert list(found) == list(INKS)
+    for ink, screen in found.items():
+        assert screen.is_line and turned_by(screen, crossed[ink]) < 1
+
+
 @pytest.mark.parametrize("red", [254, 252, 240])
 def test_two_inks_that_hide_each_other_are_found_as_black(red):
     bgr = np.full((256, 256, 3), (110, 110, red), np.uint8)
