@@ -7,7 +7,9 @@ row in a process of its own; where there is CUDA, the peak of its memory as well
     shipped   the checkpoint as inference_fast.py runs it
     rounds 0  the same with --rounds 0: a search for the eye alone
     fast      the same with --fast
-    float32   the same without bfloat16, beside what bfloat16 changes: PSNR of restored, share of halftone pixels
+    bfloat16  restored in bfloat16, as where a processor has no instructions for integers of 8 bits
+    float32   restored in float32, the proxy's integers in float32 too, as on a processor with neither; beside what the
+              default changes: PSNR of restored, share of halftone pixels
     paper     the paper's 64-channel network in float32, eager, untiled, as its authors' code runs it; random weights,
               on a CPU a single run
 """
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -29,6 +32,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from model import fixed_point  # noqa: E402
 from model.build import build_network  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402
 from reshalf import SHIPPED  # noqa: E402
@@ -38,7 +42,7 @@ from utils.engine import Engine  # noqa: E402
 from utils.image_io import read_image, write_halftone, write_image  # noqa: E402
 from utils.scores import psnr, tone_psnr  # noqa: E402
 
-ROWS = ("shipped", "rounds 0", "fast", "float32", "paper")
+ROWS = ("shipped", "rounds 0", "fast", "bfloat16", "float32", "paper")
 PHOTO = ROOT / "test_imgs/china.jpg"
 
 
@@ -55,7 +59,8 @@ def engine(row: str, model: Path, device: str | None) -> Engine:
         return Engine(ResHalf(64), device, tile=1 << 20, bf16=False)
     network = load_network(model, build_network)
     rounds = 0 if row == "rounds 0" and network.proxy is not None else None
-    return Engine(network, device, bf16=False if row == "float32" else None, fast=row == "fast", rounds=rounds)
+    bf16 = {"float32": False, "bfloat16": True}.get(row)
+    return Engine(network, device, bf16=bf16, fast=row == "fast", rounds=rounds)
 
 
 def timed(function, repeats: int) -> tuple[np.ndarray, float]:
@@ -70,6 +75,19 @@ def timed(function, repeats: int) -> tuple[np.ndarray, float]:
 
 def measure(row: str, side: int, args: argparse.Namespace) -> dict:
     """One row, in this process: seconds per megapixel of each step, quality, and peak memory in MB."""
+    if row == "float32":
+        with patch.object(fixed_point, "has_integer_convolution", return_value=False):
+            found, halftone = measure_engine(row, side, args)
+        default = engine("shipped", args.model, args.device)
+        bgr = photo(side)
+        found["same"] = float((default.halftone(bgr) == halftone).mean())
+        found["default_psnr"] = psnr(bgr, default.restore(halftone))
+        return found
+    return measure_engine(row, side, args)[0]
+
+
+def measure_engine(row: str, side: int, args: argparse.Namespace) -> tuple[dict, np.ndarray]:
+    """What the row measures, and its halftone."""
     running, bgr = engine(row, args.model, args.device), photo(side)
     megapixels = side * side / 1e6
     repeats = 0 if row == "paper" and running.device.type == "cpu" else args.repeats  # nothing to gain in minutes
@@ -91,17 +109,13 @@ def measure(row: str, side: int, args: argparse.Namespace) -> dict:
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "psnr": psnr(bgr, restored),
         "tone": tone_psnr(halftone, bgr),
-        "device": f"{running.device}{' bf16' if running.bf16 else ''}{on_device}",
+        "device": f"{running.device} {running.precision}{on_device}",
     }
     if row == "shipped":
         part = halftone[:768, :768]
         whole, tiled = (Engine(running.network, args.device, tile).restore(part).astype(int) for tile in (768, 256))
         found["seam"] = int(np.abs(whole - tiled).max())
-    if row == "float32":
-        default = Engine(running.network, args.device)
-        found["same"] = float((default.halftone(bgr) == halftone).mean())
-        found["default_psnr"] = psnr(bgr, default.restore(halftone))
-    return found
+    return found, halftone
 
 
 def compare(args: argparse.Namespace) -> int:

@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from halftone.composite import CARRIERS, LEAST_ROOM, composite_search, diffuse_composite, threshold_composite
 from halftone.dbs import Search
-from utils.filters import gaussian_blur
+from utils.filters import gaussian_blur, gaussian_kernel
 
 DIFFUSED_PILOT = 0.05  # strength of the pilot in an error-diffused halftone
-UNBENT = 0.95
+UNBENT, LEAST_FULLNESS = 0.95, 1e-6
+"""How much of the room that the luma leaves is unbent at most, and at least, so that nothing is divided by zero."""
+RED_BY_CR, BLUE_BY_CB = 1 / 0.713, 1 / 0.564
+GREEN_BY_CR, GREEN_BY_CB = 0.299 / 0.587 / 0.713, 0.114 / 0.587 / 0.564
 HALFTONES = ("direct_binary_search", "error_diffusion", "void_and_cluster")
 
 
@@ -117,6 +119,11 @@ class Prior:
         """Pixels around a restored pixel that `demodulate` looks at."""
         return _radius(max(self.demodulator_luma_sigma, self.demodulator_chroma_sigma)) if self.demodulator else 0
 
+    def demodulator_lines(self) -> tuple[Tensor, Tensor]:
+        """The demodulator's luma and chroma filter along a line, each (K,) float32."""
+        sigmas = self.demodulator_luma_sigma, self.demodulator_chroma_sigma
+        return tuple(gaussian_kernel(2 * _radius(sigma) + 1, sigma) for sigma in sigmas)
+
     def demodulate(self, halftone: Tensor) -> Tensor:
         """Restore colour without a network: (N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped.
 
@@ -130,44 +137,14 @@ class Prior:
         carried = halftone * carriers(*halftone.shape[-2:], dtype=halftone.dtype, device=halftone.device)
         luma = _blur(halftone, self.demodulator_luma_sigma)
         local = _blur(halftone, self.demodulator_chroma_sigma)
-        chroma = _Unbend.apply(_blur(carried, self.demodulator_chroma_sigma), local, self.amplitude)
-        cr, cb = chroma[:, 0:1], chroma[:, 1:2]
-        red = torch.add(luma, cr, alpha=1 / 0.713)
-        blue = torch.add(luma, cb, alpha=1 / 0.564)
-        green = luma.sub(cr, alpha=0.299 / 0.587 / 0.713).sub(cb, alpha=0.114 / 0.587 / 0.564)
+        bent = _blur(carried, self.demodulator_chroma_sigma)
+        room = (1 - local.abs()).clamp_min(LEAST_ROOM)
+        fullness = (bent.abs().amax(dim=1, keepdim=True) / room).clamp(LEAST_FULLNESS, UNBENT)
+        cr, cb = (bent * (fullness.atanh() / (fullness * self.amplitude))).split(1, dim=1)
+        red = torch.add(luma, cr, alpha=RED_BY_CR)
+        blue = torch.add(luma, cb, alpha=BLUE_BY_CB)
+        green = luma.sub(cr, alpha=GREEN_BY_CR).sub(cb, alpha=GREEN_BY_CB)
         return torch.cat((blue, green, red), dim=1)
-
-
-class _Unbend(torch.autograd.Function):
-    """bent (N, 2, H, W), local mean of the halftone (N, 1, H, W), amplitude → chroma (N, 2, H, W).
-
-    With the gradient written out, as a halftone search asks for it many times.
-    """
-
-    @staticmethod
-    def forward(context, bent: Tensor, mean: Tensor, amplitude: float) -> Tensor:
-        room = mean.abs().neg_().add_(1).clamp_min_(LEAST_ROOM)
-        fullness = bent.abs().amax(dim=1, keepdim=True).div_(room).clamp_(1e-6, UNBENT)
-        gain = fullness.atanh().div_(fullness).div_(amplitude)
-        context.save_for_backward(bent, mean, room, fullness, gain)
-        context.amplitude = amplitude
-        return bent * gain
-
-    @staticmethod
-    @once_differentiable
-    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        bent, mean, room, fullness, gain = context.saved_tensors
-        # Fullness / room times the derivative of the gain by the fullness.
-        rise = (1 - fullness.square()).mul_(context.amplitude).reciprocal_().sub_(gain).div_(room)
-        rise.mul_((gradient * bent).sum(dim=1, keepdim=True))
-        rise.mul_((fullness > 1e-6) & (fullness < UNBENT))
-        by_mean = rise * mean.sign()
-        by_mean.mul_(room > LEAST_ROOM)
-        size = bent.abs()
-        largest = size[:, 0:1] >= size[:, 1:2]
-        share = torch.cat((largest, ~largest), dim=1)
-        by_bent = gradient * gain + share * bent.sign() * (rise / fullness)
-        return by_bent, by_mean, None
 
 
 def carriers(height: int, width: int, *, dtype=torch.float32, device=None) -> Tensor:

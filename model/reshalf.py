@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +11,14 @@ from torch import Tensor, nn
 
 from halftone.dbs import Search
 from halftone.pilot import origin_parity
+from utils.image_io import to_tensor
 from utils.windows import windows
 
+from .fixed_point import FixedPoint, made_up_photograph
 from .hourglass import HourGlass, keep_variance
 from .prior import Prior
 from .quantizer import quantize
+from .slope import error_slope
 from .subpixel import Subpixel
 
 NOISE = 0.3
@@ -73,6 +77,7 @@ class ResHalf(nn.Module):
         self.decoder = Subpixel(inputs, 3, width, blocks) if subpixel else HourGlass(inputs, 3, width, levels)
         guided = self.prior is not None and self.prior.guidance > 0
         self.proxy = Subpixel(inputs, 3, self.prior.proxy_width).requires_grad_(False) if guided else None
+        self._integer_proxy: tuple[object, FixedPoint | None] = (None, None)
         if self.prior is not None:
             # Torch's default weights shrink a signal at every layer, and the lower levels never come to matter.
             for network in filter(None, (self.encoder, self.decoder)):
@@ -123,9 +128,22 @@ class ResHalf(nn.Module):
                 continuous = continuous + self.encoder(torch.cat((colour, guide), dim=1))
         return Encoded(continuous, quantize(continuous))
 
-    def decode(self, halftone: Tensor) -> Tensor:
-        """Restore (N, 1, H, W) in {-1, 1} to (N, 3, H, W) BGR, nominally in [-1, 1], unclipped."""
-        return self._restore(self.decoder, halftone)
+    def decode(self, halftone: Tensor, decoder: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Restore (N, 1, H, W) in {-1, 1} to (N, 3, H, W) BGR, nominally in [-1, 1], unclipped.
+
+        decoder  computes in place of this network's: `in_integers` of it
+        """
+        return self._restore(decoder or self.decoder, halftone)
+
+    def in_integers(self, network: Subpixel) -> FixedPoint:
+        """The decoder or the proxy in integers of 8 bits, on the device where it is; needs a prior."""
+        device = next(network.parameters()).device
+        bgr = made_up_photograph()
+        colour, dots = to_tensor(bgr).to(device), to_tensor(self.prior.search(bgr).halftone()).to(device)
+        if not self.prior.demodulator:
+            return FixedPoint(network, dots, colour)
+        linear = self.prior.demodulate(dots)
+        return FixedPoint(network, torch.cat((dots, linear), dim=1), colour - linear)
 
     def realigned(self, halftone: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
         """(H, W) uint8 in {0, 255}, cropped or mirrored perhaps, as the decoder needs it, and where in that it is.
@@ -137,7 +155,7 @@ class ResHalf(nn.Module):
             halftone = np.pad(halftone, ((rows, 0), (columns, 0)), "reflect")
         return halftone, np.s_[rows:, columns:]
 
-    def _restore(self, network: nn.Module, halftone: Tensor) -> Tensor:
+    def _restore(self, network: Callable[[Tensor], Tensor], halftone: Tensor) -> Tensor:
         if self.prior is None or not self.prior.demodulator:
             return network(halftone)
         linear = self.prior.demodulate(halftone)
@@ -160,11 +178,27 @@ class ResHalf(nn.Module):
         rounds = self.prior.guided_rounds if rounds is None else rounds
         weight = self.prior.guidance_of(rounds)
         mean_slope = np.zeros(bgr.shape[:2], np.float32)
+        proxy = self._proxy_in_integers() if rounds else None
         for count in range(1, rounds + 1):
-            self._guided_round(bgr, search, mean_slope, count, weight)
+            self._guided_round(proxy, bgr, search, mean_slope, count, weight)
         return search.halftone()
 
-    def _guided_round(self, bgr: np.ndarray, search: Search, mean_slope: np.ndarray, count: int, weight: float) -> None:
+    def _proxy_in_integers(self) -> FixedPoint:
+        """`in_integers` of the proxy, made again only when its weights or its device have changed."""
+        known = self._proxy_checksum(), next(self.proxy.parameters()).device
+        if self._integer_proxy[0] != known:
+            self._integer_proxy = known, self.in_integers(self.proxy)
+        return self._integer_proxy[1]
+
+    def _guided_round(
+        self,
+        proxy: FixedPoint,
+        bgr: np.ndarray,
+        search: Search,
+        mean_slope: np.ndarray,
+        count: int,
+        weight: float,
+    ) -> None:
         """Search on with the mean slope of all rounds so far, which keeps later ones from undoing the earlier.
 
         The search takes the proxy's error as linear, and the eye's terms keep it close by.
@@ -172,7 +206,7 @@ class ResHalf(nn.Module):
         halftone = search.halftone()
         for top in range(0, len(bgr), SLOPE_TILE):
             rows = slice(top, min(top + SLOPE_TILE, len(bgr)))
-            change = (self._error_slope(bgr, halftone, rows) - mean_slope[rows]) / count
+            change = (self._error_slope(proxy, bgr, halftone, rows) - mean_slope[rows]) / count
             mean_slope[rows] += change
             search.prefer(rows, weight * change)
         search.sweep(self.prior.guided_passes)
@@ -184,26 +218,19 @@ class ResHalf(nn.Module):
         key = json.dumps(settings, sort_keys=True)
         if self.proxy is None:
             return key
-        weights = b"".join(value.cpu().numpy().tobytes() for value in self.proxy.state_dict().values())
-        return f"{key} {zlib.crc32(weights):08x}"
+        return f"{key} {self._proxy_checksum():08x} integers"
 
-    def _error_slope(self, bgr: np.ndarray, halftone: np.ndarray, rows: slice) -> np.ndarray:
-        """By how much the proxy's summed squared error changes with each pixel in {-1, 1} of `rows`: (rows, W) float32.
+    def _proxy_checksum(self) -> int:
+        return zlib.crc32(b"".join(value.cpu().numpy().tobytes() for value in self.proxy.state_dict().values()))
 
-        In single precision whatever surrounds it: the search makes other dots of the smallest difference.
-        """
+    def _error_slope(self, proxy: FixedPoint, bgr: np.ndarray, halftone: np.ndarray, rows: slice) -> np.ndarray:
+        """`error_slope` of the pixels of `rows`: (rows, W) float32."""
         halo = 2 * (self.proxy.reach + self.prior.reach)  # forward and back
-        device = next(self.proxy.parameters()).device
         slope = np.empty((rows.stop - rows.start, halftone.shape[1]), np.float32)
         for core, (_, wide) in windows(*slope.shape, SLOPE_TILE, halo):
             top, bottom = rows.start + core[0].start, rows.start + core[0].stop
             high = slice(max(top - halo, 0) // 2 * 2, bottom + halo)  # even, as the carriers count in pairs
-            colour = torch.from_numpy(np.ascontiguousarray(bgr[high, wide])).to(device).permute(2, 0, 1)[None]
-            dots = torch.from_numpy(np.ascontiguousarray(halftone[high, wide])).to(device)[None, None]
-            with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-                dots = (dots.float() / 127.5 - 1).requires_grad_()
-                error = (self._restore(self.proxy, dots) - (colour.float() / 127.5 - 1)).square().sum()
-                change = torch.autograd.grad(error, dots)[0][0, 0].cpu().numpy()
+            change = error_slope(self.prior, proxy, bgr[high, wide], halftone[high, wide])
             left, right = core[1].start - wide.start, core[1].stop - wide.start
             slope[core] = change[top - high.start : bottom - high.start, left:right]
         return slope

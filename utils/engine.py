@@ -2,23 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.fixed_point import has_integer_convolution
+from model.subpixel import Subpixel
 from utils.image_io import to_tensor, to_uint8
 from utils.memory import available_memory
 from utils.windows import windows
 
 HALO, HALO_WITHOUT_PRIOR = 32, 64
-"""Pixels beyond a tile that its network pass also sees; multiples of 8, as the network may downsample three times. So
-the shipped decoder's tiles differ from the whole by at most one level in 255 (bench/inference_speed.py); one that looks
-further needs another measurement."""
+"""Pixels beyond a tile that the pass of an hourglass also sees; multiples of 8, as it may downsample three times. Tiles
+then differ from the whole by at most one level in 255. A Subpixel sees all that it can reach: they do not differ."""
 SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger ones leave the cache
 CHANNELS_HELD = 12
-"""Peak memory of a pass in full-resolution feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
+"""Peak memory of a pass in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
 
 
 class Tiler:
@@ -31,11 +33,20 @@ class Tiler:
     bf16     compute in bfloat16; None does where the hardware multiplies in it
     halo     pixels beyond a tile that its pass also sees, a multiple of `step`
     step     what the network's sides are a multiple of inside
+    finest   how many pixels a side stand for one of its largest feature maps
     Raises ValueError for a tile that does not fit the network, RuntimeError for a device that is not here.
     """
 
     def __init__(
-        self, network: nn.Module, device: str | None, tile: int | None, bf16: bool | None, *, halo: int, step: int
+        self,
+        network: nn.Module,
+        device: str | None,
+        tile: int | None,
+        bf16: bool | None,
+        *,
+        halo: int,
+        step: int,
+        finest: int = 1,
     ):
         if tile is not None and (tile < step or tile % step):
             raise ValueError(f"a tile's side must be a multiple of {step}, not {tile}")
@@ -45,7 +56,7 @@ class Tiler:
             self.network = network.eval().to(self.device, memory_format=torch.channels_last)
         except AssertionError as error:  # what a torch that was built without CUDA says
             raise RuntimeError(f"{self.device}: {error}") from error
-        self.halo, self._step = halo, step
+        self.halo, self._step, self._finest = halo, step, finest
         self.tile = tile or self._fitting_tile()
 
     def tiled(
@@ -93,8 +104,8 @@ class Tiler:
         """The largest power of two whose pass takes at most a quarter of the free memory."""
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info(self.device)[0] if cuda else available_memory()
-        pixel = CHANNELS_HELD * self.network.width * (2 if self.bf16 else 4)
-        tile = LARGEST_TILE["cuda" if cuda else "cpu"]
+        pixel = CHANNELS_HELD * self.network.width * (2 if self.bf16 else 4) / self._finest**2
+        tile = LARGEST_TILE["cuda" if cuda else "cpu"] * self._finest
         while tile > SMALLEST_TILE and (tile + 2 * self.halo) ** 2 * pixel > free / 4:
             tile //= 2
         return tile
@@ -107,6 +118,8 @@ class Engine(Tiler):
     fast     take the error-diffused start of the halftone search instead of the search
     rounds   how often the search asks the network's proxy what it would miss: more restores better and takes longer,
              0 searches for the eye alone; None as trained
+    integers restore in integers of 8 bits (model/fixed_point.py); None does where a CPU has instructions for them,
+             the network's decoder is a Subpixel on a prior, and `bf16` is None
     The rest as `Tiler`. Raises ValueError for a tile that does not fit, `fast` where nothing is searched, or `rounds`
     where there is no proxy or, with `fast`, no search; RuntimeError for a device that is not here.
     """
@@ -120,20 +133,34 @@ class Engine(Tiler):
         seed: int = 0,
         fast: bool = False,
         rounds: int | None = None,
+        integers: bool | None = None,
     ):
-        super().__init__(network, device, tile, bf16, halo=HALO if network.prior else HALO_WITHOUT_PRIOR, step=8)
+        halved = isinstance(network.decoder, Subpixel)
+        halo = HALO if network.prior else HALO_WITHOUT_PRIOR
+        if halved and network.encoder is None:
+            halo = -(-(network.decoder.reach + network.prior.reach) // 8) * 8
+        super().__init__(network, device, tile, bf16, halo=halo, step=8, finest=2 if halved else 1)
         self.seed = seed
         if rounds is not None and rounds < 0:
             raise ValueError(f"rounds must be 0 or more, not {rounds}")
         if rounds is not None and network.proxy is None:
             raise ValueError("this network has no proxy to ask in rounds")
         self.rounds, self._start = rounds, None
+        if integers is None:
+            quick = bf16 is None and self.device.type == "cpu" and has_integer_convolution()
+            integers = quick and network.prior is not None and halved
+        self._integers = network.in_integers(network.decoder) if integers else None
         if fast:
             if network.prior is None or network.prior.halftone != "direct_binary_search":
                 raise ValueError("this network's halftones are not searched: nothing could be faster")
             if rounds is not None:
                 raise ValueError("fast searches nothing, so there are no rounds")
             self._start = replace(network.prior, halftone="error_diffusion", guidance=0.0)
+
+    @property
+    def precision(self) -> str:
+        """What photographs are restored in."""
+        return "8-bit integers" if self._integers else "bfloat16" if self.bf16 else "float32"
 
     def halftone(self, bgr: np.ndarray) -> np.ndarray:
         """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed.
@@ -160,7 +187,8 @@ class Engine(Tiler):
         Raises MemoryError and FloatingPointError as `halftone` does.
         """
         halftone, inside = self.network.realigned(halftone)
-        return self.tiled(halftone.shape, self.network.decode, lambda at: (to_tensor(halftone[at]),))[inside]
+        decode = partial(self.network.decode, decoder=self._integers) if self._integers else self.network.decode
+        return self.tiled(halftone.shape, decode, lambda at: (to_tensor(halftone[at]),))[inside]
 
     def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
         return self.network.encode(colour, guide=guide).halftone

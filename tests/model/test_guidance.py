@@ -9,6 +9,7 @@ import torch
 from model import reshalf
 from model.build import build_network, new_reshalf
 from model.reshalf import InverseHalf, ResHalf
+from model.slope import by_autograd
 from model.subpixel import Subpixel
 
 
@@ -64,7 +65,7 @@ def test_few_answers_are_trusted_less_and_still_worth_asking(proxy):
 def test_the_slope_is_what_a_toggle_changes(proxy):
     network, bgr = guided(proxy), photo()
     halftone = network.prior.classical_halftone(bgr)
-    slope = network._error_slope(bgr, halftone, slice(0, len(bgr)))
+    slope = by_autograd(network.prior, network.proxy, bgr, halftone, torch.device("cpu"))
     direction = np.random.default_rng(0).normal(size=halftone.shape)
     signal = halftone / 127.5 - 1
     colour = torch.from_numpy(bgr).permute(2, 0, 1)[None].double() / 127.5 - 1
@@ -83,9 +84,10 @@ def test_the_slope_is_what_a_toggle_changes(proxy):
 def test_a_halftone_depends_neither_on_squares_nor_on_bands(proxy, monkeypatch):
     network, bgr = guided(proxy), photo(150, 131)
     halftone = network.prior.classical_halftone(bgr)
-    whole = network._error_slope(bgr, halftone, slice(0, 150))
+    asked = network._proxy_in_integers()
+    whole = network._error_slope(asked, bgr, halftone, slice(0, 150))
     monkeypatch.setattr(reshalf, "SLOPE_TILE", 64)
-    bands = [network._error_slope(bgr, halftone, slice(top, min(top + 37, 150))) for top in range(0, 150, 37)]
+    bands = [network._error_slope(asked, bgr, halftone, slice(top, min(top + 37, 150))) for top in range(0, 150, 37)]
     np.testing.assert_allclose(np.concatenate(bands), whole, atol=1e-4 * np.abs(whole).max())
 
 

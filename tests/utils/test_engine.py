@@ -12,6 +12,7 @@ from model.reshalf import ResHalf
 from utils.checkpoint import load_network
 from utils.engine import Engine
 from utils.image_io import read_image
+from utils.scores import psnr
 from utils.windows import windows
 
 ROOT = Path(__file__).parents[2]
@@ -41,12 +42,27 @@ def test_tiles_equal_the_whole(prior, height, width):
     assert np.abs(tiled.restore(halftone).astype(int) - restored).max() <= 1
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_tiles_of_the_shipped_decoder_meet_within_one_level(bf16):
+@pytest.mark.parametrize("precision", [{}, {"bf16": True}, {"bf16": False}, {"integers": True}])
+def test_tiles_of_the_shipped_decoder_show_no_seam(precision):
     shipped = load_network(ROOT / "checkpoints/model_best.pth.tar", build_network)
-    whole, tiled = (Engine(shipped, "cpu", tile, bf16) for tile in (512, 128))
+    whole, tiled = (Engine(shipped, "cpu", tile, fast=True, **precision) for tile in (512, 128))
     halftone = whole.halftone(read_image(ROOT / "test_imgs/china.jpg").bgr[:299, :301])
-    assert np.abs(tiled.restore(halftone).astype(int) - whole.restore(halftone)).max() <= 1
+    assert np.abs(tiled.restore(halftone).astype(int) - whole.restore(halftone)).max() == 0
+
+
+def test_integers_restore_as_well_as_float32(monkeypatch):
+    shipped = load_network(ROOT / "checkpoints/model_best.pth.tar", build_network)
+    bgr = read_image(ROOT / "test_imgs/astronaut.jpg").bgr[:256, :256]
+    single, integers = Engine(shipped, "cpu", bf16=False), Engine(shipped, "cpu", integers=True)
+    assert (single.precision, integers.precision) == ("float32", "8-bit integers")
+    halftone = single.halftone(bgr)
+    assert np.array_equal(integers.halftone(bgr), halftone)
+    assert psnr(bgr, integers.restore(halftone)) > psnr(bgr, single.restore(halftone)) - 0.05
+    for there in (True, False):
+        monkeypatch.setattr("utils.engine.has_integer_convolution", lambda there=there: there)
+        assert (Engine(shipped, "cpu").precision == "8-bit integers") == there
+        assert Engine(network(Prior()), "cpu").precision != "8-bit integers"  # its decoder is an hourglass
+        assert Engine(shipped, "cpu", bf16=True).precision == "bfloat16"
 
 
 CUTS = {

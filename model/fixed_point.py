@@ -1,0 +1,335 @@
+"""A trained `Subpixel` network in integers of 8 bits: the quickest that a CPU computes.
+
+Every number is an integer times a power of two, so sums of products are exact, in int32 as in float32 (below 2^24):
+a processor with instructions for integers and one without, or a GPU, compute the same. Source of the arithmetic:
+B. Jacob et al., *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*, CVPR
+2018.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
+
+from .hourglass import reflect_to_multiple
+from .subpixel import Subpixel
+
+ZERO = 128
+"""The byte that stands for 0 where there are negative numbers."""
+FINEST = 7  # powers of two by which a step may be finer than one that saturates nothing
+EXAMPLE_SIDE = 128
+
+
+class Format(NamedTuple):
+    """Numbers `n * 2 ** exponent`, n from -128 to 127, or unsigned from 0 to 255."""
+
+    exponent: int
+    signed: bool
+
+    @property
+    def zero(self) -> int:
+        """The byte that stands for 0."""
+        return ZERO if self.signed else 0
+
+    @property
+    def factor(self) -> np.float32:
+        """From a value to its integer."""
+        return np.float32(2.0**-self.exponent)
+
+
+def fitting_format(values: Tensor, signed: bool) -> Format:
+    """The format whose rounding and saturation of `values` has the least squared error."""
+    values = values.detach().double().flatten()
+    lowest, highest = (-128, 127) if signed else (0, 255)
+    coarsest = int(torch.log2(values.abs().max().clamp_min(1e-12) / highest).ceil())
+
+    def error(exponent: int) -> float:
+        integers = (values * 2.0**-exponent).round().clamp(lowest, highest)
+        return (integers * 2.0**exponent - values).square().sum().item()
+
+    return Format(min(range(coarsest, coarsest - FINEST - 1, -1), key=error), signed)
+
+
+class Convolution:
+    """A convolution with same-size padding from one format to another; an unsigned one stands after a ReLU.
+
+    weight  (outputs, inputs, K, K), K odd; bias (outputs,) or None
+    target  None: float32, not rounded
+    native  compute on bytes, with the processor's instructions for them; or else on integers that float32 holds
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, source: Format, target: Format | None, native: bool):
+        weight = weight.detach().double()
+        own = torch.log2(weight.flatten(1).abs().amax(1).clamp_min(1e-30) / 127).ceil()
+        integers = (weight * torch.exp2(-own).view(-1, 1, 1, 1)).round()
+        unit = target.exponent if target else 0
+        scale = torch.exp2(own + source.exponent - unit)
+        bias = torch.zeros_like(scale) if bias is None else bias.detach().double() * 2.0**-unit
+        self.bias = ((bias / scale).round() * scale).float()  # a multiple of what the sums are a multiple of
+        self.scale, self.source, self.target, self.native = scale.float(), source, target, native
+        self.padding = [weight.shape[-1] // 2] * 2
+        if native:
+            self._zeros = torch.zeros(len(weight), dtype=torch.int64)
+            self.weight = torch.ops.onednn.qconv_prepack(
+                integers.to(torch.int8), self.scale, 1.0, source.zero, [1, 1], self.padding, [1, 1], 1, None
+            )
+        else:
+            self.weight = integers.float().contiguous(memory_format=torch.channels_last)
+
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """(N, inputs, H, W) in `source` → (N, outputs, H, W) in `target`, added to `onto` in `target` if given.
+
+        Numbers are bytes with their format's zero where `native`, and float32 otherwise.
+        """
+        return self._native(x, onto) if self.native else self._exact(x, onto)
+
+    def _native(self, x: Tensor, onto: Tensor | None) -> Tensor:
+        zero, kind = (self.target.zero, torch.uint8) if self.target else (0, torch.float32)
+        layer = (x, 1.0, self.source.zero, self.weight, self.scale, self._zeros)
+        shape = ([1, 1], self.padding, [1, 1], 1)
+        if onto is None:
+            return torch.ops.onednn.qconv2d_pointwise(*layer, self.bias, *shape, 1.0, zero, kind, "none", [], "")
+        add = ("sum", 1.0, "none", [], "")
+        return torch.ops.onednn.qconv2d_pointwise.binary(
+            *layer, onto, self.bias, *shape, 1.0, zero, kind, 1.0, zero, *add
+        )
+
+    def _exact(self, x: Tensor, onto: Tensor | None) -> Tensor:
+        sums = conv2d(x, self.weight, padding=self.padding)
+        if sums.is_cuda:
+            sums.round_()  # of what some of its algorithms leave behind the point
+        y = sums.mul_(self.scale.view(-1, 1, 1)).add_(self.bias.view(-1, 1, 1))
+        if onto is not None:
+            y.add_(onto)
+        if self.target is None:
+            return y
+        return y.round_().clamp_(*((-128, 127) if self.target.signed else (0, 255)))
+
+
+class FixedPoint:
+    """`network` in integers: called with (N, inputs, H, W) float, it returns (N, outputs, H, W) float32.
+
+    example  (N, inputs, H, W) of what it will be given; the formats fit what it makes of it
+    target   (N, outputs, H, W), what it should make of the example, for a network that will be differentiated: the
+             slope of the squared error is computed in integers as well, as if rounding had the slope 1
+    native   see `Convolution`; None: where the processor has the instructions
+    It stays on the network's device.
+    """
+
+    def __init__(self, network: Subpixel, example: Tensor, target: Tensor | None = None, native: bool | None = None):
+        self.device = example.device
+        quick = self.device.type == "cpu" and has_integer_convolution()
+        self.native = quick if native is None else native
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
+            self._build(network, example.clone(), target)
+
+    def __deepcopy__(self, memo: dict) -> "FixedPoint":
+        return self  # nothing in it ever changes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        return _Differentiable.apply(reflect_to_multiple(x.float(), 2), self)[..., :height, :width]
+
+    def _build(self, network: Subpixel, example: Tensor, target: Tensor | None) -> None:
+        first, last, end = network.inConv[0], network.outConv[0], network.outConv[2]
+        blocks = [(block.conv[0], block.conv[2]) for block in network.residual]
+        inputs = pixel_unshuffle(reflect_to_multiple(example, 2), 2)
+        stream = [torch.relu(conv2d(inputs, first.weight, first.bias, padding=1)).requires_grad_()]
+        hidden = []
+        for opening, closing in blocks:
+            hidden.append(torch.relu(opening(stream[-1])))
+            stream.append(stream[-1] + closing(hidden[-1]))
+        hidden.append(torch.relu(last(stream[-1])))
+
+        def layer(weight: Tensor, bias: Tensor | None, source: Format, to: Format | None) -> Convolution:
+            return Convolution(weight, bias, source, to, self.native)
+
+        self.input, between = fitting_format(inputs, True), fitting_format(_joined(stream), True)
+        inside = [fitting_format(values, False) for values in hidden]
+        self._first = layer(first.weight, first.bias, self.input, between)
+        self._blocks = [
+            (layer(opening.weight, opening.bias, between, form), layer(closing.weight, closing.bias, form, between))
+            for (opening, closing), form in zip(blocks, inside, strict=False)
+        ]
+        self._last = layer(last.weight, last.bias, between, inside[-1])
+        self._end = layer(end.weight, end.bias, inside[-1], None)
+        self.slope = None
+        if target is None:
+            return
+
+        wanted = pixel_unshuffle(reflect_to_multiple(target, 2), 2)
+        error = end(hidden[-1]) - wanted
+        slopes = torch.autograd.grad(error.square().sum(), stream + hidden)
+        self.slope, back = fitting_format(2 * error, True), fitting_format(_joined(slopes[: len(stream)]), True)
+        before = [
+            fitting_format(slope * (values > 0), True)
+            for slope, values in zip(slopes[len(stream) :], hidden, strict=True)
+        ]
+        self._end_back = layer(_transposed(end.weight), None, self.slope, before[-1])
+        self._last_back = layer(_transposed(last.weight), None, before[-1], back)
+        self._blocks_back = [
+            (layer(_transposed(closing.weight), None, back, form), layer(_transposed(opening.weight), None, form, back))
+            for (opening, closing), form in zip(blocks, before, strict=False)
+        ]
+        self._first_back = layer(_transposed(first.weight), None, back, None)
+
+    def numbers(self, packed: np.ndarray) -> Tensor:
+        """Signed bytes (N, H / 2, W / 2, 4 C), phases of two rows and columns innermost, as `forward` takes them."""
+        x = torch.from_numpy(packed).permute(0, 3, 1, 2)
+        return x if self.native else x.float() - ZERO
+
+    def forward(self, x: Tensor, active: list[Tensor] | None = None) -> Tensor:
+        """`numbers` in `input` → (N, 4 · outputs, H / 2, W / 2) float32, both channels last.
+
+        What each ReLU let through is added to `active`, in order.
+        """
+        kept = [] if active is None else active
+        with torch.autocast(x.device.type, enabled=False):
+            stream = self._first(x).clamp_(min=ZERO if self.native else 0)
+            kept.append(stream - ZERO if self.native else stream.clone())
+            for opening, closing in self._blocks:
+                kept.append(opening(stream))
+                stream = closing(kept[-1], onto=stream)
+            kept.append(self._last(stream))
+            return self._end(kept[-1])
+
+    def backward(self, slope: Tensor, active: list[Tensor]) -> Tensor:
+        """Slopes by the output, `numbers` in `slope` → by the input (N, 4 · inputs, H / 2, W / 2) float32."""
+        *inside, last = active[1:]
+        with torch.autocast(slope.device.type, enabled=False):
+            back = self._last_back(self._masked(self._end_back(slope), last))
+            for (closing, opening), hidden in zip(reversed(self._blocks_back), reversed(inside), strict=True):
+                back = opening(self._masked(closing(back), hidden), onto=back)
+            return self._first_back(self._masked(back, active[0]))
+
+    def _masked(self, slope: Tensor, active: Tensor) -> Tensor:
+        if self.native:
+            _mask(*(x.permute(0, 2, 3, 1).numpy().reshape(-1) for x in (slope, active)))
+            return slope
+        return slope.mul_(active > 0)
+
+    def pack(self, x: Tensor, form: Format) -> Tensor:
+        """(N, C, H, W) float32, even sides → `numbers` in `form`."""
+        if x.is_cuda:
+            x = (pixel_unshuffle(x, 2) * form.factor.item()).round_().clamp_(-128, 127)
+            return x.contiguous(memory_format=torch.channels_last)
+        count, channels, height, width = x.shape
+        packed = np.empty((count, height // 2, width // 2, 4 * channels), np.uint8)
+        _pack(x.contiguous().numpy(), form.factor, packed)
+        return self.numbers(packed)
+
+
+class _Differentiable(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x: Tensor, network: FixedPoint) -> Tensor:
+        context.network, context.active = network, []
+        return _unpacked(network.forward(network.pack(x, network.input), context.active))
+
+    @staticmethod
+    def backward(context, slope: Tensor) -> tuple[Tensor, None]:
+        network = context.network
+        return _unpacked(network.backward(network.pack(slope, network.slope), context.active)), None
+
+
+def _unpacked(x: Tensor) -> Tensor:
+    """(N, 4 C, H, W) float32 → (N, C, 2 H, 2 W)."""
+    if x.is_cuda:
+        return pixel_shuffle(x, 2)
+    count, channels, height, width = x.shape
+    planes = np.empty((count, channels // 4, 2 * height, 2 * width), np.float32)
+    _unpack(x.permute(0, 2, 3, 1).contiguous().numpy(), planes)
+    return torch.from_numpy(planes)
+
+
+def _joined(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([values.flatten() for values in tensors])
+
+
+def _transposed(weight: Tensor) -> Tensor:
+    """Of the convolution that carries slopes back."""
+    return weight.detach().transpose(0, 1).flip(2, 3)
+
+
+@numba.njit(cache=True)
+def signed_byte(value, factor):
+    level = np.rint(value * factor) + np.float32(ZERO)
+    return np.uint8(min(max(level, np.float32(0)), np.float32(255)))
+
+
+@numba.njit(cache=True)
+def _pack_rows(planes, top, factor, packed):
+    for channel in range(len(planes)):
+        for phase in range(4):
+            source = planes[channel, top + phase // 2]
+            for x in range(len(packed)):
+                packed[x, 4 * channel + phase] = signed_byte(source[2 * x + phase % 2], factor)
+
+
+@numba.njit(parallel=True, cache=True)
+def _pack(planes, factor, packed):
+    rows = packed.shape[1]
+    for line in numba.prange(len(packed) * rows):
+        n, y = line // rows, line % rows
+        _pack_rows(planes[n], 2 * y, factor, packed[n, y])
+
+
+@numba.njit(cache=True)
+def _unpack_rows(values, top, planes):
+    for channel in range(len(planes)):
+        for phase in range(4):
+            target = planes[channel, top + phase // 2]
+            for x in range(len(values)):
+                target[2 * x + phase % 2] = values[x, 4 * channel + phase]
+
+
+@numba.njit(parallel=True, cache=True)
+def _unpack(values, planes):
+    rows = values.shape[1]
+    for line in numba.prange(len(values) * rows):
+        n, y = line // rows, line % rows
+        _unpack_rows(values[n, y], 2 * y, planes[n])
+
+
+@numba.njit(parallel=True, cache=True)
+def _mask(slope, active):
+    for i in numba.prange(len(slope)):
+        slope[i] = slope[i] if active[i] else np.uint8(ZERO)
+
+
+def made_up_photograph() -> np.ndarray:
+    """(H, W, 3) BGR uint8: noise with a photograph's spectrum, always the same."""
+    random = np.random.default_rng(0)
+    gray, colour = (np.zeros((EXAMPLE_SIDE, EXAMPLE_SIDE, depth), np.float32) for depth in (1, 3))
+    for octave in range(6):
+        for picture, strength in ((gray, 25.0), (colour, 12.0)):
+            noise = random.normal(size=picture.shape).astype(np.float32)
+            sigma = 0.5 * 2**octave
+            blurred = cv2.GaussianBlur(noise, (0, 0), sigma).reshape(picture.shape)
+            picture += strength / blurred.std() * blurred
+    return np.clip(np.rint(128 + gray + colour), 0, 255).astype(np.uint8)
+
+
+@cache
+def has_integer_convolution() -> bool:
+    """Whether torch convolves bytes here, quickly (VNNI, as Linux lists it) and as `Convolution` has it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists() or not {"avx512_vnni", "avx_vnni"} & set(cpuinfo.read_text().split()):
+        return False
+    random = torch.Generator().manual_seed(0)
+    weight = torch.randn(16, 16, 3, 3, generator=random)
+    bytes_ = torch.randint(0, 256, (1, 16, 9, 9), generator=random).to(torch.uint8)
+    form = Format(0, True)
+    try:
+        native, exact = (Convolution(weight, weight[:, 0, 0, 0], form, form, way) for way in (True, False))
+        bytes_ = bytes_.contiguous(memory_format=torch.channels_last)
+        found = native(bytes_, onto=bytes_.clone())
+    except (AttributeError, RuntimeError, TypeError):  # torch without oneDNN, or with another signature
+        return False
+    numbers = bytes_.float() - ZERO
+    return torch.equal(found.float() - ZERO, exact(numbers, onto=numbers))

@@ -1,0 +1,117 @@
+"""A network in integers: what it computes, how close that is, and that every way to compute it agrees to the bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from model import fixed_point
+from model.fixed_point import Convolution, FixedPoint, Format, fitting_format, has_integer_convolution
+from model.subpixel import Subpixel
+
+WAYS = [False, pytest.param(True, marks=pytest.mark.skipif(not has_integer_convolution(), reason="needs VNNI"))]
+
+
+def network(inputs=2, width=8, blocks=3):
+    torch.manual_seed(0)
+    return Subpixel(inputs, 3, width, blocks).requires_grad_(False)
+
+
+def pictures(*shape):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_a_format_fits_the_values():
+    assert fitting_format(torch.linspace(-1, 1, 1001), True).exponent == -7
+    assert fitting_format(torch.linspace(0, 1, 1001), False).exponent == -8
+    normal = torch.randn(20000, generator=torch.Generator().manual_seed(0))
+    normal = normal.clamp(-3.9, 3.9)
+    normal[0] = 5  # saturated, so that the others keep their precision
+    form = fitting_format(normal, True)
+    assert form == Format(-5, True) and form.zero == 128 and form.factor == 32
+    assert fitting_format(torch.zeros(8), True).factor > 0
+
+
+@pytest.mark.parametrize("native", WAYS)
+def test_a_convolution_is_exact_up_to_its_last_rounding(native):
+    weight = torch.randint(-127, 128, (6, 4, 3, 3), generator=torch.Generator().manual_seed(0)) / 64
+    bias = torch.arange(6) / 8
+    bytes_ = torch.randint(0, 256, (2, 4, 9, 7), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    bytes_ = bytes_.contiguous(memory_format=torch.channels_last)
+    source, target = Format(-6, True), Format(-2, True)
+    numbers = bytes_ if native else bytes_.float() - 128
+    expected = torch.conv2d((bytes_.double() - 128) / 64, weight.double(), bias.double(), padding=1)
+    found = Convolution(weight, bias, source, None, native)(numbers)
+    assert torch.equal(found.double(), expected)
+    rounded = Convolution(weight, bias, source, target, native)(numbers).double() - (128 if native else 0)
+    assert torch.equal(rounded, (expected * 4).round().clamp(-128, 127))
+    positive = Convolution(weight, bias, source, Format(-2, False), native)(numbers).double()
+    assert torch.equal(positive, (expected * 4).round().clamp(0, 255))
+
+
+@pytest.mark.parametrize("native", WAYS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 10), (32, 32)])
+def test_it_restores_as_the_network_does(native, height, width):
+    wanted, x = network(), pictures(2, 2, height, width)
+    found = FixedPoint(wanted, pictures(1, 2, 32, 32), native=native)(x)
+    expected = wanted(x)
+    assert found.shape == expected.shape and found.dtype == torch.float32
+    assert (found - expected).square().mean() < 1e-3 * expected.var(unbiased=False).clamp_min(0.01)
+
+
+@pytest.mark.parametrize("native", WAYS)
+def test_its_slopes_are_those_of_the_network(native):
+    wanted, example, target = network(), pictures(1, 2, 32, 32), pictures(1, 3, 32, 32) / 4
+    found = FixedPoint(wanted, example, target, native)
+
+    def slope(restore):
+        x = pictures(1, 2, 24, 31).requires_grad_()
+        return torch.autograd.grad((restore(x) - target[..., :24, :31]).square().sum(), x)[0].flatten()
+
+    expected = slope(wanted)
+    assert torch.corrcoef(torch.stack((slope(found), expected)))[0, 1] > 0.98
+    assert (slope(found) @ expected / expected.square().sum()).item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.skipif(not has_integer_convolution(), reason="needs VNNI")
+def test_instructions_for_integers_change_no_bit():
+    wanted, example, target = network(inputs=4, width=16), pictures(1, 4, 32, 32), pictures(1, 3, 32, 32)
+    ways = [FixedPoint(wanted, example, target, native) for native in (True, False)]
+    outputs, slopes = [], []
+    for way in ways:
+        x = pictures(2, 4, 40, 54).requires_grad_()
+        outputs.append(way(x))
+        slopes.append(torch.autograd.grad(outputs[-1].square().sum(), x)[0])
+    assert torch.equal(*outputs) and torch.equal(*slopes)
+    assert slopes[0].std() > 0
+
+
+def test_surrounding_autocast_and_inference_change_no_bit():
+    x, wanted = pictures(1, 2, 16, 16), network()
+    outside = FixedPoint(wanted, x, native=False)(x)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        inside = FixedPoint(wanted, x, native=False)(x)
+    assert torch.equal(inside, outside)
+
+
+def test_a_processor_without_the_instructions_is_told(monkeypatch):
+    class Nothing:
+        def exists(self):
+            return False
+
+    monkeypatch.setattr(fixed_point, "Path", lambda _: Nothing())
+    has_integer_convolution.cache_clear()
+    try:
+        assert not has_integer_convolution()
+        assert not FixedPoint(network(), pictures(1, 2, 16, 16)).native
+    finally:
+        monkeypatch.undo()
+        has_integer_convolution.cache_clear()
+
+
+def test_the_made_up_photograph_is_always_the_same_and_like_one():
+    first, again = fixed_point.made_up_photograph(), fixed_point.made_up_photograph()
+    assert np.array_equal(first, again) and first.dtype == np.uint8 and first.shape[2] == 3
+    assert 30 < first.std() < 80 and 100 < first.mean() < 155
+    flat = first.astype(float) - first.mean(axis=(0, 1))
+    nearby = (flat[:, 1:] * flat[:, :-1]).mean() / flat.var()
+    assert 0.7 < nearby < 0.99

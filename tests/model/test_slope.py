@@ -1,0 +1,63 @@
+"""The slope that a guided search asks for: what is written out for CPUs is what torch differentiates."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.fixed_point import FixedPoint
+from model.reshalf import ResHalf
+from model.slope import by_autograd, error_slope
+
+
+def photo(height, width):
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [128 + 90 * np.sin(x / 7 + phase) * np.cos(y / 9 - phase) for phase in (0.0, 1.0, 2.0)]
+    return np.clip(np.stack(planes, axis=-1), 0, 255).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = ResHalf(16, {"guidance": 0.05})
+    torch.nn.init.normal_(made.proxy.outConv[-1].weight, std=0.02)
+    return made
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (33, 20), (20, 33), (3, 2), (1, 6), (5, 1), (1, 1)])
+def test_written_out_it_is_what_torch_differentiates(network, height, width):
+    bgr, proxy = photo(height, width), network._proxy_in_integers()
+    halftone = network.prior.classical_halftone(bgr)
+    found = error_slope(network.prior, proxy, bgr, halftone)
+    expected = by_autograd(network.prior, proxy, bgr, halftone, torch.device("cpu"))
+    assert found.shape == (height, width) and found.dtype == np.float32
+    # Single values round to another integer where float32 sums in another order.
+    differs = np.abs(found - expected) > 1e-4 * np.abs(expected).max()
+    assert differs.mean() < 0.02 or np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_black_white_and_full_colours_have_finite_slopes(network):
+    colours = np.array([[0, 0, 0], [255, 255, 255], [0, 0, 255], [255, 0, 0]], np.uint8)
+    bgr = colours.reshape(2, 2, 3).repeat(16, axis=0).repeat(16, axis=1)
+    for halftone in (network.prior.classical_halftone(bgr), np.zeros((32, 32), np.uint8)):
+        ways = error_slope, lambda *given: by_autograd(*given, torch.device("cpu"))
+        found, expected = (way(network.prior, network._proxy_in_integers(), bgr, halftone) for way in ways)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_integers_ask_for_what_float32_asks_for(network):
+    bgr = photo(64, 64)
+    halftone = network.prior.classical_halftone(bgr)
+    found = error_slope(network.prior, network._proxy_in_integers(), bgr, halftone)
+    expected = by_autograd(network.prior, network.proxy, bgr, halftone, torch.device("cpu"))
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def test_a_prior_without_a_demodulator_is_differentiated(network):
+    torch.manual_seed(0)
+    other = ResHalf(16, {"guidance": 0.05, "demodulator": False})
+    bgr = photo(32, 32)
+    proxy = other._proxy_in_integers()
+    assert isinstance(proxy, FixedPoint)
+    slope = error_slope(other.prior, proxy, bgr, other.prior.classical_halftone(bgr))
+    assert slope.shape == (32, 32) and np.abs(slope).max() > 0
