@@ -44,8 +44,13 @@ class Format(NamedTuple):
 
 
 def fitting_format(values: Tensor, signed: bool) -> Format:
-    """The format whose rounding and saturation of `values` has the least squared error."""
-    values = values.detach().double().flatten()
+    """The format whose rounding and saturation of `values` has the least squared error.
+
+    Raises FloatingPointError for values that are not finite.
+    """
+    values = values.detach().flatten().cpu().double()  # not every device has float64
+    if not values.isfinite().all():
+        raise FloatingPointError("what the network makes of it is not finite, its weights are broken")
     lowest, highest = (-128, 127) if signed else (0, 255)
     coarsest = int(torch.log2(values.abs().max().clamp_min(1e-12) / highest).ceil())
 
@@ -65,14 +70,14 @@ class Convolution:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, source: Format, target: Format | None, native: bool):
-        weight = weight.detach().double()
+        device, weight = weight.device, weight.detach().cpu().double()
         own = torch.log2(weight.flatten(1).abs().amax(1).clamp_min(1e-30) / 127).ceil()
         integers = (weight * torch.exp2(-own).view(-1, 1, 1, 1)).round()
         unit = target.exponent if target else 0
         scale = torch.exp2(own + source.exponent - unit)
-        bias = torch.zeros_like(scale) if bias is None else bias.detach().double() * 2.0**-unit
-        self.bias = ((bias / scale).round() * scale).float()  # a multiple of what the sums are a multiple of
-        self.scale, self.source, self.target, self.native = scale.float(), source, target, native
+        bias = torch.zeros_like(scale) if bias is None else bias.detach().cpu().double() * 2.0**-unit
+        self.bias = ((bias / scale).round() * scale).float().to(device)  # a multiple of what the sums are a multiple of
+        self.scale, self.source, self.target, self.native = scale.float().to(device), source, target, native
         self.padding = [weight.shape[-1] // 2] * 2
         if native:
             self._zeros = torch.zeros(len(weight), dtype=torch.int64)
@@ -80,7 +85,7 @@ class Convolution:
                 integers.to(torch.int8), self.scale, 1.0, source.zero, [1, 1], self.padding, [1, 1], 1, None
             )
         else:
-            self.weight = integers.float().contiguous(memory_format=torch.channels_last)
+            self.weight = integers.float().to(device, memory_format=torch.channels_last)
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) in `source` → (N, outputs, H, W) in `target`, added to `onto` in `target` if given.
@@ -102,8 +107,8 @@ class Convolution:
 
     def _exact(self, x: Tensor, onto: Tensor | None) -> Tensor:
         sums = conv2d(x, self.weight, padding=self.padding)
-        if sums.is_cuda:
-            sums.round_()  # of what some of its algorithms leave behind the point
+        if sums.device.type != "cpu":
+            sums.round_()  # of what a GPU's quicker algorithms leave behind the point
         y = sums.mul_(self.scale.view(-1, 1, 1)).add_(self.bias.view(-1, 1, 1))
         if onto is not None:
             y.add_(onto)
@@ -119,13 +124,12 @@ class FixedPoint:
     target   (N, outputs, H, W), what it should make of the example, for a network that will be differentiated: the
              slope of the squared error is computed in integers as well, as if rounding had the slope 1
     native   see `Convolution`; None: where the processor has the instructions
-    It stays on the network's device.
+    It stays on the network's device. Raises FloatingPointError for weights that make of the example what is not finite.
     """
 
     def __init__(self, network: Subpixel, example: Tensor, target: Tensor | None = None, native: bool | None = None):
-        self.device = example.device
-        quick = self.device.type == "cpu" and has_integer_convolution()
-        self.native = quick if native is None else native
+        self.device, self.on_cpu = example.device, example.device.type == "cpu"
+        self.native = (self.on_cpu and has_integer_convolution()) if native is None else native
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
             self._build(network, example.clone(), target)
 
@@ -187,17 +191,21 @@ class FixedPoint:
     def forward(self, x: Tensor, active: list[Tensor] | None = None) -> Tensor:
         """`numbers` in `input` → (N, 4 · outputs, H / 2, W / 2) float32, both channels last.
 
-        What each ReLU let through is added to `active`, in order.
+        What each ReLU let through is added to `active`, in order, where that is asked for.
         """
-        kept = [] if active is None else active
         with torch.autocast(x.device.type, enabled=False):
             stream = self._first(x).clamp_(min=ZERO if self.native else 0)
-            kept.append(stream - ZERO if self.native else stream.clone())
+            if active is not None:
+                active.append(stream - ZERO if self.native else stream.clone())
             for opening, closing in self._blocks:
-                kept.append(opening(stream))
-                stream = closing(kept[-1], onto=stream)
-            kept.append(self._last(stream))
-            return self._end(kept[-1])
+                hidden = opening(stream)
+                stream = closing(hidden, onto=stream)
+                if active is not None:
+                    active.append(hidden)
+            hidden = self._last(stream)
+            if active is not None:
+                active.append(hidden)
+            return self._end(hidden)
 
     def backward(self, slope: Tensor, active: list[Tensor]) -> Tensor:
         """Slopes by the output, `numbers` in `slope` → by the input (N, 4 · inputs, H / 2, W / 2) float32."""
@@ -216,7 +224,7 @@ class FixedPoint:
 
     def pack(self, x: Tensor, form: Format) -> Tensor:
         """(N, C, H, W) float32, even sides → `numbers` in `form`."""
-        if x.is_cuda:
+        if not self.on_cpu:
             x = (pixel_unshuffle(x, 2) * form.factor.item()).round_().clamp_(-128, 127)
             return x.contiguous(memory_format=torch.channels_last)
         count, channels, height, width = x.shape
@@ -224,27 +232,26 @@ class FixedPoint:
         _pack(x.contiguous().numpy(), form.factor, packed)
         return self.numbers(packed)
 
+    def unpack(self, x: Tensor) -> Tensor:
+        """(N, 4 C, H, W) float32 → (N, C, 2 H, 2 W)."""
+        if not self.on_cpu:
+            return pixel_shuffle(x, 2)
+        count, channels, height, width = x.shape
+        planes = np.empty((count, channels // 4, 2 * height, 2 * width), np.float32)
+        _unpack(x.permute(0, 2, 3, 1).contiguous().numpy(), planes)
+        return torch.from_numpy(planes)
+
 
 class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(context, x: Tensor, network: FixedPoint) -> Tensor:
-        context.network, context.active = network, []
-        return _unpacked(network.forward(network.pack(x, network.input), context.active))
+        context.network, context.active = network, [] if x.requires_grad else None
+        return network.unpack(network.forward(network.pack(x, network.input), context.active))
 
     @staticmethod
     def backward(context, slope: Tensor) -> tuple[Tensor, None]:
         network = context.network
-        return _unpacked(network.backward(network.pack(slope, network.slope), context.active)), None
-
-
-def _unpacked(x: Tensor) -> Tensor:
-    """(N, 4 C, H, W) float32 → (N, C, 2 H, 2 W)."""
-    if x.is_cuda:
-        return pixel_shuffle(x, 2)
-    count, channels, height, width = x.shape
-    planes = np.empty((count, channels // 4, 2 * height, 2 * width), np.float32)
-    _unpack(x.permute(0, 2, 3, 1).contiguous().numpy(), planes)
-    return torch.from_numpy(planes)
+        return network.unpack(network.backward(network.pack(slope, network.slope), context.active)), None
 
 
 def _joined(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:

@@ -149,7 +149,10 @@ class Engine(Tiler):
         if integers is None:
             quick = bf16 is None and self.device.type == "cpu" and has_integer_convolution()
             integers = quick and network.prior is not None and halved
-        self._integers = network.in_integers(network.decoder) if integers else None
+        try:
+            self._integers = network.in_integers(network.decoder) if integers else None
+        except FloatingPointError:  # broken weights, which `restore` will tell
+            self._integers = None
         if fast:
             if network.prior is None or network.prior.halftone != "direct_binary_search":
                 raise ValueError("this network's halftones are not searched: nothing could be faster")

@@ -85,6 +85,18 @@ def test_instructions_for_integers_change_no_bit():
     assert slopes[0].std() > 0
 
 
+def test_what_torch_packs_for_a_gpu_is_what_is_packed_here():
+    example, target = pictures(1, 2, 16, 16), pictures(1, 3, 16, 16)
+    outputs, slopes = [], []
+    for on_cpu in (True, False):
+        integers = FixedPoint(network(), example, target, native=False)
+        integers.on_cpu = on_cpu
+        x = (3 * pictures(2, 2, 12, 10)).requires_grad_()
+        outputs.append(integers(x))
+        slopes.append(torch.autograd.grad(outputs[-1].square().sum(), x)[0])
+    assert torch.equal(*outputs) and torch.equal(*slopes)
+
+
 def test_surrounding_autocast_and_inference_change_no_bit():
     x, wanted = pictures(1, 2, 16, 16), network()
     outside = FixedPoint(wanted, x, native=False)(x)

@@ -65,6 +65,16 @@ def test_integers_restore_as_well_as_float32(monkeypatch):
         assert Engine(shipped, "cpu", bf16=True).precision == "bfloat16"
 
 
+def test_weights_that_overflow_are_told_when_they_are_used():
+    shipped = load_network(ROOT / "checkpoints/model_best.pth.tar", build_network)
+    for part in (shipped.decoder, shipped.proxy):
+        torch.nn.init.constant_(part.inConv[0].weight, 1e38)
+    engine = Engine(shipped, "cpu", integers=True)
+    for work in (lambda: engine.halftone(photo(16, 16)), lambda: engine.restore(photo(16, 16)[..., 0] // 128 * 255)):
+        with pytest.raises(FloatingPointError, match="not finite, its weights are broken"):
+            work()
+
+
 CUTS = {
     "crop": np.s_[1:, 3:],
     "crop of rows": np.s_[5:],
