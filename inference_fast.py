@@ -34,6 +34,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--skip-existing", action="store_true", help="leave out what OUT/manifest.jsonl says is done")
     quality = parser.add_mutually_exclusive_group()
     quality.add_argument("--fast", action="store_true", help="error diffusion instead of the halftone search")
+    quality.add_argument("--best", action="store_true", help="ask the decoder itself, in 12 rounds: slow")
     quality.add_argument("--rounds", type=int, metavar="N", help="of the search that asks what a decoder would miss")
     add("--seed", type=int, default=0, help="of the encoder's noise, where it has any")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA where there is one)")
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     kinds = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
     tasks = plan(args.data_dir, args.save_dir, args.recursive, kinds)
     shard = find_shard(args.shard)
-    choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds}
+    choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds, "best": args.best}
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
     made_by = {"checkpoint": digest(args.model), "decoding": args.decoding, **choices}
     manifest = Manifest(args.save_dir, made_by)

@@ -27,10 +27,11 @@ class ResHalfCodec(Engine):
     fast        error diffusion instead of the halftone search: quicker, less colour
     rounds      how often the search asks a small decoder what would be missed: more restores better and takes longer,
                 0 searches for the eye alone; None as trained
+    best        ask the decoder itself, twelve times unless `rounds` says otherwise: restores best, takes long
     seed        of the encoder's noise, where it has any
     tile        pixels a side that pass through the network at once, a multiple of 8; None goes by the free memory
     Raises UserError in one line for a checkpoint that is none or holds another network, for a device that is not here,
-    a tile that does not fit, `fast` where nothing is searched and `rounds` where nothing can be asked.
+    a tile that does not fit, `fast` where nothing is searched and `rounds` or `best` where nothing can be asked.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class ResHalfCodec(Engine):
         *,
         fast: bool = False,
         rounds: int | None = None,
+        best: bool = False,
         seed: int = 0,
         tile: int | None = None,
     ):
         network = load_reshalf(SHIPPED if checkpoint is None else checkpoint)
         try:
-            super().__init__(network, device, tile, seed=seed, fast=fast, rounds=rounds)
+            super().__init__(network, device, tile, seed=seed, fast=fast, rounds=rounds, best=best)
         except (ValueError, RuntimeError) as error:  # RuntimeError: a device that is not here
             raise UserError(str(error).splitlines()[0]) from error
 

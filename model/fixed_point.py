@@ -124,10 +124,12 @@ class FixedPoint:
     target   (N, outputs, H, W), what it should make of the example, for a network that will be differentiated: the
              slope of the squared error is computed in integers as well, as if rounding had the slope 1
     native   see `Convolution`; None: where the processor has the instructions
-    It stays on the network's device. Raises FloatingPointError for weights that make of the example what is not finite.
+    It has the network's `reach` and stays on its device. Raises FloatingPointError where what the weights make of the
+    example is not finite.
     """
 
     def __init__(self, network: Subpixel, example: Tensor, target: Tensor | None = None, native: bool | None = None):
+        self.reach = network.reach
         self.device, self.on_cpu = example.device, example.device.type == "cpu"
         self.native = (self.on_cpu and has_integer_convolution()) if native is None else native
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):

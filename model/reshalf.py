@@ -25,6 +25,7 @@ NOISE = 0.3
 """Standard deviation of the noise channel (the paper's noise incentive block)."""
 
 DECODERS = ("hourglass", "subpixel")
+BEST_ROUNDS = 12
 SLOPE_TILE = 1024
 """Side in pixels of the squares that the proxy looks at; fixed, so that a halftone does not depend on the memory."""
 
@@ -77,7 +78,7 @@ class ResHalf(nn.Module):
         self.decoder = Subpixel(inputs, 3, width, blocks) if subpixel else HourGlass(inputs, 3, width, levels)
         guided = self.prior is not None and self.prior.guidance > 0
         self.proxy = Subpixel(inputs, 3, self.prior.proxy_width).requires_grad_(False) if guided else None
-        self._integer_proxy: tuple[object, FixedPoint | None] = (None, None)
+        self._in_integers: dict[nn.Module, tuple[object, FixedPoint]] = {}
         if self.prior is not None:
             # Torch's default weights shrink a signal at every layer, and the lower levels never come to matter.
             for network in filter(None, (self.encoder, self.decoder)):
@@ -136,8 +137,19 @@ class ResHalf(nn.Module):
         return self._restore(decoder or self.decoder, halftone)
 
     def in_integers(self, network: Subpixel) -> FixedPoint:
-        """The decoder or the proxy in integers of 8 bits, on the device where it is; needs a prior."""
+        """The decoder or the proxy in integers of 8 bits, on the device where it is; needs a prior.
+
+        Made again only when its weights or its device have changed. Raises FloatingPointError for broken weights.
+        """
         device = next(network.parameters()).device
+        now = _checksum(network), device
+        made, integers = self._in_integers.get(network, (None, None))
+        if made != now:
+            integers = self._integers_of(network, device)
+            self._in_integers[network] = now, integers
+        return integers
+
+    def _integers_of(self, network: Subpixel, device: torch.device) -> FixedPoint:
         bgr = made_up_photograph()
         colour, dots = to_tensor(bgr).to(device), to_tensor(self.prior.search(bgr).halftone()).to(device)
         if not self.prior.demodulator:
@@ -166,33 +178,28 @@ class ResHalf(nn.Module):
         encoded = self.encode(colour, seed=None, guide=guide)
         return Output(*encoded, self.decode(encoded.halftone))
 
-    def prior_halftone(self, bgr: np.ndarray, rounds: int | None = None) -> np.ndarray:
+    def prior_halftone(self, bgr: np.ndarray, rounds: int | None = None, best: bool = False) -> np.ndarray:
         """What the encoder starts from, of one photograph: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}.
 
         rounds  how often the search asks the proxy, where there is one; None: as the prior says
-        A pure function of the photograph, the prior's settings and the proxy's weights; needs a prior.
+        best    ask the decoder itself, a Subpixel, BEST_ROUNDS times if `rounds` does not say otherwise
+        A pure function of the photograph, the prior's settings and the weights of what is asked; needs a prior.
         """
         if self.proxy is None:
             return self.prior.classical_halftone(bgr)
         search = self.prior.search(bgr)
-        rounds = self.prior.guided_rounds if rounds is None else rounds
+        if rounds is None:
+            rounds = BEST_ROUNDS if best else self.prior.guided_rounds
         weight = self.prior.guidance_of(rounds)
         mean_slope = np.zeros(bgr.shape[:2], np.float32)
-        proxy = self._proxy_in_integers() if rounds else None
+        asked = self.in_integers(self.decoder if best else self.proxy) if rounds else None
         for count in range(1, rounds + 1):
-            self._guided_round(proxy, bgr, search, mean_slope, count, weight)
+            self._guided_round(asked, bgr, search, mean_slope, count, weight)
         return search.halftone()
-
-    def _proxy_in_integers(self) -> FixedPoint:
-        """`in_integers` of the proxy, made again only when its weights or its device have changed."""
-        known = self._proxy_checksum(), next(self.proxy.parameters()).device
-        if self._integer_proxy[0] != known:
-            self._integer_proxy = known, self.in_integers(self.proxy)
-        return self._integer_proxy[1]
 
     def _guided_round(
         self,
-        proxy: FixedPoint,
+        asked: FixedPoint,
         bgr: np.ndarray,
         search: Search,
         mean_slope: np.ndarray,
@@ -201,12 +208,12 @@ class ResHalf(nn.Module):
     ) -> None:
         """Search on with the mean slope of all rounds so far, which keeps later ones from undoing the earlier.
 
-        The search takes the proxy's error as linear, and the eye's terms keep it close by.
+        The search takes the error of what is asked as linear, and the eye's terms keep it close by.
         """
         halftone = search.halftone()
         for top in range(0, len(bgr), SLOPE_TILE):
             rows = slice(top, min(top + SLOPE_TILE, len(bgr)))
-            change = (self._error_slope(proxy, bgr, halftone, rows) - mean_slope[rows]) / count
+            change = (self._error_slope(asked, bgr, halftone, rows) - mean_slope[rows]) / count
             mean_slope[rows] += change
             search.prefer(rows, weight * change)
         search.sweep(self.prior.guided_passes)
@@ -218,19 +225,16 @@ class ResHalf(nn.Module):
         key = json.dumps(settings, sort_keys=True)
         if self.proxy is None:
             return key
-        return f"{key} {self._proxy_checksum():08x} integers"
+        return f"{key} {_checksum(self.proxy):08x} integers"
 
-    def _proxy_checksum(self) -> int:
-        return zlib.crc32(b"".join(value.cpu().numpy().tobytes() for value in self.proxy.state_dict().values()))
-
-    def _error_slope(self, proxy: FixedPoint, bgr: np.ndarray, halftone: np.ndarray, rows: slice) -> np.ndarray:
+    def _error_slope(self, asked: FixedPoint, bgr: np.ndarray, halftone: np.ndarray, rows: slice) -> np.ndarray:
         """`error_slope` of the pixels of `rows`: (rows, W) float32."""
-        halo = 2 * (self.proxy.reach + self.prior.reach)  # forward and back
+        halo = 2 * (asked.reach + self.prior.reach)  # forward and back
         slope = np.empty((rows.stop - rows.start, halftone.shape[1]), np.float32)
         for core, (_, wide) in windows(*slope.shape, SLOPE_TILE, halo):
             top, bottom = rows.start + core[0].start, rows.start + core[0].stop
             high = slice(max(top - halo, 0) // 2 * 2, bottom + halo)  # even, as the carriers count in pairs
-            change = error_slope(self.prior, proxy, bgr[high, wide], halftone[high, wide])
+            change = error_slope(self.prior, asked, bgr[high, wide], halftone[high, wide])
             left, right = core[1].start - wide.start, core[1].stop - wide.start
             slope[core] = change[top - high.start : bottom - high.start, left:right]
         return slope
@@ -276,6 +280,10 @@ def _noise(colour: Tensor, seed: int | None) -> Tensor:
 
 def _noise_plane(height: int, width: int, seed: int) -> Tensor:
     return NOISE * torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def _checksum(network: nn.Module) -> int:
+    return zlib.crc32(b"".join(value.cpu().numpy().tobytes() for value in network.state_dict().values()))
 
 
 def _shapes(network: nn.Module) -> dict[str, torch.Size]:

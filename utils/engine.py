@@ -118,10 +118,11 @@ class Engine(Tiler):
     fast     take the error-diffused start of the halftone search instead of the search
     rounds   how often the search asks the network's proxy what it would miss: more restores better and takes longer,
              0 searches for the eye alone; None as trained
+    best     ask the decoder itself instead of the proxy, twelve times unless `rounds` says otherwise: slow
     integers restore in integers of 8 bits (model/fixed_point.py); None does where a CPU has instructions for them,
              the network's decoder is a Subpixel on a prior, and `bf16` is None
-    The rest as `Tiler`. Raises ValueError for a tile that does not fit, `fast` where nothing is searched, or `rounds`
-    where there is no proxy or, with `fast`, no search; RuntimeError for a device that is not here.
+    The rest as `Tiler`. Raises ValueError for a tile that does not fit, `fast` where nothing is searched, `rounds` or
+    `best` where there is no proxy or, with `fast`, no search; RuntimeError for a device that is not here.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class Engine(Tiler):
         seed: int = 0,
         fast: bool = False,
         rounds: int | None = None,
+        best: bool = False,
         integers: bool | None = None,
     ):
         halved = isinstance(network.decoder, Subpixel)
@@ -143,9 +145,11 @@ class Engine(Tiler):
         self.seed = seed
         if rounds is not None and rounds < 0:
             raise ValueError(f"rounds must be 0 or more, not {rounds}")
-        if rounds is not None and network.proxy is None:
+        if (best or rounds is not None) and network.proxy is None:
             raise ValueError("this network has no proxy to ask in rounds")
-        self.rounds, self._start = rounds, None
+        if best and not halved:
+            raise ValueError("only a subpixel decoder can be asked itself")
+        self.rounds, self.best, self._start = rounds, best, None
         if integers is None:
             quick = bf16 is None and self.device.type == "cpu" and has_integer_convolution()
             integers = quick and network.prior is not None and halved
@@ -156,7 +160,7 @@ class Engine(Tiler):
         if fast:
             if network.prior is None or network.prior.halftone != "direct_binary_search":
                 raise ValueError("this network's halftones are not searched: nothing could be faster")
-            if rounds is not None:
+            if best or rounds is not None:
                 raise ValueError("fast searches nothing, so there are no rounds")
             self._start = replace(network.prior, halftone="error_diffusion", guidance=0.0)
 
@@ -177,7 +181,7 @@ class Engine(Tiler):
             classical = self._start.classical_halftone(bgr)
         else:
             try:
-                classical = self.network.prior_halftone(bgr, self.rounds)
+                classical = self.network.prior_halftone(bgr, self.rounds, self.best)
             except torch.OutOfMemoryError as error:
                 raise MemoryError("not enough memory on the device for the halftone search") from error
         if self.network.encoder is None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from web.scratch import Scratch
 
 PHOTO, HALFTONE, RESTORED, SCAN, SCREENED = "photograph", "halftone", "restored", "scan", "new screen"
 NETWORK = "network"
+FAST, AS_TRAINED, BEST = "fast: none, error diffusion", "as trained", "best: ten times as long"
 
 Tell = Callable[[float, str], None]
 """Told how far the work is, 0 to 1, and what it does now."""
@@ -56,19 +57,19 @@ class Workshop:
 
     def __init__(self, codec: ResHalfCodec, scratch: Scratch, max_pixels: int):
         self.codec, self.scratch, self.max_pixels = codec, scratch, max_pixels
-        self.fast = _fast(codec)
+        self.searches = _searches(codec)
         self.descreeners: dict[str, Restore | None] = dict.fromkeys(("bilateral", *WITHOUT_LEARNING))  # best first
         if DESCREENER.exists():
             self.descreeners = {NETWORK: load_trained(DESCREENER, str(codec.device)).restore, **self.descreeners}
 
-    def dither(self, path: str | Path, fast: bool = False, tell: Tell = lambda share, doing: None) -> Shown:
-        """Halftone a photograph and restore it from the halftone's bits alone."""
+    def dither(self, path: str | Path, search: str = AS_TRAINED, tell: Tell = lambda share, doing: None) -> Shown:
+        """Halftone a photograph in one of `searches` and restore it from the halftone's bits alone."""
         with _politely(path):
             tell(0.0, "Reading the photograph")
             photo = read_image(path, max_pixels=self.max_pixels)
             start = time.perf_counter()
             tell(0.1, "Dithering")
-            halftone = (self.fast if fast and self.fast else self.codec).halftone(photo.bgr)
+            halftone = self.searches[search].halftone(photo.bgr)
             tell(0.3, "Restoring the colours")
             restored = self.codec.restore(halftone)
             seconds = time.perf_counter() - start
@@ -160,11 +161,14 @@ def _shown(picture, kept, pairs, figures, downloads, remark="") -> Shown:
     return Shown(picture.shape[:2], kept, pairs, figures, {name: kept[name] for name in downloads}, remark)
 
 
-def _fast(codec: ResHalfCodec) -> Engine | None:
-    try:
-        return Engine(codec.network, str(codec.device), codec.tile, fast=True)
-    except ValueError:  # this network's halftones are not searched
-        return None
+def _searches(codec: ResHalfCodec) -> dict[str, Engine]:
+    """The ways to a halftone that this network knows, by what the page calls them."""
+    searches = {}
+    for name, choices in {FAST: {"fast": True}, AS_TRAINED: None, BEST: {"best": True}}.items():
+        with suppress(ValueError):  # its halftones are not searched, or its decoder cannot be asked
+            known = codec if choices is None else Engine(codec.network, str(codec.device), codec.tile, **choices)
+            searches[name] = known
+    return searches
 
 
 @contextmanager

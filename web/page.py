@@ -12,7 +12,7 @@ from descreen.baselines import METHODS as WITHOUT_LEARNING
 from halftone.methods import METHODS
 from halftone.screens import SPOTS
 from utils.errors import UserError
-from web.actions import NETWORK, Shown, Workshop
+from web.actions import AS_TRAINED, NETWORK, Shown, Workshop
 from web.samples import Sample
 from web.scratch import KEPT
 from web.viewer import notice, viewer
@@ -65,7 +65,8 @@ def build_page(shop: Workshop, *samples: list[Sample]) -> gr.Blocks:
 
 def _dither_tab(shop: Workshop, samples: list[Sample]) -> None:
     def options() -> list:
-        return [gr.Checkbox(label="Fast: error diffusion, less colour", visible=shop.fast is not None)]
+        searches = list(shop.searches)
+        return [gr.Radio(searches, value=AS_TRAINED, label="Halftone search", visible=len(searches) > 1)]
 
     _tab("photograph", "Halftone and restore", samples, options, shop.dither)
 

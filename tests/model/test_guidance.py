@@ -1,5 +1,6 @@
 """The search that asks a proxy what the decoder would miss."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_the_slope_is_what_a_toggle_changes(proxy):
 def test_a_halftone_depends_neither_on_squares_nor_on_bands(proxy, monkeypatch):
     network, bgr = guided(proxy), photo(150, 131)
     halftone = network.prior.classical_halftone(bgr)
-    asked = network._proxy_in_integers()
+    asked = network.in_integers(network.proxy)
     whole = network._error_slope(asked, bgr, halftone, slice(0, 150))
     monkeypatch.setattr(reshalf, "SLOPE_TILE", 64)
     bands = [network._error_slope(asked, bgr, halftone, slice(top, min(top + 37, 150))) for top in range(0, 150, 37)]
@@ -96,6 +97,17 @@ def test_the_search_is_in_single_precision_whatever_surrounds_it(proxy):
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         inside = network.prior_halftone(bgr)
     assert np.array_equal(inside, network.prior_halftone(bgr))
+
+
+def test_changed_weights_are_put_into_integers_anew(proxy):
+    network, bgr = guided(proxy), photo(32, 32)
+    first, made = network.prior_halftone(bgr), network.in_integers(network.proxy)
+    assert network.in_integers(network.proxy) is made
+    torch.nn.init.normal_(network.proxy.outConv[-1].weight, std=0.3)
+    assert network.in_integers(network.proxy) is not made
+    assert (network.prior_halftone(bgr) != first).any()
+    copied = copy.deepcopy(network)
+    assert np.array_equal(copied.prior_halftone(bgr), network.prior_halftone(bgr))
 
 
 def test_a_checkpoint_carries_its_proxy(proxy):

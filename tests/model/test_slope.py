@@ -25,7 +25,7 @@ def network():
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (33, 20), (20, 33), (3, 2), (1, 6), (5, 1), (1, 1)])
 def test_written_out_it_is_what_torch_differentiates(network, height, width):
-    bgr, proxy = photo(height, width), network._proxy_in_integers()
+    bgr, proxy = photo(height, width), network.in_integers(network.proxy)
     halftone = network.prior.classical_halftone(bgr)
     found = error_slope(network.prior, proxy, bgr, halftone)
     expected = by_autograd(network.prior, proxy, bgr, halftone, torch.device("cpu"))
@@ -40,7 +40,7 @@ def test_black_white_and_full_colours_have_finite_slopes(network):
     bgr = colours.reshape(2, 2, 3).repeat(16, axis=0).repeat(16, axis=1)
     for halftone in (network.prior.classical_halftone(bgr), np.zeros((32, 32), np.uint8)):
         ways = error_slope, lambda *given: by_autograd(*given, torch.device("cpu"))
-        found, expected = (way(network.prior, network._proxy_in_integers(), bgr, halftone) for way in ways)
+        found, expected = (way(network.prior, network.in_integers(network.proxy), bgr, halftone) for way in ways)
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 
@@ -48,7 +48,7 @@ def test_black_white_and_full_colours_have_finite_slopes(network):
 def test_integers_ask_for_what_float32_asks_for(network):
     bgr = photo(64, 64)
     halftone = network.prior.classical_halftone(bgr)
-    found = error_slope(network.prior, network._proxy_in_integers(), bgr, halftone)
+    found = error_slope(network.prior, network.in_integers(network.proxy), bgr, halftone)
     expected = by_autograd(network.prior, network.proxy, bgr, halftone, torch.device("cpu"))
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
 
@@ -57,7 +57,7 @@ def test_a_prior_without_a_demodulator_is_differentiated(network):
     torch.manual_seed(0)
     other = ResHalf(16, {"guidance": 0.05, "demodulator": False})
     bgr = photo(32, 32)
-    proxy = other._proxy_in_integers()
+    proxy = other.in_integers(other.proxy)
     assert isinstance(proxy, FixedPoint)
     slope = error_slope(other.prior, proxy, bgr, other.prior.classical_halftone(bgr))
     assert slope.shape == (32, 32) and np.abs(slope).max() > 0

@@ -8,7 +8,7 @@ import torch
 
 from model.build import build_network
 from model.prior import Prior
-from model.reshalf import ResHalf
+from model.reshalf import BEST_ROUNDS, ResHalf
 from utils.checkpoint import load_network
 from utils.engine import Engine
 from utils.image_io import read_image
@@ -208,3 +208,22 @@ def test_rounds_are_for_networks_with_a_proxy():
     assert np.array_equal(asked[None], asked[2])
     assert np.array_equal(asked[0], network.prior.classical_halftone(bgr))
     assert (asked[1] != asked[0]).any() and (asked[2] != asked[1]).any()
+
+
+def test_the_best_halftone_asks_the_decoder_itself():
+    shipped = load_network(ROOT / "checkpoints/model_best.pth.tar", build_network)
+    bgr = read_image(ROOT / "test_imgs/astronaut.jpg").bgr[:256, :256]
+    more, best = (Engine(shipped, "cpu", **choice) for choice in ({"rounds": BEST_ROUNDS}, {"best": True}))
+    halftone = best.halftone(bgr)
+    assert psnr(bgr, best.restore(halftone)) > psnr(bgr, more.restore(more.halftone(bgr))) + 0.2
+    assert np.array_equal(halftone, shipped.prior_halftone(bgr, BEST_ROUNDS, best=True))
+
+
+def test_best_is_refused_where_nothing_can_be_asked():
+    with pytest.raises(ValueError, match="no proxy to ask"):
+        Engine(ResHalf(4, {}, levels=1), "cpu", best=True)
+    guided = ResHalf(4, {"guidance": 0.5}, levels=1)
+    with pytest.raises(ValueError, match="only a subpixel decoder"):
+        Engine(guided, "cpu", best=True)
+    with pytest.raises(ValueError, match="fast searches nothing"):
+        Engine(ResHalf(4, {"guidance": 0.5}, decoder="subpixel"), "cpu", fast=True, best=True)

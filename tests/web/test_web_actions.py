@@ -13,7 +13,7 @@ from halftone.screens import am_cmyk
 from reshalf import ResHalfCodec
 from utils.errors import UserError
 from utils.image_io import read_halftone, read_image, write_halftone, write_image
-from web.actions import Workshop
+from web.actions import AS_TRAINED, BEST, FAST, Workshop
 from web.scratch import KEPT, Scratch
 
 ROOT = Path(__file__).parents[2]
@@ -46,9 +46,16 @@ def test_dithering_gives_what_the_command_gives_with_one_bit_a_pixel(shop, photo
     assert told == sorted(told) and told[0] == 0
 
 
-def test_the_fast_way_is_another_halftone(shop, photo):
-    searched, diffused = (read_halftone(shop.dither(photo, fast).downloads["halftone"]) for fast in (False, True))
-    assert (searched != diffused).any()
+def test_every_search_makes_another_halftone(photo, tmp_path):
+    shop = Workshop(ResHalfCodec(device="cpu"), Scratch(tmp_path / "results"), 200_000)
+    assert list(shop.searches) == [FAST, AS_TRAINED, BEST]
+    found = [read_halftone(shop.dither(photo, search).downloads["halftone"]) for search in shop.searches]
+    assert np.array_equal(found[1], shop.codec.halftone(read_image(photo).bgr))
+    assert all((found[i] != found[j]).any() for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_only_what_a_network_can_do_is_offered(shop):
+    assert list(shop.searches) == [FAST, AS_TRAINED]  # no proxy
 
 
 def test_uploads_are_read_as_the_command_reads_them(shop, tmp_path):
