@@ -7,6 +7,7 @@ row in a process of its own; where there is CUDA, the peak of its memory as well
     shipped   the checkpoint as inference_fast.py runs it
     rounds 0  the same with --rounds 0: a search for the eye alone
     fast      the same with --fast
+    best      the same with --best, a single run
     bfloat16  restored in bfloat16, as where a processor has no instructions for integers of 8 bits
     float32   restored in float32, the proxy's integers in float32 too, as on a processor with neither; beside what the
               default changes: PSNR of restored, share of halftone pixels
@@ -42,7 +43,7 @@ from utils.engine import Engine  # noqa: E402
 from utils.image_io import read_image, write_halftone, write_image  # noqa: E402
 from utils.scores import psnr, tone_psnr  # noqa: E402
 
-ROWS = ("shipped", "rounds 0", "fast", "bfloat16", "float32", "paper")
+ROWS = ("shipped", "rounds 0", "fast", "best", "bfloat16", "float32", "paper")
 PHOTO = ROOT / "test_imgs/china.jpg"
 
 
@@ -60,7 +61,7 @@ def engine(row: str, model: Path, device: str | None) -> Engine:
     network = load_network(model, build_network)
     rounds = 0 if row == "rounds 0" and network.proxy is not None else None
     bf16 = {"float32": False, "bfloat16": True}.get(row)
-    return Engine(network, device, bf16=bf16, fast=row == "fast", rounds=rounds)
+    return Engine(network, device, bf16=bf16, fast=row == "fast", rounds=rounds, best=row == "best")
 
 
 def timed(function, repeats: int) -> tuple[np.ndarray, float]:
@@ -90,7 +91,8 @@ def measure_engine(row: str, side: int, args: argparse.Namespace) -> tuple[dict,
     """What the row measures, and its halftone."""
     running, bgr = engine(row, args.model, args.device), photo(side)
     megapixels = side * side / 1e6
-    repeats = 0 if row == "paper" and running.device.type == "cpu" else args.repeats  # nothing to gain in minutes
+    slow = row in ("paper", "best") and running.device.type == "cpu"
+    repeats = 0 if slow else args.repeats  # nothing to gain in minutes
     halftone, dither = timed(lambda: running.halftone(bgr), repeats)
     restored, restore = timed(lambda: running.restore(halftone), repeats)
     with tempfile.TemporaryDirectory() as folder:
