@@ -7,7 +7,6 @@ B. Jacob et al., *Quantization and Training of Neural Networks for Efficient Int
 """
 
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -16,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
+
+from utils.processor import cpu_flags
 
 from .hourglass import reflect_to_multiple
 from .subpixel import Subpixel
@@ -326,9 +327,8 @@ def made_up_photograph() -> np.ndarray:
 
 @cache
 def has_integer_convolution() -> bool:
-    """Whether torch convolves bytes here, quickly (VNNI, as Linux lists it) and as `Convolution` has it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists() or not {"avx512_vnni", "avx_vnni"} & set(cpuinfo.read_text().split()):
+    """Whether torch convolves bytes here, quickly (VNNI) and as `Convolution` has it."""
+    if not {"avx512_vnni", "avx_vnni"} & cpu_flags():
         return False
     random = torch.Generator().manual_seed(0)
     weight = torch.randn(16, 16, 3, 3, generator=random)

@@ -78,6 +78,7 @@ class HourGlass(nn.Module):
     cropped.
     """
 
+    stride = 1  # pixels a side for one of its largest feature maps
     DOWN_BLOCKS, UP_BLOCKS = (2, 4, 4), (2, 2, 4)
 
     def __init__(self, inputs: int, outputs: int, width: int = 64, levels: int = 3):

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from halftone.dbs import Search
 from halftone.pilot import origin_parity
-from utils.image_io import to_tensor
 from utils.windows import windows
 
-from .fixed_point import FixedPoint, made_up_photograph
+from .fixed_point import FixedPoint, has_integer_convolution, made_up_photograph
 from .hourglass import HourGlass, keep_variance
 from .prior import Prior
 from .quantizer import quantize
-from .slope import error_slope
+from .slope import error_slope, to_signal
 from .subpixel import Subpixel
 
 NOISE = 0.3
@@ -136,6 +135,23 @@ class ResHalf(nn.Module):
         """
         return self._restore(decoder or self.decoder, halftone)
 
+    @property
+    def reach(self) -> int | None:
+        """Pixels around a restored one that a halftone is looked at; None where it is an hourglass that looks at it."""
+        if self.encoder is not None or not isinstance(self.decoder, Subpixel):
+            return None
+        return self.decoder.reach + self.prior.reach
+
+    @property
+    def decoder_can_be_asked(self) -> bool:
+        """Whether a guided search can ask the decoder itself."""
+        return self.proxy is not None and isinstance(self.decoder, Subpixel)
+
+    def is_quickest_in_integers(self) -> bool:
+        """Whether the decoder restores quickest `in_integers` where it is: on a CPU with instructions for them."""
+        here = next(self.decoder.parameters()).device.type == "cpu" and has_integer_convolution()
+        return here and self.prior is not None and isinstance(self.decoder, Subpixel)
+
     def in_integers(self, network: Subpixel) -> FixedPoint:
         """The decoder or the proxy in integers of 8 bits, on the device where it is; needs a prior.
 
@@ -151,7 +167,7 @@ class ResHalf(nn.Module):
 
     def _integers_of(self, network: Subpixel, device: torch.device) -> FixedPoint:
         bgr = made_up_photograph()
-        colour, dots = to_tensor(bgr).to(device), to_tensor(self.prior.search(bgr).halftone()).to(device)
+        colour, dots = (to_signal(levels, device) for levels in (bgr, self.prior.search(bgr).halftone()))
         if not self.prior.demodulator:
             return FixedPoint(network, dots, colour)
         linear = self.prior.demodulate(dots)

@@ -16,8 +16,11 @@ class Subpixel(nn.Module):
     """Space to depth, conv3, ReLU, `blocks` residual blocks, conv3, ReLU, conv1, depth to space.
 
     (N, inputs, H, W) → (N, outputs, H, W), unbounded; `width` channels inside. Any H, W ≥ 1.
+    stride pixels a side for one of its feature maps
     reach  pixels around a block of 2 × 2 output pixels, which share their sources, that the block depends on, at most
     """
+
+    stride = 2
 
     def __init__(self, inputs: int, outputs: int, width: int = 32, blocks: int = 2):
         super().__init__()

@@ -3,21 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.fixed_point import has_integer_convolution
-from model.subpixel import Subpixel
 from utils.image_io import to_tensor, to_uint8
 from utils.memory import available_memory
+from utils.processor import cpu_flags
 from utils.windows import windows
 
 HALO, HALO_WITHOUT_PRIOR = 32, 64
-"""Pixels beyond a tile that the pass of an hourglass also sees; multiples of 8, as it may downsample three times. Tiles
-then differ from the whole by at most one level in 255. A Subpixel sees all that it can reach: they do not differ."""
+"""Pixels beyond a tile that its pass also sees, where a network does not say how far it can reach; multiples of 8, as
+it may downsample three times. Tiles then differ from the whole by at most one level in 255, and else not at all."""
 SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger ones leave the cache
 CHANNELS_HELD = 12
 """Peak memory of a pass in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
@@ -119,8 +117,7 @@ class Engine(Tiler):
     rounds   how often the search asks the network's proxy what it would miss: more restores better and takes longer,
              0 searches for the eye alone; None as trained
     best     ask the decoder itself instead of the proxy, twelve times unless `rounds` says otherwise: slow
-    integers restore in integers of 8 bits (model/fixed_point.py); None does where a CPU has instructions for them,
-             the network's decoder is a Subpixel on a prior, and `bf16` is None
+    integers restore in integers of 8 bits; None does where that is quickest, unless `bf16` says otherwise
     The rest as `Tiler`. Raises ValueError for a tile that does not fit, `fast` where nothing is searched, `rounds` or
     `best` where there is no proxy or, with `fast`, no search; RuntimeError for a device that is not here.
     """
@@ -137,22 +134,20 @@ class Engine(Tiler):
         best: bool = False,
         integers: bool | None = None,
     ):
-        halved = isinstance(network.decoder, Subpixel)
         halo = HALO if network.prior else HALO_WITHOUT_PRIOR
-        if halved and network.encoder is None:
-            halo = -(-(network.decoder.reach + network.prior.reach) // 8) * 8
-        super().__init__(network, device, tile, bf16, halo=halo, step=8, finest=2 if halved else 1)
+        if network.reach is not None:
+            halo = -(-network.reach // 8) * 8
+        super().__init__(network, device, tile, bf16, halo=halo, step=8, finest=network.decoder.stride)
         self.seed = seed
         if rounds is not None and rounds < 0:
             raise ValueError(f"rounds must be 0 or more, not {rounds}")
         if (best or rounds is not None) and network.proxy is None:
             raise ValueError("this network has no proxy to ask in rounds")
-        if best and not halved:
+        if best and not network.decoder_can_be_asked:
             raise ValueError("only a subpixel decoder can be asked itself")
         self.rounds, self.best, self._start = rounds, best, None
         if integers is None:
-            quick = bf16 is None and self.device.type == "cpu" and has_integer_convolution()
-            integers = quick and network.prior is not None and halved
+            integers = bf16 is None and network.is_quickest_in_integers()
         try:
             self._integers = network.in_integers(network.decoder) if integers else None
         except FloatingPointError:  # broken weights, which `restore` will tell
@@ -202,8 +197,7 @@ class Engine(Tiler):
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware (on a CPU: AVX-512 BF16 or AMX, as Linux lists them)."""
+    """Whether the device multiplies bfloat16 in hardware (on a CPU: AVX-512 BF16 or AMX)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and bool({"avx512_bf16", "amx_bf16"} & set(cpuinfo.read_text().split()))
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())

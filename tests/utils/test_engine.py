@@ -59,7 +59,7 @@ def test_integers_restore_as_well_as_float32(monkeypatch):
     assert np.array_equal(integers.halftone(bgr), halftone)
     assert psnr(bgr, integers.restore(halftone)) > psnr(bgr, single.restore(halftone)) - 0.05
     for there in (True, False):
-        monkeypatch.setattr("utils.engine.has_integer_convolution", lambda there=there: there)
+        monkeypatch.setattr("model.reshalf.has_integer_convolution", lambda there=there: there)
         assert (Engine(shipped, "cpu").precision == "8-bit integers") == there
         assert Engine(network(Prior()), "cpu").precision != "8-bit integers"  # its decoder is an hourglass
         assert Engine(shipped, "cpu", bf16=True).precision == "bfloat16"
