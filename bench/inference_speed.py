@@ -9,8 +9,8 @@ row in a process of its own; where there is CUDA, the peak of its memory as well
     fast      the same with --fast
     best      the same with --best, a single run
     bfloat16  restored in bfloat16 instead of integers of 8 bits
-    float32   restored in float32, the proxy's integers in float32 too, as on a processor without instructions; beside what the
-              default changes: PSNR of restored, share of halftone pixels
+    float32   restored in float32, the proxy's integers in float32 too, as on a processor without instructions for them;
+              beside what the default changes: PSNR of restored, share of halftone pixels
     paper     the paper's 64-channel network in float32, eager, untiled, as its authors' code runs it; random weights,
               on a CPU a single run
 """
