@@ -13,7 +13,7 @@ import cv2
 import numba
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
 
 from utils.processor import cpu_flags
@@ -23,6 +23,8 @@ from .subpixel import Subpixel
 
 ZERO = 128
 """The byte that stands for 0 where there are negative numbers."""
+LARGEST_SUM = 2.0**23  # of integers; with a bias that is no larger, float32 holds every sum exactly
+LEAST_SCALE = 2.0**-14  # of sums that become bytes; oneDNN rounds finer ones twice
 FINEST = 7  # powers of two by which a step may be finer than one that saturates nothing
 EXAMPLE_SIDE = 128
 
@@ -72,21 +74,33 @@ class Convolution:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, source: Format, target: Format | None, native: bool):
         device, weight = weight.device, weight.detach().cpu().double()
-        own = torch.log2(weight.flatten(1).abs().amax(1).clamp_min(1e-30) / 127).ceil()
-        integers = (weight * torch.exp2(-own).view(-1, 1, 1, 1)).round()
         unit = target.exponent if target else 0
+        magnitude = weight.flatten(1).abs().clamp_min(1e-30)
+        largest = 2.0 ** (7 if source.signed else 8)  # of the integers that come in
+        steps = torch.stack((magnitude.amax(1) / 127, magnitude.sum(1) * largest / LARGEST_SUM))
+        own = torch.log2(steps.amax(0)).ceil()  # one power of two for each output
+        if target is not None:
+            own = own.clamp_min(unit - source.exponent + np.log2(LEAST_SCALE))
         scale = torch.exp2(own + source.exponent - unit)
         bias = torch.zeros_like(scale) if bias is None else bias.detach().cpu().double() * 2.0**-unit
         self.bias = ((bias / scale).round() * scale).float().to(device)  # a multiple of what the sums are a multiple of
         self.scale, self.source, self.target, self.native = scale.float().to(device), source, target, native
         self.padding = [weight.shape[-1] // 2] * 2
-        if native:
-            self._zeros = torch.zeros(len(weight), dtype=torch.int64)
-            self.weight = torch.ops.onednn.qconv_prepack(
-                integers.to(torch.int8), self.scale, 1.0, source.zero, [1, 1], self.padding, [1, 1], 1, None
-            )
-        else:
-            self.weight = integers.float().to(device, memory_format=torch.channels_last)
+        self._integers = (weight * torch.exp2(-own).view(-1, 1, 1, 1)).round().to(torch.int8)
+        self.weight = self._laid_out().to(device)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "weight": None}  # as oneDNN lays it out it cannot be pickled
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__ = state
+        self.weight = self._laid_out().to(self.bias.device)
+
+    def _laid_out(self) -> Tensor:
+        if not self.native:
+            return self._integers.float().contiguous(memory_format=torch.channels_last)
+        shape = (self.scale, 1.0, self.source.zero, [1, 1], self.padding, [1, 1], 1, None)
+        return torch.ops.onednn.qconv_prepack(self._integers, *shape)
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) in `source` → (N, outputs, H, W) in `target`, added to `onto` in `target` if given.
@@ -97,7 +111,8 @@ class Convolution:
 
     def _native(self, x: Tensor, onto: Tensor | None) -> Tensor:
         zero, kind = (self.target.zero, torch.uint8) if self.target else (0, torch.float32)
-        layer = (x, 1.0, self.source.zero, self.weight, self.scale, self._zeros)
+        zeros = torch.zeros(len(self.scale), dtype=torch.int64)
+        layer = (x, 1.0, self.source.zero, self.weight, self.scale, zeros)
         shape = ([1, 1], self.padding, [1, 1], 1)
         if onto is None:
             return torch.ops.onednn.qconv2d_pointwise(*layer, self.bias, *shape, 1.0, zero, kind, "none", [], "")
@@ -144,47 +159,50 @@ class FixedPoint:
         return _Differentiable.apply(reflect_to_multiple(x.float(), 2), self)[..., :height, :width]
 
     def _build(self, network: Subpixel, example: Tensor, target: Tensor | None) -> None:
-        first, last, end = network.inConv[0], network.outConv[0], network.outConv[2]
-        blocks = [(block.conv[0], block.conv[2]) for block in network.residual]
+        def weights(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:  # without the past that forbids a slope
+            return convolution.weight.detach().clone(), convolution.bias.detach().clone()
+
+        first, last, end = (weights(network.get_submodule(name)) for name in ("inConv.0", "outConv.0", "outConv.2"))
+        blocks = [(weights(block.conv[0]), weights(block.conv[2])) for block in network.residual]
         inputs = pixel_unshuffle(reflect_to_multiple(example, 2), 2)
-        stream = [torch.relu(conv2d(inputs, first.weight, first.bias, padding=1)).requires_grad_()]
+        stream = [torch.relu(conv2d(inputs, *first, padding=1)).requires_grad_()]
         hidden = []
         for opening, closing in blocks:
-            hidden.append(torch.relu(opening(stream[-1])))
-            stream.append(stream[-1] + closing(hidden[-1]))
-        hidden.append(torch.relu(last(stream[-1])))
+            hidden.append(torch.relu(conv2d(stream[-1], *opening, padding=1)))
+            stream.append(stream[-1] + conv2d(hidden[-1], *closing, padding=1))
+        hidden.append(torch.relu(conv2d(stream[-1], *last, padding=1)))
 
         def layer(weight: Tensor, bias: Tensor | None, source: Format, to: Format | None) -> Convolution:
             return Convolution(weight, bias, source, to, self.native)
 
         self.input, between = fitting_format(inputs, True), fitting_format(_joined(stream), True)
         inside = [fitting_format(values, False) for values in hidden]
-        self._first = layer(first.weight, first.bias, self.input, between)
+        self._first = layer(*first, self.input, between)
         self._blocks = [
-            (layer(opening.weight, opening.bias, between, form), layer(closing.weight, closing.bias, form, between))
+            (layer(*opening, between, form), layer(*closing, form, between))
             for (opening, closing), form in zip(blocks, inside, strict=False)
         ]
-        self._last = layer(last.weight, last.bias, between, inside[-1])
-        self._end = layer(end.weight, end.bias, inside[-1], None)
+        self._last = layer(*last, between, inside[-1])
+        self._end = layer(*end, inside[-1], None)
         self.slope = None
         if target is None:
             return
 
         wanted = pixel_unshuffle(reflect_to_multiple(target, 2), 2)
-        error = end(hidden[-1]) - wanted
+        error = conv2d(hidden[-1], *end) - wanted
         slopes = torch.autograd.grad(error.square().sum(), stream + hidden)
         self.slope, back = fitting_format(2 * error, True), fitting_format(_joined(slopes[: len(stream)]), True)
         before = [
             fitting_format(slope * (values > 0), True)
             for slope, values in zip(slopes[len(stream) :], hidden, strict=True)
         ]
-        self._end_back = layer(_transposed(end.weight), None, self.slope, before[-1])
-        self._last_back = layer(_transposed(last.weight), None, before[-1], back)
+        self._end_back = layer(_transposed(end), None, self.slope, before[-1])
+        self._last_back = layer(_transposed(last), None, before[-1], back)
         self._blocks_back = [
-            (layer(_transposed(closing.weight), None, back, form), layer(_transposed(opening.weight), None, form, back))
+            (layer(_transposed(closing), None, back, form), layer(_transposed(opening), None, form, back))
             for (opening, closing), form in zip(blocks, before, strict=False)
         ]
-        self._first_back = layer(_transposed(first.weight), None, back, None)
+        self._first_back = layer(_transposed(first), None, back, None)
 
     def numbers(self, packed: np.ndarray) -> Tensor:
         """Signed bytes (N, H / 2, W / 2, 4 C), phases of two rows and columns innermost, as `forward` takes them."""
@@ -261,9 +279,9 @@ def _joined(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
     return torch.cat([values.flatten() for values in tensors])
 
 
-def _transposed(weight: Tensor) -> Tensor:
-    """Of the convolution that carries slopes back."""
-    return weight.detach().transpose(0, 1).flip(2, 3)
+def _transposed(weights: tuple[Tensor, Tensor]) -> Tensor:
+    """The weight of the convolution that carries slopes back."""
+    return weights[0].transpose(0, 1).flip(2, 3)
 
 
 @numba.njit(cache=True)
@@ -272,38 +290,31 @@ def signed_byte(value, factor):
     return np.uint8(min(max(level, np.float32(0)), np.float32(255)))
 
 
-@numba.njit(cache=True)
-def _pack_rows(planes, top, factor, packed):
-    for channel in range(len(planes)):
-        for phase in range(4):
-            source = planes[channel, top + phase // 2]
-            for x in range(len(packed)):
-                packed[x, 4 * channel + phase] = signed_byte(source[2 * x + phase % 2], factor)
+# One thread packs: numba's simplest pool forbids that two threads of a program, restoring, run something in parallel.
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True, nogil=True)
 def _pack(planes, factor, packed):
-    rows = packed.shape[1]
-    for line in numba.prange(len(packed) * rows):
-        n, y = line // rows, line % rows
-        _pack_rows(planes[n], 2 * y, factor, packed[n, y])
+    count, rows, columns = packed.shape[:3]
+    for n in range(count):
+        for y in range(rows):
+            for channel in range(planes.shape[1]):
+                for phase in range(4):
+                    source = planes[n, channel, 2 * y + phase // 2]
+                    for x in range(columns):
+                        packed[n, y, x, 4 * channel + phase] = signed_byte(source[2 * x + phase % 2], factor)
 
 
-@numba.njit(cache=True)
-def _unpack_rows(values, top, planes):
-    for channel in range(len(planes)):
-        for phase in range(4):
-            target = planes[channel, top + phase // 2]
-            for x in range(len(values)):
-                target[2 * x + phase % 2] = values[x, 4 * channel + phase]
-
-
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True, nogil=True)
 def _unpack(values, planes):
-    rows = values.shape[1]
-    for line in numba.prange(len(values) * rows):
-        n, y = line // rows, line % rows
-        _unpack_rows(values[n, y], 2 * y, planes[n])
+    count, rows, columns = values.shape[:3]
+    for n in range(count):
+        for y in range(rows):
+            for channel in range(planes.shape[1]):
+                for phase in range(4):
+                    target = planes[n, channel, 2 * y + phase // 2]
+                    for x in range(columns):
+                        target[2 * x + phase % 2] = values[n, y, x, 4 * channel + phase]
 
 
 @numba.njit(parallel=True, cache=True)
@@ -331,14 +342,16 @@ def has_integer_convolution() -> bool:
     if not {"avx512_vnni", "avx_vnni"} & cpu_flags():
         return False
     random = torch.Generator().manual_seed(0)
-    weight = torch.randn(16, 16, 3, 3, generator=random)
-    bytes_ = torch.randint(0, 256, (1, 16, 9, 9), generator=random).to(torch.uint8)
-    form = Format(0, True)
+    weight = torch.randn(64, 64, 3, 3, generator=random)
+    packed = torch.randint(0, 256, (1, 64, 32, 32), generator=random).to(torch.uint8)
+    packed, numbers = packed.contiguous(memory_format=torch.channels_last), packed.float() - ZERO
+    source = Format(0, True)
     try:
-        native, exact = (Convolution(weight, weight[:, 0, 0, 0], form, form, way) for way in (True, False))
-        bytes_ = bytes_.contiguous(memory_format=torch.channels_last)
-        found = native(bytes_, onto=bytes_.clone())
+        for target in (None, Format(6, True)):  # far from saturation, which would hide errors
+            native, exact = (Convolution(weight, weight[:, 0, 0, 0], source, target, way) for way in (True, False))
+            zero = target.zero if target else 0
+            if not torch.equal(native(packed).float() - zero, exact(numbers)):
+                return False
+        return torch.equal(native(packed, onto=packed.clone()).float() - zero, exact(numbers, onto=numbers))
     except (AttributeError, RuntimeError, TypeError):  # torch without oneDNN, or with another signature
         return False
-    numbers = bytes_.float() - ZERO
-    return torch.equal(found.float() - ZERO, exact(numbers, onto=numbers))

@@ -54,10 +54,10 @@ def _written_out(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.
     filters = _filters(prior, height, width)
 
     seen = np.empty((4, height, width), np.float32)  # luma, local mean, what the carriers of Cr and Cb carry
-    _blur(signal, *filters, seen)
     gain = np.empty((height, width), np.float32)
+    _blur(signal, *filters, np.float32(prior.amplitude), seen, gain)
     linear, inputs = np.empty((*packed, 12), np.float32), np.empty((1, *packed, 16), np.uint8)
-    _restore(signal, seen, np.float32(prior.amplitude), proxy.input.factor, gain, linear, inputs[0])
+    _restore(signal, seen, gain, proxy.input.factor, linear, inputs[0])
     active: list[Tensor] = []
     with torch.inference_mode():
         slope = proxy.forward(proxy.numbers(inputs), active)[0].permute(1, 2, 0).contiguous().numpy()
@@ -144,11 +144,21 @@ def _blur_row(y, signal, luma_line, chroma_line, rows, columns, seen):
                 seen[3, y, x] = (even[x] + odd[x]) * factor * columns[1, x]
 
 
+@numba.njit(cache=True)
+def _gain_row(y, seen, amplitude, gain):
+    for x in range(len(gain)):
+        room = max(ONE - abs(seen[1, y, x]), np.float32(LEAST_ROOM))
+        largest = max(abs(seen[2, y, x]), abs(seen[3, y, x]))
+        fullness = min(max(largest / room, np.float32(LEAST_FULLNESS)), np.float32(UNBENT))
+        gain[x] = HALF * np.log((ONE + fullness) / (ONE - fullness)) / (fullness * amplitude)
+
+
 @numba.njit(parallel=True, cache=True)
-def _blur(signal, luma_line, chroma_line, rows, columns, seen):
-    """`Prior.demodulate` up to the blurred products: dots (H, W) in {-1, 1} → (4, H, W)."""
+def _blur(signal, luma_line, chroma_line, rows, columns, amplitude, seen, gain):
+    """`Prior.demodulate` of dots (H, W) in {-1, 1}: the blurred products (4, H, W) and what unbends chroma (H, W)."""
     for y in numba.prange(len(signal)):
         _blur_row(np.int64(y), signal, luma_line, chroma_line, rows, columns, seen)
+        _gain_row(np.int64(y), seen, amplitude, gain[y])
 
 
 @numba.njit(cache=True)
@@ -175,19 +185,8 @@ def _blur_back(seen, luma_line, chroma_line, by_dot):
 
 
 @numba.njit(cache=True)
-def _gain_row(y, seen, amplitude, gain):
-    for x in range(len(gain)):
-        room = max(ONE - abs(seen[1, y, x]), np.float32(LEAST_ROOM))
-        largest = max(abs(seen[2, y, x]), abs(seen[3, y, x]))
-        fullness = min(max(largest / room, np.float32(LEAST_FULLNESS)), np.float32(UNBENT))
-        gain[x] = HALF * np.log((ONE + fullness) / (ONE - fullness)) / (fullness * amplitude)
-
-
-@numba.njit(cache=True)
-def _restore_rows(top, signal, seen, amplitude, factor, gain, linear, inputs):
+def _restore_rows(top, signal, seen, gain, factor, linear, inputs):
     height, width = signal.shape
-    for y in range(top, min(top + 2, height)):
-        _gain_row(y, seen, amplitude, gain[y])
     for j in range(len(linear)):
         for phase in range(4):
             y, x = top + phase // 2, 2 * j + phase % 2
@@ -203,10 +202,10 @@ def _restore_rows(top, signal, seen, amplitude, factor, gain, linear, inputs):
 
 
 @numba.njit(parallel=True, cache=True)
-def _restore(signal, seen, amplitude, factor, gain, linear, inputs):
+def _restore(signal, seen, gain, factor, linear, inputs):
     """The blurred products into colours, (h, w, 12), and with the dots into the bytes that the proxy takes."""
     for i in numba.prange(len(linear)):
-        _restore_rows(2 * np.int64(i), signal, seen, amplitude, factor, gain, linear[i], inputs[i])
+        _restore_rows(2 * np.int64(i), signal, seen, gain, factor, linear[i], inputs[i])
 
 
 @numba.njit(cache=True)

@@ -70,8 +70,9 @@ class Tiler:
         while True:
             try:
                 return self._in_tiles(size, function, inputs)
-            except RuntimeError as error:  # torch's OutOfMemoryError is one; on the CPU it has no type of its own
-                if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            except (RuntimeError, MemoryError) as error:  # torch has no type of its own for the CPU's
+                known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+                if not (known or "can't allocate memory" in str(error)):
                     raise
                 if self.tile <= SMALLEST_TILE:
                     raise MemoryError(f"not enough memory for a tile of {self.tile} pixels") from error
@@ -142,7 +143,7 @@ class Engine(Tiler):
         if rounds is not None and rounds < 0:
             raise ValueError(f"rounds must be 0 or more, not {rounds}")
         if (best or rounds is not None) and network.proxy is None:
-            raise ValueError("this network has no proxy to ask in rounds")
+            raise ValueError("this network has no proxy to ask")
         if best and not network.decoder_can_be_asked:
             raise ValueError("only a subpixel decoder can be asked itself")
         self.rounds, self.best, self._start = rounds, best, None

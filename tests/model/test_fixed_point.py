@@ -1,5 +1,7 @@
 """A network in integers: what it computes, how close that is, and that every way to compute it agrees to the bit."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from model import fixed_point
 from model.fixed_point import Convolution, FixedPoint, Format, fitting_format, has_integer_convolution
 from model.subpixel import Subpixel
 
-WAYS = [False, pytest.param(True, marks=pytest.mark.skipif(not has_integer_convolution(), reason="needs VNNI"))]
+QUICKEST = has_integer_convolution()
+WAYS = sorted({False, QUICKEST})
 
 
 def network(inputs=2, width=8, blocks=3):
@@ -48,6 +51,23 @@ def test_a_convolution_is_exact_up_to_its_last_rounding(native):
     assert torch.equal(positive, (expected * 4).round().clamp(0, 255))
 
 
+@pytest.mark.parametrize(("channels", "size"), [(16, 1e-7), (16, 1.0), (256, 1.0)])
+def test_tiny_weights_and_many_channels_are_exact_too(channels, size):
+    weight = size * (0.5 + torch.rand(16, channels, 3, 3, generator=torch.Generator().manual_seed(0)))
+    bytes_ = torch.randint(200, 256, (1, channels, 24, 24), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    bytes_, source = bytes_.contiguous(memory_format=torch.channels_last), Format(-8, False)
+    for target in (None, Format(-1, True)):
+        native, exact = (Convolution(weight, weight[:, 0, 0, 0], source, target, way) for way in (QUICKEST, False))
+        zero = 128 if target and QUICKEST else 0
+        assert torch.equal(native(bytes_ if QUICKEST else bytes_.float()).float() - zero, exact(bytes_.float()))
+
+
+@pytest.mark.parametrize("native", WAYS)
+def test_it_can_be_pickled(native):
+    integers, x = FixedPoint(network(), pictures(1, 2, 16, 16), native=native), pictures(1, 2, 8, 8)
+    assert torch.equal(pickle.loads(pickle.dumps(integers))(x), integers(x))
+
+
 @pytest.mark.parametrize("native", WAYS)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 10), (32, 32)])
 def test_it_restores_as_the_network_does(native, height, width):
@@ -72,10 +92,9 @@ def test_its_slopes_are_those_of_the_network(native):
     assert (slope(found) @ expected / expected.square().sum()).item() == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.skipif(not has_integer_convolution(), reason="needs VNNI")
 def test_instructions_for_integers_change_no_bit():
     wanted, example, target = network(inputs=4, width=16), pictures(1, 4, 32, 32), pictures(1, 3, 32, 32)
-    ways = [FixedPoint(wanted, example, target, native) for native in (True, False)]
+    ways = [FixedPoint(wanted, example, target, native) for native in (QUICKEST, False)]
     outputs, slopes = [], []
     for way in ways:
         x = pictures(2, 4, 40, 54).requires_grad_()
@@ -102,7 +121,8 @@ def test_surrounding_autocast_and_inference_change_no_bit():
     outside = FixedPoint(wanted, x, native=False)(x)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         inside = FixedPoint(wanted, x, native=False)(x)
-    assert torch.equal(inside, outside)
+        made_inside = FixedPoint(network(), x, x.expand(-1, 2, -1, -1)[:, [0, 1, 0]], native=False)(x)
+    assert torch.equal(inside, outside) and torch.equal(made_inside, outside)
 
 
 def test_a_processor_without_the_instructions_is_told(monkeypatch):

@@ -61,3 +61,13 @@ def test_a_prior_without_a_demodulator_is_differentiated(network):
     assert isinstance(proxy, FixedPoint)
     slope = error_slope(other.prior, proxy, bgr, other.prior.classical_halftone(bgr))
     assert slope.shape == (32, 32) and np.abs(slope).max() > 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(3, 301), (5, 1001), (65, 40)])
+def test_threads_change_nothing(network, height, width):
+    bgr, proxy = photo(height, width), network.in_integers(network.proxy)
+    halftone = network.prior.classical_halftone(bgr)
+    first = error_slope(network.prior, proxy, bgr, halftone)
+    for _ in range(30):
+        np.full(10 * first.size, np.nan, np.float32)  # what memory held before must not matter
+        assert np.array_equal(error_slope(network.prior, proxy, bgr, halftone), first)

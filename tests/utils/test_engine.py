@@ -148,7 +148,12 @@ def test_a_tile_that_does_not_fit_the_network_is_refused():
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError("Unable to allocate 3 GiB for an array"),
+    ],
 )
 def test_a_tile_too_large_for_the_memory_is_halved(monkeypatch, error):
     engine = Engine(network(Prior()), "cpu", 512, bf16=False)
