@@ -14,7 +14,7 @@ from descreen.screen_finder import Screen, common_pitch, find_screens
 from descreen.system import Descreener
 from descreen.waves import FoundWaves, beside
 from utils.engine import Tiler
-from utils.image_io import to_tensor
+from utils.pixels import to_tensor
 
 HALO = 128
 """Pixels; the U-Net sees 95 to each side. A scene parser's pooling sees all of a tile, so with it tiles may differ."""

@@ -17,7 +17,7 @@ from descreen.screen_finder import find_screens
 from descreen.waves import FoundWaves, beside, drawn_waves
 from halftone.inks import INKS
 from utils.dataset import BatchStream
-from utils.image_io import to_tensor, to_uint8
+from utils.pixels import to_tensor, to_uint8
 
 _PURPOSE = 7  # part of the key of the random numbers, apart from those of utils/dataset.py
 

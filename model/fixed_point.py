@@ -253,26 +253,17 @@ class FixedPoint:
         _pack(x.contiguous().numpy(), form.factor, packed)
         return self.numbers(packed)
 
-    def unpack(self, x: Tensor) -> Tensor:
-        """(N, 4 C, H, W) float32 → (N, C, 2 H, 2 W)."""
-        if not self.on_cpu:
-            return pixel_shuffle(x, 2)
-        count, channels, height, width = x.shape
-        planes = np.empty((count, channels // 4, 2 * height, 2 * width), np.float32)
-        _unpack(x.permute(0, 2, 3, 1).contiguous().numpy(), planes)
-        return torch.from_numpy(planes)
-
 
 class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(context, x: Tensor, network: FixedPoint) -> Tensor:
         context.network, context.active = network, [] if x.requires_grad else None
-        return network.unpack(network.forward(network.pack(x, network.input), context.active))
+        return pixel_shuffle(network.forward(network.pack(x, network.input), context.active), 2)
 
     @staticmethod
     def backward(context, slope: Tensor) -> tuple[Tensor, None]:
         network = context.network
-        return network.unpack(network.backward(network.pack(slope, network.slope), context.active)), None
+        return pixel_shuffle(network.backward(network.pack(slope, network.slope), context.active), 2), None
 
 
 def _joined(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
@@ -303,18 +294,6 @@ def _pack(planes, factor, packed):
                     source = planes[n, channel, 2 * y + phase // 2]
                     for x in range(columns):
                         packed[n, y, x, 4 * channel + phase] = signed_byte(source[2 * x + phase % 2], factor)
-
-
-@numba.njit(cache=True, nogil=True)
-def _unpack(values, planes):
-    count, rows, columns = values.shape[:3]
-    for n in range(count):
-        for y in range(rows):
-            for channel in range(planes.shape[1]):
-                for phase in range(4):
-                    target = planes[n, channel, 2 * y + phase // 2]
-                    for x in range(columns):
-                        target[2 * x + phase % 2] = values[n, y, x, 4 * channel + phase]
 
 
 @numba.njit(parallel=True, cache=True)

@@ -4,6 +4,7 @@ The encoder starts from a classical halftone that already carries colour (halfto
 demodulation of it. Neither has parameters.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -123,6 +124,18 @@ class Prior:
         """The demodulator's luma and chroma filter along a line, each (K,) float32."""
         sigmas = self.demodulator_luma_sigma, self.demodulator_chroma_sigma
         return tuple(gaussian_kernel(2 * _radius(sigma) + 1, sigma) for sigma in sigmas)
+
+    def decoder_inputs(self, halftone: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What a decoder sees of (N, 1, H, W) in {-1, 1}, and what its output is added to, None without demodulator."""
+        if not self.demodulator:
+            return halftone, None
+        linear = self.demodulate(halftone)
+        return torch.cat((halftone, linear), dim=1), linear
+
+    def restore(self, decoder: Callable[[Tensor], Tensor], halftone: Tensor) -> Tensor:
+        """(N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped: the decoder's output on the demodulation."""
+        inputs, linear = self.decoder_inputs(halftone)
+        return decoder(inputs) if linear is None else linear + decoder(inputs)
 
     def demodulate(self, halftone: Tensor) -> Tensor:
         """Restore colour without a network: (N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped.

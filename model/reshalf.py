@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from halftone.dbs import Search
 from halftone.pilot import origin_parity
+from utils.pixels import to_tensor
 from utils.windows import windows
 
 from .fixed_point import FixedPoint, has_integer_convolution, made_up_photograph
 from .hourglass import HourGlass, keep_variance
 from .prior import Prior
 from .quantizer import quantize
-from .slope import error_slope, to_signal
+from .slope import error_slope
 from .subpixel import Subpixel
 
 NOISE = 0.3
@@ -133,7 +134,8 @@ class ResHalf(nn.Module):
 
         decoder  computes in place of this network's: `in_integers` of it
         """
-        return self._restore(decoder or self.decoder, halftone)
+        decoder = decoder or self.decoder
+        return decoder(halftone) if self.prior is None else self.prior.restore(decoder, halftone)
 
     @property
     def reach(self) -> int | None:
@@ -167,11 +169,9 @@ class ResHalf(nn.Module):
 
     def _integers_of(self, network: Subpixel, device: torch.device) -> FixedPoint:
         bgr = made_up_photograph()
-        colour, dots = (to_signal(levels, device) for levels in (bgr, self.prior.search(bgr).halftone()))
-        if not self.prior.demodulator:
-            return FixedPoint(network, dots, colour)
-        linear = self.prior.demodulate(dots)
-        return FixedPoint(network, torch.cat((dots, linear), dim=1), colour - linear)
+        colour, dots = (to_tensor(levels).to(device) for levels in (bgr, self.prior.search(bgr).halftone()))
+        inputs, linear = self.prior.decoder_inputs(dots)
+        return FixedPoint(network, inputs, colour if linear is None else colour - linear)
 
     def realigned(self, halftone: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
         """(H, W) uint8 in {0, 255}, cropped or mirrored perhaps, as the decoder needs it, and where in that it is.
@@ -182,12 +182,6 @@ class ResHalf(nn.Module):
         if rows or columns:
             halftone = np.pad(halftone, ((rows, 0), (columns, 0)), "reflect")
         return halftone, np.s_[rows:, columns:]
-
-    def _restore(self, network: Callable[[Tensor], Tensor], halftone: Tensor) -> Tensor:
-        if self.prior is None or not self.prior.demodulator:
-            return network(halftone)
-        linear = self.prior.demodulate(halftone)
-        return linear + network(torch.cat((halftone, linear), dim=1))
 
     def forward(self, colour: Tensor, guide: Tensor | None = None) -> Output:
         """Halftone and restore, noise from the global generator: the training pass."""
@@ -262,7 +256,7 @@ class ResHalf(nn.Module):
         """
         if self.prior is None:
             return _noise_plane(*bgr.shape[:2], seed)
-        return torch.from_numpy(self.prior_halftone(bgr))[None, None].float() / 127.5 - 1
+        return to_tensor(self.prior_halftone(bgr))
 
     def _classical_halftones(self, colour: Tensor) -> Tensor:
         pictures = ((colour.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from halftone.composite import LEAST_ROOM
+from utils.pixels import to_tensor
 
 from .fixed_point import FixedPoint, signed_byte
 from .prior import BLUE_BY_CB, GREEN_BY_CB, GREEN_BY_CR, LEAST_FULLNESS, RED_BY_CR, UNBENT, Prior
@@ -27,25 +28,15 @@ def error_slope(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.n
     return by_autograd(prior, proxy, bgr, halftone, proxy.device)
 
 
-def to_signal(levels: np.ndarray, device: torch.device) -> Tensor:
-    """(H, W, 3) or (H, W) uint8 → (1, C, H, W) float32 in [-1, 1]."""
-    planes = torch.from_numpy(np.ascontiguousarray(levels)).to(device).reshape(*levels.shape[:2], -1)
-    return planes.permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
 def by_autograd(
     prior: Prior, proxy: Callable[[Tensor], Tensor], bgr: np.ndarray, halftone: np.ndarray, device: torch.device
 ) -> np.ndarray:
     """`error_slope` as torch differentiates it, of any `proxy`. In single precision whatever surrounds it."""
-    colour, dots = to_signal(bgr, device), to_signal(halftone, device)
+    colour, dots = to_tensor(bgr).to(device), to_tensor(halftone).to(device)
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         dots = dots.clone().requires_grad_()
-        if prior.demodulator:
-            linear = prior.demodulate(dots)
-            restored = linear + proxy(torch.cat((dots, linear), dim=1))
-        else:
-            restored = proxy(dots)
-        return torch.autograd.grad((restored - colour).square().sum(), dots)[0][0, 0].cpu().numpy()
+        error = (prior.restore(proxy, dots) - colour).square().sum()
+        return torch.autograd.grad(error, dots)[0][0, 0].cpu().numpy()
 
 
 def _written_out(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:

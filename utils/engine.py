@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.image_io import to_tensor, to_uint8
 from utils.memory import available_memory
+from utils.pixels import to_tensor, to_uint8
 from utils.processor import cpu_flags
 from utils.windows import windows
 
@@ -31,7 +31,7 @@ class Tiler:
     bf16     compute in bfloat16; None does where the hardware multiplies in it
     halo     pixels beyond a tile that its pass also sees, a multiple of `step`
     step     what the network's sides are a multiple of inside
-    finest   how many pixels a side stand for one of its largest feature maps
+    stride   how many pixels a side stand for one of its largest feature maps
     Raises ValueError for a tile that does not fit the network, RuntimeError for a device that is not here.
     """
 
@@ -44,7 +44,7 @@ class Tiler:
         *,
         halo: int,
         step: int,
-        finest: int = 1,
+        stride: int = 1,
     ):
         if tile is not None and (tile < step or tile % step):
             raise ValueError(f"a tile's side must be a multiple of {step}, not {tile}")
@@ -54,7 +54,7 @@ class Tiler:
             self.network = network.eval().to(self.device, memory_format=torch.channels_last)
         except AssertionError as error:  # what a torch that was built without CUDA says
             raise RuntimeError(f"{self.device}: {error}") from error
-        self.halo, self._step, self._finest = halo, step, finest
+        self.halo, self._step, self._stride = halo, step, stride
         self.tile = tile or self._fitting_tile()
 
     def tiled(
@@ -103,8 +103,8 @@ class Tiler:
         """The largest power of two whose pass takes at most a quarter of the free memory."""
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info(self.device)[0] if cuda else available_memory()
-        pixel = CHANNELS_HELD * self.network.width * (2 if self.bf16 else 4) / self._finest**2
-        tile = LARGEST_TILE["cuda" if cuda else "cpu"] * self._finest
+        pixel = CHANNELS_HELD * self.network.width * (2 if self.bf16 else 4) / self._stride**2
+        tile = LARGEST_TILE["cuda" if cuda else "cpu"] * self._stride
         while tile > SMALLEST_TILE and (tile + 2 * self.halo) ** 2 * pixel > free / 4:
             tile //= 2
         return tile
@@ -138,7 +138,7 @@ class Engine(Tiler):
         halo = HALO if network.prior else HALO_WITHOUT_PRIOR
         if network.reach is not None:
             halo = -(-network.reach // 8) * 8
-        super().__init__(network, device, tile, bf16, halo=halo, step=8, finest=network.decoder.stride)
+        super().__init__(network, device, tile, bf16, halo=halo, step=8, stride=network.decoder.stride)
         self.seed = seed
         if rounds is not None and rounds < 0:
             raise ValueError(f"rounds must be 0 or more, not {rounds}")
@@ -149,10 +149,7 @@ class Engine(Tiler):
         self.rounds, self.best, self._start = rounds, best, None
         if integers is None:
             integers = bf16 is None and network.is_quickest_in_integers()
-        try:
-            self._integers = network.in_integers(network.decoder) if integers else None
-        except FloatingPointError:  # broken weights, which `restore` will tell
-            self._integers = None
+        self._integers = integers
         if fast:
             if network.prior is None or network.prior.halftone != "direct_binary_search":
                 raise ValueError("this network's halftones are not searched: nothing could be faster")
@@ -190,7 +187,9 @@ class Engine(Tiler):
         Raises MemoryError and FloatingPointError as `halftone` does.
         """
         halftone, inside = self.network.realigned(halftone)
-        decode = partial(self.network.decode, decoder=self._integers) if self._integers else self.network.decode
+        decode = self.network.decode
+        if self._integers:
+            decode = partial(decode, decoder=self.network.in_integers(self.network.decoder))
         return self.tiled(halftone.shape, decode, lambda at: (to_tensor(halftone[at]),))[inside]
 
     def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:

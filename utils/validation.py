@@ -6,9 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from utils import spectra
-from utils.image_io import to_uint8
 from utils.metrics import gray_of, psnr, ssim, tone_psnr
 from utils.photo_set import PhotoSet
+from utils.pixels import to_uint8
 
 Pictures = dict[str, np.ndarray]
 HIGHEST_PSNR = 100.0

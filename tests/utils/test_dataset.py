@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from utils.dataset import BatchStream
 from utils.errors import UserError
-from utils.image_io import to_tensor, write_halftone, write_image
+from utils.image_io import write_halftone, write_image
 from utils.photo_set import PhotoSet
+from utils.pixels import to_tensor
 
 
 def parity_halftone(bgr: np.ndarray) -> np.ndarray:
