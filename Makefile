@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo demo-descreen app figures reproduce test test-browser lint clean
+.PHONY: demo demo-descreen app figures reproduce test test-browser test-cuda lint clean
 
 demo: $(VENV)/ready  ## dither and restore the photographs in test_imgs/ into result/
 	$(RUN) inference_fast.py
@@ -25,6 +25,9 @@ test: lint  ## lint and the whole test suite
 test-browser: $(VENV)/ready  ## the page in Chromium, which is installed where that is possible
 	tests/browser/install.sh $(RUN)
 	$(RUN) -m pytest -m browser tests/browser
+
+test-cuda: $(VENV)/ready  ## what only a GPU can show; fails where there is none
+	$(RUN) -m pytest -m cuda tests/cuda
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

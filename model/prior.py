@@ -13,7 +13,7 @@ from torch import Tensor
 
 from halftone.composite import CARRIERS, LEAST_ROOM, composite_search, diffuse_composite, threshold_composite
 from halftone.dbs import Search
-from utils.filters import gaussian_blur, gaussian_kernel
+from utils.filters import gaussian_blur, gaussian_taps
 
 DIFFUSED_PILOT = 0.05  # strength of the pilot in an error-diffused halftone
 UNBENT, LEAST_FULLNESS = 0.95, 1e-6
@@ -120,10 +120,10 @@ class Prior:
         """Pixels around a restored pixel that `demodulate` looks at."""
         return _radius(max(self.demodulator_luma_sigma, self.demodulator_chroma_sigma)) if self.demodulator else 0
 
-    def demodulator_lines(self) -> tuple[Tensor, Tensor]:
+    def demodulator_lines(self) -> tuple[np.ndarray, np.ndarray]:
         """The demodulator's luma and chroma filter along a line, each (K,) float32."""
         sigmas = self.demodulator_luma_sigma, self.demodulator_chroma_sigma
-        return tuple(gaussian_kernel(2 * _radius(sigma) + 1, sigma) for sigma in sigmas)
+        return tuple(np.array(gaussian_taps(2 * _radius(sigma) + 1, sigma), np.float32) for sigma in sigmas)
 
     def decoder_inputs(self, halftone: Tensor) -> tuple[Tensor, Tensor | None]:
         """What a decoder sees of (N, 1, H, W) in {-1, 1}, and what its output is added to, None without demodulator."""

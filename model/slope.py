@@ -68,7 +68,7 @@ def _filters(prior: Prior, height: int, width: int) -> tuple[np.ndarray, ...]:
 
     That is one over the share of the filter inside the image: (3, side) for luma, chroma, and chroma on a carrier.
     """
-    lines = [line.numpy() for line in prior.demodulator_lines()]
+    lines = prior.demodulator_lines()
     factors = []
     for side in (height, width):
         luma, chroma = (1 / np.convolve(np.ones(side, np.float32), line)[len(line) // 2 :][:side] for line in lines)

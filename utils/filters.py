@@ -1,5 +1,7 @@
 """Gaussian filters as torch functions: pure maths, no files, no networks."""
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -7,11 +9,11 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 
-def gaussian_kernel(size: int, sigma: float, *, dtype=torch.float32, device=None) -> Tensor:
-    """Return the (size,) samples of a Gaussian of standard deviation `sigma` pixels, centred, summing to 1."""
-    x = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    weights = torch.exp(-0.5 * (x / sigma) ** 2)
-    return (weights / weights.sum()).to(device=device, dtype=dtype)
+def gaussian_taps(size: int, sigma: float) -> list[float]:
+    """The `size` samples of a Gaussian of standard deviation `sigma` pixels, centred, summing to 1."""
+    weights = [math.exp(-0.5 * ((i - (size - 1) / 2) / sigma) ** 2) for i in range(size)]
+    total = sum(weights)
+    return [weight / total for weight in weights]
 
 
 def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> Tensor:
@@ -22,13 +24,14 @@ def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> 
     The last two need an odd size. Raises ValueError for another border.
     """
     channels = x.shape[1]
-    line = gaussian_kernel(size, sigma, dtype=x.dtype, device=x.device)
     if border not in ("valid", "zero", "renormalize"):
         raise ValueError(f"border must be valid, zero or renormalize, not {border!r}")
+    taps = gaussian_taps(size, sigma)
+    line = torch.tensor(taps, dtype=x.dtype, device=x.device)
     if border == "valid":
         x = conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
         return conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    x = _ZeroBorderBlur.apply(x, line.tolist())
+    x = _ZeroBorderBlur.apply(x, taps)
     if border == "renormalize":
         x = x / (_share_inside(line, x.shape[-2]).view(-1, 1) * _share_inside(line, x.shape[-1]))
     return x

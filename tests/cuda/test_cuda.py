@@ -1,0 +1,209 @@
+"""What only a GPU can show: `make test-cuda`. Left out of the ordinary suite, which needs none.
+
+tests/model/test_on_cuda.py checks without one that every tensor of a training step is where it should be.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import inference_fast
+import train
+import train_invhalf
+import train_warm
+from descreen import train as descreen_train
+from descreen.engine import DescreenEngine
+from descreen.system import build_descreener
+from model.reshalf import ResHalf
+from model.slope import by_autograd
+from reshalf import SHIPPED, ResHalfCodec, load_reshalf
+from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
+from utils.engine import Engine
+from utils.image_io import read_halftone, read_image, write_halftone, write_image
+from utils.scores import psnr
+
+ROOT = Path(__file__).parents[2]
+SIDE = 64
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_gpu_is_here():
+    assert torch.cuda.is_available(), "make test-cuda needs a CUDA device, and torch finds none"
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    return read_image(ROOT / "test_imgs/astronaut.jpg").bgr
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder: 8 smooth photographs to train on, 2 to validate with, 4 constant colours."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    write_halftone(folder / "reference.png", random.integers(0, 2, (SIDE, SIDE), np.uint8) * 255)
+    lists = {}
+    for name, count, cells in (("train", 8, 4), ("val", 2, 4), ("special", 4, 1)):
+        photos = [f"{name}{number}.png" for number in range(count)]
+        for photo in photos:
+            colours = random.integers(0, 256, (cells, cells, 3)).astype(np.uint8)
+            write_image(folder / photo, cv2.resize(colours, (SIDE, SIDE)))
+        lists[name] = {"inputs": photos, "labels": ["reference.png"] * count}
+    (folder / "HalftoneVOC2012.json").write_text(json.dumps({"train": lists["train"], "val": lists["val"]}))
+    (folder / "special_color.json").write_text(json.dumps({"train": lists["special"], "val": lists["special"]}))
+    return folder
+
+
+@pytest.fixture
+def arguments(data, tmp_path):
+    """Function from settings to a command line of a small run in tmp_path."""
+
+    def make(name, **settings):
+        small = {
+            "name": name,
+            "data_dir": str(data),
+            "save_dir": str(tmp_path),
+            "width": 8,
+            "data_loader.batch_size": 4,
+            "trainer.epochs": 4,
+        }
+        pairs = small | {key.replace("__", "."): value for key, value in settings.items()}
+        return [part for key, value in pairs.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+
+    return make
+
+
+def losses(folder):
+    return [float(line) for line in (folder / "total_per_epoch.txt").read_text().split()]
+
+
+COMMANDS = {
+    "extractor": (train_invhalf.main, {}),
+    "warm": (train_warm.main, {"featureLossWeight": 0, "structureLossWeight": 0.1}),
+    "joint": (train.main, {"vggLossWeight": 0, "structureLossWeight": 0.1}),
+    "corrected prior": (train.main, {"vggLossWeight": 0, "prior": {"halftone": "error_diffusion", "correction": True}}),
+    "decoder on a prior": (
+        train.main,
+        {"vggLossWeight": 0, "prior": {"halftone": "error_diffusion"}, "decoder": "subpixel", "freeze": "encoder"},
+    ),
+    "descreening": (
+        descreen_train.main,
+        {"coarse.gram": 0, "data_loader.crop_size": 32, "data_loader.special_set": None},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_training_loses_on_the_gpu_what_it_loses_on_the_cpu(arguments, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    command, settings = COMMANDS[name]
+    for device, cuda in (("gpu", True), ("cpu", False)):
+        assert command(arguments(device, cuda=cuda, seed=1, **settings)) == 0
+    gpu, cpu = losses(tmp_path / "gpu"), losses(tmp_path / "cpu")
+    # Noise and bit flips are drawn on the device; after the first steps the weights drift apart.
+    np.testing.assert_allclose(gpu[0], cpu[0], rtol=0.1)
+    assert np.isfinite(gpu).all() and gpu[-1] < gpu[0]
+
+
+@pytest.mark.parametrize("switch", ["precision", "channels_last", "compile"])
+def test_every_switch_trains(arguments, tmp_path, switch):
+    on = {"precision": "bf16-mixed", "channels_last": True, "compile": True}
+    settings = {"vggLossWeight": 0, "trainer__epochs": 2, "cuda": True}
+    assert train.main(arguments("plain", **settings)) == 0
+    assert train.main(arguments("on", **settings, **{switch: on[switch]})) == 0
+    np.testing.assert_allclose(losses(tmp_path / "on"), losses(tmp_path / "plain"), rtol=0.1)
+
+
+def test_a_cut_run_goes_on(arguments, tmp_path):
+    settings = {"vggLossWeight": 0, "cuda": True, "ema_decay": 0.9}
+    assert train.main(arguments("alone", **settings)) == 0
+    assert train.main(arguments("cut", trainer__max_steps=3, **settings)) == 0
+    assert train.main(["--resume", "auto", *arguments("cut", **settings)]) == 0
+    alone, cut = (read_checkpoint(tmp_path / name / LAST) for name in ("alone", "cut"))
+    assert alone["step"] == cut["step"] == 8
+    for name, value in alone["state_dict"].items():  # cuDNN sums in an order that may change
+        torch.testing.assert_close(cut["state_dict"][name], value, rtol=0.02, atol=1e-3)
+
+
+def test_all_gpus_train_together(data, tmp_path):
+    count = torch.cuda.device_count()
+    pairs = {"name": "all", "data_dir": data, "save_dir": tmp_path, "width": 8, "vggLossWeight": 0}
+    pairs |= {"data_loader.batch_size": 4 * count, "trainer.epochs": 2, "cuda": "true"}
+    flags = [part for key, value in pairs.items() for part in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", "train.py", *flags]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert load_reshalf(tmp_path / "all" / BEST).width == 8
+
+
+def test_halftones_and_restorations_are_those_of_the_cpu(astronaut):
+    gpu, cpu = (ResHalfCodec(device=device) for device in ("cuda", "cpu"))
+    halftone = cpu.halftone(astronaut)
+    assert (gpu.halftone(astronaut) == halftone).mean() >= 0.999
+    assert abs(psnr(astronaut, gpu.restore(halftone)) - psnr(astronaut, cpu.restore(halftone))) < 0.05
+    single = Engine(load_reshalf(SHIPPED), "cuda", bf16=False).restore(halftone)
+    difference = np.abs(single.astype(int) - Engine(load_reshalf(SHIPPED), "cpu", bf16=False).restore(halftone))
+    assert (difference <= 1).mean() > 0.999
+    best = [ResHalfCodec(device=device, best=True, rounds=2).halftone(astronaut) for device in ("cuda", "cpu")]
+    assert (best[0] == best[1]).mean() >= 0.999
+
+
+def test_integers_are_those_of_the_cpu(astronaut):
+    bgr, networks = astronaut[:256, :256], [load_reshalf(SHIPPED) for _ in range(2)]
+    networks[0].to("cuda")
+    halftone = networks[1].prior.classical_halftone(bgr)
+    slopes = [
+        by_autograd(network.prior, network.in_integers(network.proxy), bgr, halftone, next(network.parameters()).device)
+        for network in networks
+    ]
+    assert np.corrcoef(*(slope.ravel() for slope in slopes))[0, 1] > 0.999
+
+
+def test_a_tile_that_does_not_fit_is_halved(astronaut):
+    large = np.tile(ResHalfCodec(device="cpu", fast=True).halftone(astronaut), (8, 8))
+    expected = Engine(load_reshalf(SHIPPED), "cuda", 512).restore(large)
+    used = torch.cuda.memory_reserved() + 256 * 2**20
+    torch.cuda.set_per_process_memory_fraction(used / torch.cuda.mem_get_info()[1])
+    try:
+        engine = Engine(load_reshalf(SHIPPED), "cuda", 8192)
+        restored = engine.restore(large)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert engine.tile < 8192
+    assert np.abs(restored.astype(int) - expected).max() <= 1
+
+
+def test_the_papers_network_passes_in_tiles(astronaut):
+    torch.manual_seed(0)
+    engine = Engine(ResHalf(64), "cuda", 256, bf16=False)
+    halftone = engine.halftone(astronaut)
+    assert set(np.unique(halftone)) <= {0, 255}
+    engine.tile = 1024
+    assert (engine.halftone(astronaut) == halftone).mean() >= 0.999
+
+
+def test_the_command_dithers_and_restores_a_folder(tmp_path):
+    for device in ("cuda", "cpu"):
+        where = ["--data_dir", str(ROOT / "test_imgs"), "--save_dir", str(tmp_path / device), "--device", device]
+        assert inference_fast.main(where) == 0
+    for path in (tmp_path / "cpu/halftone").iterdir():
+        assert (read_halftone(tmp_path / "cuda/halftone" / path.name) == read_halftone(path)).mean() >= 0.999
+
+
+def test_a_scan_is_restored_as_on_the_cpu(astronaut):
+    network = [load_network(ROOT / "checkpoints/descreen_best.pth.tar", build_descreener) for _ in range(2)]
+    gpu, cpu = (
+        DescreenEngine(each, device, bf16=False).restore(astronaut)
+        for each, device in zip(network, ("cuda", "cpu"), strict=True)
+    )
+    assert (np.abs(gpu.astype(int) - cpu) <= 1).mean() > 0.999

@@ -1,0 +1,103 @@
+"""Training steps on a GPU that is only pretended: tensors have a device and a shape, but no values.
+
+So it shows, on any machine, that all is computed where the batch is, and that nothing asks a tensor for its value, for
+which a GPU would have to be waited for. tests/cuda computes on a real one. Older versions of torch cannot pretend: 2.6
+crashes at the first operation in place.
+"""
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torchvision.models import vgg16_bn, vgg19, vgg19_bn
+
+from descreen.config import CoarseLossConfig, DetailsLossConfig
+from descreen.losses import GramLoss
+from descreen.objectives import CoarseObjective, DetailsObjective, EdgeObjective
+from descreen.system import Descreener
+from model.loss import PerceptualLoss
+from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
+from model.reshalf import InverseHalf, ResHalf
+
+pytest.importorskip("torch", minversion="2.15")
+
+WEIGHTS = {"tone": 0.6, "quantize": 0.1, "structure": 0.1, "blue_noise": 0.3}
+PRIORS = {
+    "no prior": None,
+    "corrected prior": {"correction": True},
+    "prior": {},
+    "no demodulator": {"demodulator": False},
+}
+PARTS = ("coarse", "edge", "details")
+
+
+def warm():
+    return WarmObjective(ResHalf(4, levels=1), WEIGHTS | {"feature": 1.0}, InverseHalf(4))
+
+
+def joint(prior, decoder):
+    perceptual = PerceptualLoss(vgg19().state_dict())
+    weights = WEIGHTS | {"restore": 1.0, "perceptual": 0.1}
+    return JointObjective(ResHalf(4, prior, 1, decoder), weights, "psnr", perceptual, bit_flip=0.1)
+
+
+def coarse(kind, waves):
+    network = Descreener(8, kind=kind, waves=waves)
+    return CoarseObjective(network, CoarseLossConfig(psnr=1.0), GramLoss("vgg16_bn", vgg16_bn().state_dict()))
+
+
+def details(objects):
+    gram = GramLoss("vgg19_bn", vgg19_bn().state_dict(), 14)
+    return DetailsObjective(Descreener(8, PARTS, objects), DetailsLossConfig(), gram)
+
+
+OBJECTIVES = {
+    "extractor": lambda: InverseHalfObjective(InverseHalf(4)),
+    "warm": warm,
+    **{
+        f"joint, {name}, {decoder}": lambda prior=prior, decoder=decoder: joint(prior, decoder)
+        for name, prior in PRIORS.items()
+        for decoder in ("hourglass", "subpixel")
+    },
+    **{f"coarse, {kind}": lambda kind=kind: coarse(kind, waves=True) for kind in ("unet", "residual")},
+    "edge": lambda: EdgeObjective(Descreener(8, PARTS[:2])),
+    **{f"details, {objects}": lambda objects=objects: details(objects) for objects in ("none", "small")},
+}
+
+
+def pretend(objective):
+    """Put weights and buffers on the GPU."""
+    for module in objective.modules():
+        for held in (module._parameters, module._buffers):
+            for name, value in held.items():
+                if value is not None:
+                    there = torch.empty(value.shape, dtype=value.dtype, device="cuda")
+                    learns = value.requires_grad
+                    held[name] = nn.Parameter(there, learns) if held is module._parameters else there
+
+
+def batch(descreening):
+    def pictures(channels):
+        return torch.randn(2, channels, 64, 64, device="cuda")
+
+    if descreening:
+        return {"scan": pictures(7), "colour": pictures(3), "edges": pictures(1)}
+    kinds = {"colour": 3, "reference": 1, "prior": 1}
+    return {prefix + name: pictures(channels) for name, channels in kinds.items() for prefix in ("", "special_")}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_step_stays_on_the_gpu_and_never_waits_for_it(name):
+    with torch.device("meta"):
+        objective = OBJECTIVES[name]()
+    with FakeTensorMode():
+        pretend(objective)
+        data = batch(isinstance(objective.network, Descreener))
+        if isinstance(objective.network, Descreener) and not objective.network.settings["waves"]:
+            data["scan"] = data["scan"][:, :3]
+        if isinstance(objective.network, ResHalf) and objective.network.prior is None:
+            data = {key: value for key, value in data.items() if not key.endswith("prior")}
+        terms = objective(data)
+        assert {value.device.type for value in terms.values()} == {"cuda"}
+        assert all(value.shape == () for value in terms.values())
+        assert {value.device.type for value in objective.predict(data).values()} == {"cuda"}
