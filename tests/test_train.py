@@ -19,7 +19,7 @@ from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
 from utils.errors import UserError
 from utils.image_io import write_halftone, write_image
 from utils.pretrained import vgg_weights
-from utils.training import load_initial
+from utils.training import CACHES_KEPT, load_initial
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SIDE = 32
@@ -153,6 +153,22 @@ def test_a_decoder_grows_by_blocks_that_change_nothing_at_first(arguments, tmp_p
         load_initial(ResHalf(8, {"halftone": "error_diffusion"}, decoder="subpixel", blocks=3), first)
 
 
+def test_only_the_halftones_used_last_are_kept(arguments, data):
+    def train_on(amplitude, name):
+        prior = {"halftone": "error_diffusion", "amplitude": amplitude}
+        settings = {"vggLossWeight": 0, "prior": prior, "freeze": "encoder", "trainer__max_steps": 1}
+        assert train.main(arguments(name=name, **settings)) == 0
+        kept = sorted(data.glob(".prior_HalftoneVOC2012_train_*.npz"), key=lambda path: path.stat().st_mtime)
+        assert len(kept) <= CACHES_KEPT and len(list(data.glob(".prior_*_val_*.npz"))) == len(kept)
+        return kept
+
+    first = train_on(2.0, "first")[-1]
+    for amplitude in range(3, 3 + CACHES_KEPT - 1):
+        assert first in train_on(amplitude, f"other{amplitude}")
+    assert train_on(2.0, "again")[-1] == first
+    assert first in train_on(9, "one more") and first in train_on(10, "another")
+
+
 def test_what_validation_shows_is_there(arguments, tmp_path):
     train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
     metrics = json.loads((tmp_path / "run" / "stats.jsonl").read_text().splitlines()[-1])["validation"]
@@ -233,6 +249,12 @@ def test_the_shipped_recipe_a_proxy_first_then_a_decoder_on_what_it_guided(argum
     assert train.main(missing) == 2
     assert "error: proxy_ckpt: no.pth.tar" in capsys.readouterr().err
     proxy = tmp_path / "again" / BEST
+    third = {**second, "name": "onwards", "proxy_ckpt": str(proxy), "initial_ckpt": str(proxy), "trainer__epochs": 1}
+    assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy.json"), **third, optimizer__lr=1e-9)) == 0
+    onwards, guide = (load_network(tmp_path / name / BEST, build_network) for name in ("onwards", "again"))
+    for key, value in guide.decoder.state_dict().items():  # not the older one that guided it
+        assert torch.equal(onwards.proxy.state_dict()[key], value)
+        torch.testing.assert_close(onwards.decoder.state_dict()[key], value, rtol=0, atol=1e-3)
     settings = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt=str(proxy))
     assert train.main([*settings, "--set", "trainer.max_steps=3"]) == 0
     assert train.main([*settings, "--resume", "auto"]) == 0

@@ -6,13 +6,13 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from utils.checkpoint import BEST, LAST, PREVIOUS, find_checkpoint, read_checkpoint
 from utils.config import Stage, TrainConfig, flatten, load_config
@@ -24,6 +24,9 @@ from utils.photo_set import PhotoSet
 from utils.randomness import seed_all
 from utils.trainer import Interrupted, Trainer
 from utils.validation import flat_grays
+
+CACHES_KEPT = 4
+"""Classical halftones that are kept beside a photo set, the last used ones: each prior and proxy makes its own."""
 
 Build = Callable[[Any], nn.Module]
 Streams = Callable[[Any, nn.Module, Fabric], dict[str, Any]]
@@ -71,14 +74,14 @@ def load_initial(network: nn.Module, path: str) -> list[str]:
     """Load the weights of a checkpoint into `network`; the names of its parts that the checkpoint does not have.
 
     Those stay as they were built: a learned correction, where the checkpoint's encoder is a classical halftone alone,
-    and residual blocks that the checkpoint's shorter decoder lacks, which on a prior begin as the identity. Raises
-    UserError when the rest does not fit.
+    and residual blocks that the checkpoint's shorter decoder lacks, which on a prior begin as the identity. So does the
+    proxy, which is `proxy_ckpt`'s. Raises UserError when the rest does not fit.
     """
     try:
-        state = read_checkpoint(path)["state_dict"]
+        state, _ = _apart(read_checkpoint(path)["state_dict"])
     except UserError as error:
         raise UserError(f"initial_ckpt: {error}") from None
-    own = network.state_dict()
+    own, proxy = _apart(network.state_dict())
     there = {part for key in state for part in _parts(key)}
     lacking = {key: next((part for part in _parts(key) if part not in there), None) for key in own}
     fresh = sorted({part for part in lacking.values() if part})
@@ -86,11 +89,17 @@ def load_initial(network: nn.Module, path: str) -> list[str]:
     try:
         if kept.keys() == own.keys():
             raise RuntimeError("no weights of this network inside")
-        network.load_state_dict(state | kept)
+        network.load_state_dict(state | kept | proxy)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"initial_ckpt: {path} does not fit the configured network: {reason}") from None
     return fresh
+
+
+def _apart(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of a network without its proxy, and those of the proxy."""
+    proxy = {key: value for key, value in state.items() if key.startswith("proxy.")}
+    return {key: value for key, value in state.items() if key not in proxy}, proxy
 
 
 def _parts(key: str) -> list[str]:
@@ -172,6 +181,12 @@ def _add_prior(photo_set: PhotoSet, network: nn.Module, data_dir: Path) -> None:
     file = f".prior_{photo_set.name.replace(', ', '_')}_{zlib.crc32(key.encode()):08x}.npz"
     cache = data_dir / file if photo_set.name != "arrays" and os.access(data_dir, os.W_OK) else None
     photo_set.add_prior(network.prior_halftone, cache=cache, key=key)
+    if cache:
+        with suppress(OSError):  # somebody else's, or gone already
+            os.utime(cache)
+            others = data_dir.glob(f"{file.rpartition('_')[0]}_*.npz")
+            for old in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[CACHES_KEPT:]:
+                old.unlink()
 
 
 @contextmanager
