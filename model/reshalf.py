@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from halftone.dbs import Search
-from halftone.pilot import origin_parity
+from halftone.pilot import UNKNOWN, origin
 from utils.pixels import to_tensor
 from utils.windows import windows
 
@@ -173,15 +173,23 @@ class ResHalf(nn.Module):
         inputs, linear = self.prior.decoder_inputs(dots)
         return FixedPoint(network, inputs, colour if linear is None else colour - linear)
 
-    def realigned(self, halftone: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
-        """(H, W) uint8 in {0, 255}, cropped or mirrored perhaps, as the decoder needs it, and where in that it is.
+    def realigned(self, halftone: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        """(H, W) uint8 in {0, 255}, cropped, mirrored or turned perhaps, as the decoder needs it.
 
-        Where its pilot tells of another parity (halftone/pilot.py), a reflected row or column comes before the first.
+        Where its pilot tells so (halftone/pilot.py), rows become columns, and a reflected row or column comes before
+        the first. Beside it what takes this back from its restoration (H', W', 3) → (H, W, 3).
         """
-        rows, columns = origin_parity(halftone) if self.prior is not None and self.prior.pilot else (0, 0)
-        if rows or columns:
-            halftone = np.pad(halftone, ((rows, 0), (columns, 0)), "reflect")
-        return halftone, np.s_[rows:, columns:]
+        found = origin(halftone) if self.prior is not None and self.prior.pilot else UNKNOWN
+        if found.turned:
+            halftone = np.ascontiguousarray(halftone.T)
+        if found.row or found.column:
+            halftone = np.pad(halftone, ((found.row, 0), (found.column, 0)), "reflect")
+
+        def taken_back(restored: np.ndarray) -> np.ndarray:
+            inside = restored[found.row :, found.column :]
+            return np.ascontiguousarray(inside.swapaxes(0, 1)) if found.turned else inside
+
+        return halftone, taken_back
 
     def forward(self, colour: Tensor, guide: Tensor | None = None) -> Output:
         """Halftone and restore, noise from the global generator: the training pass."""

@@ -27,11 +27,12 @@ def file_round_trip(halftone: np.ndarray, suffix: str, quality: int | None = Non
 
 
 def damages(halftone: np.ndarray, photo_bgr: np.ndarray, seed: int = 0) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield (name, damaged halftone, the photo it stands for): flips, crops, mirror, PNG and JPEG-95 round trips."""
+    """Yield (name, damaged halftone, the photo it stands for): flips, crops, mirror, turn, PNG, JPEG-95."""
     for share in FLIPS:
         yield f"flip {share:.0%}", flip_pixels(halftone, share, seed), photo_bgr
     for rows, columns in CROPS:
         yield f"crop {rows},{columns}", halftone[rows:, columns:], photo_bgr[rows:, columns:]
     yield "mirror", halftone[:, ::-1], photo_bgr[:, ::-1]
+    yield "quarter turn", np.rot90(halftone), np.rot90(photo_bgr)
     yield "PNG", file_round_trip(halftone, ".png"), photo_bgr
     yield "JPEG 95", file_round_trip(halftone, ".jpg", 95), photo_bgr

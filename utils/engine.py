@@ -182,15 +182,15 @@ class Engine(Tiler):
         return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
 
     def restore(self, halftone: np.ndarray) -> np.ndarray:
-        """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8, even if it was cropped or mirrored.
+        """Halftone (H, W) uint8 in {0, 255} → photograph (H, W, 3) BGR uint8, also of one cropped, mirrored or turned.
 
         Raises MemoryError and FloatingPointError as `halftone` does.
         """
-        halftone, inside = self.network.realigned(halftone)
+        halftone, taken_back = self.network.realigned(halftone)
         decode = self.network.decode
         if self._integers:
             decode = partial(decode, decoder=self.network.in_integers(self.network.decoder))
-        return self.tiled(halftone.shape, decode, lambda at: (to_tensor(halftone[at]),))[inside]
+        return taken_back(self.tiled(halftone.shape, decode, lambda at: (to_tensor(halftone[at]),)))
 
     def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
         return self.network.encode(colour, guide=guide).halftone

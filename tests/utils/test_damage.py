@@ -32,9 +32,12 @@ def test_png_round_trip_changes_nothing_and_jpeg_95_is_thresholded_back():
 
 def test_every_damaged_halftone_keeps_its_photo_beside_it():
     found = {name: (halftone, photo) for name, halftone, photo in damages(HALFTONE, PHOTO)}
-    assert len(found) == len(FLIPS) + len(CROPS) + 3
+    assert len(found) == len(FLIPS) + len(CROPS) + 4
     assert np.array_equal(found["flip 0%"][0], HALFTONE)
     assert all(np.array_equal(at[:, ::-1], of) for at, of in zip(found["mirror"], (HALFTONE, PHOTO), strict=True))
+    assert all(
+        np.array_equal(np.rot90(at, 3), of) for at, of in zip(found["quarter turn"], (HALFTONE, PHOTO), strict=True)
+    )
     for (rows, columns), name in zip(CROPS, ("crop 8,8", "crop 1,0", "crop 0,1", "crop 1,1"), strict=True):
         halftone, photo = found[name]
         assert np.array_equal(halftone, HALFTONE[rows:, columns:]) and np.array_equal(photo, PHOTO[rows:, columns:])

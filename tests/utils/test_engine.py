@@ -76,25 +76,27 @@ def test_weights_that_overflow_are_told_when_they_are_used():
 
 
 CUTS = {
-    "crop": np.s_[1:, 3:],
-    "crop of rows": np.s_[5:],
-    "mirror": np.s_[:, ::-1],
-    "upside down": np.s_[::-1],
-    "half a turn": np.s_[::-1, ::-1],
+    "crop": lambda x: x[1:, 3:],
+    "crop of rows": lambda x: x[5:],
+    "mirror": lambda x: x[:, ::-1],
+    "upside down": lambda x: x[::-1],
+    "half a turn": lambda x: x[::-1, ::-1],
+    "quarter turn": np.rot90,
+    "quarter turn to the right, cropped": lambda x: np.rot90(x, 3)[3:, 1:],
 }
 
 
 @pytest.mark.parametrize("start", ["direct_binary_search", "error_diffusion"])
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
-def test_a_pilot_brings_the_colours_of_crops_and_mirror_images_back(start, cut):
-    bgr = photo(162, 160)
+def test_a_pilot_brings_the_colours_of_crops_mirror_images_and_turns_back(start, cut):
+    bgr = photo(322, 320)
     engine = Engine(network(Prior(halftone=start, pilot=0.002)), "cpu", bf16=False)
     halftone = engine.halftone(bgr)
-    whole, part = engine.restore(halftone)[cut], engine.restore(halftone[cut])
+    whole, part = cut(engine.restore(halftone)), engine.restore(cut(halftone))
     inside = np.s_[16:-16, 16:-16]
     assert part.shape == whole.shape
     assert np.abs(part[inside].astype(int) - whole[inside]).max() <= 1
-    without = Engine(network(Prior(halftone=start)), "cpu", bf16=False).restore(halftone[cut])
+    without = Engine(network(Prior(halftone=start)), "cpu", bf16=False).restore(cut(halftone))
     assert np.abs(without[inside].astype(int) - whole[inside]).mean() > 10
 
 
