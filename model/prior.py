@@ -30,7 +30,7 @@ class Prior:
     halftone       which classical halftone the encoder starts from, one of HALFTONES
     amplitude      factor of the chroma on its carriers
     luma_sigma     standard deviation in pixels of the search's luma filter
-    chroma_sigma   the same of its chroma filter
+    chroma_sigma   the same of its chroma filter, which is cut off 6 pixels from its centre
     chroma_weight  weight of a chroma term against the luma term in the search
     passes         sweeps of the search
     guidance       weight of the proxy's squared error as the search goes on for guided_rounds; 0: none

@@ -242,15 +242,17 @@ def test_the_shipped_recipe_a_proxy_first_then_a_decoder_on_what_it_guided(argum
     }
     first = {**small, "width": 16}
     assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy.json"), **first)) == 0
-    second = {**first, "name": "again", "prior__guidance": 0.07}
-    second["proxy_ckpt"] = str(tmp_path / "reshalf_proxy" / BEST)
-    assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy.json"), **second)) == 0
+    unguided = str(tmp_path / "reshalf_proxy" / BEST)
+    second = {**first, "name": "again", "proxy_ckpt": unguided, "initial_ckpt": unguided}
+    assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy_guided.json"), **second)) == 0
     missing = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt="no.pth.tar")
     assert train.main(missing) == 2
     assert "error: proxy_ckpt: no.pth.tar" in capsys.readouterr().err
     proxy = tmp_path / "again" / BEST
     third = {**second, "name": "onwards", "proxy_ckpt": str(proxy), "initial_ckpt": str(proxy), "trainer__epochs": 1}
-    assert train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy.json"), **third, optimizer__lr=1e-9)) == 0
+    assert (
+        train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy_guided.json"), **third, optimizer__lr=1e-9)) == 0
+    )
     onwards, guide = (load_network(tmp_path / name / BEST, build_network) for name in ("onwards", "again"))
     for key, value in guide.decoder.state_dict().items():  # not the older one that guided it
         assert torch.equal(onwards.proxy.state_dict()[key], value)
