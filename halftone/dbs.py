@@ -182,9 +182,8 @@ def carrier_wave(parity: tuple[int, int], shape: tuple[int, int], top: int = 0) 
     row, column = parity
     if row not in (0, 1) or column not in (0, 1):
         raise ValueError(f"a carrier is a pair of parities out of 0 and 1, not {parity}")
-    y = np.arange(top, top + shape[0], dtype=np.int64)[:, None]
-    x = np.arange(shape[1], dtype=np.int64)[None, :]
-    return (1 - 2 * ((row * y + column * x) & 1)).astype(np.float32)
+    rows, columns = row * np.arange(top, top + shape[0]), column * np.arange(shape[1])
+    return np.outer(*((1 - 2 * (line % 2)).astype(np.float32) for line in (rows, columns)))
 
 
 @numba.njit(cache=True)
