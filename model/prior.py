@@ -38,7 +38,7 @@ class Prior:
     guided_rounds  further searches
     guided_passes  sweeps of each
     proxy_width    channels of the proxy, a small decoder
-    pilot          price of a dot against the pilot that tells crops, mirror images and turns (halftone/pilot.py); 0: none
+    pilot          price of a dot against the pilot that tells crops and turns (halftone/pilot.py); 0: none
     beta           weight of the classical halftone in the continuous halftone
     correction     whether a learned encoder corrects the classical halftone; without it the encoder has no parameters
     demodulator    whether the decoder stands on the demodulation
