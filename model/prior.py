@@ -110,10 +110,10 @@ class Prior:
     def guidance_of(self, rounds: int) -> float:
         """The weight of the proxy's error in a search of so many rounds; `guidance` for `guided_rounds` of them.
 
-        The mean of few slopes is chance for the greater part, and only rounds / (rounds + 1) of it is trusted.
+        The mean of few slopes is chance for the greater part, so only rounds / (rounds + 3) of it is trusted.
         """
         trained = max(self.guided_rounds, 1)
-        return self.guidance * ((rounds / (rounds + 1)) / (trained / (trained + 1)))
+        return self.guidance * (rounds / (rounds + 3)) / (trained / (trained + 3))
 
     @property
     def reach(self) -> int:
