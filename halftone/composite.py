@@ -6,11 +6,10 @@ local mean a Cr or a Cb: the colours come back by multiplying and blurring. `mod
 halftone of that luma cannot carry them.
 """
 
-import numba
 import numpy as np
 
 from .dbs import Search, Term, carrier_wave, gaussian_filter
-from .pilot import PERIOD, pilot_wave
+from .pilot import pilot_wave
 from .variable_diffusion import ostromoukhov_bands
 from .void_and_cluster import stored_mask
 
@@ -24,9 +23,9 @@ LEAST_ROOM = 0.02
 
 def luma_chroma(bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split (H, W, 3) BGR uint8 into Y, Cr, Cb, each (H, W) float32, nominally in [-1, 1] (ITU-R BT.601 weights)."""
-    luma, cr, cb = (np.empty(bgr.shape[:2], np.float32) for _ in range(3))
-    _split(np.ascontiguousarray(bgr), luma, cr, cb)
-    return luma, cr, cb
+    blue, green, red = (bgr[..., channel].astype(np.float32) / np.float32(127.5) - 1 for channel in range(3))
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return luma, 0.713 * (red - luma), 0.564 * (blue - luma)
 
 
 def modulation(bgr: np.ndarray, amplitude: float) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -68,12 +67,13 @@ def _levels(
     bgr: np.ndarray, amplitude: float, threshold_noise: float, pilot: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What `ostromoukhov_bands` takes of rows of a photograph: composite, luma and threshold, in 0..255."""
-    luma, (cr, cb) = modulation(bgr, amplitude)
-    level, threshold = np.empty(luma.shape), np.empty(luma.shape)
-    index = np.empty(luma.shape, np.uint8)
-    mask, wave = _mask((len(stored_mask()), luma.shape[1])), pilot_wave((PERIOD, luma.shape[1]))
-    _prepare(luma, cr, cb, mask, threshold_noise, wave, np.float32(pilot), level, index, threshold)
-    return level, index, threshold
+    luma, carried = modulation(bgr, amplitude)
+    signal = composite(luma, carried)
+    if pilot:
+        signal += np.float32(pilot) * pilot_wave(luma.shape)
+    level = (signal + 1).astype(np.float64) * 127.5
+    threshold = 127.5 + threshold_noise * 127.5 * _mask(luma.shape).astype(np.float64)
+    return level, np.clip(np.rint((luma + 1) * 127.5), 0, 255).astype(np.uint8), threshold
 
 
 def threshold_composite(bgr: np.ndarray, amplitude: float) -> np.ndarray:
@@ -117,44 +117,3 @@ def _mask(shape: tuple[int, int]) -> np.ndarray:
     levels = ((2 * ranks + 1) / ranks.size - 1).astype(np.float32)
     tiles = [-(-side // size) for side, size in zip(shape, ranks.shape, strict=True)]
     return np.tile(levels, tiles)[: shape[0], : shape[1]]
-
-
-ONE = np.float32(1)  # numba takes 1 plus a float32 for a float64
-
-
-@numba.njit(cache=True)
-def _split_row(bgr, luma, cr, cb):
-    for x in range(len(luma)):
-        blue, green, red = (
-            np.float32(bgr[x, 0]) / np.float32(127.5) - ONE,
-            np.float32(bgr[x, 1]) / np.float32(127.5) - ONE,
-            np.float32(bgr[x, 2]) / np.float32(127.5) - ONE,
-        )
-        luma[x] = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
-        cr[x], cb[x] = np.float32(0.713) * (red - luma[x]), np.float32(0.564) * (blue - luma[x])
-
-
-@numba.njit(parallel=True, cache=True)
-def _split(bgr, luma, cr, cb):
-    for y in numba.prange(len(luma)):
-        row = np.int64(y)
-        _split_row(bgr[row], luma[row], cr[row], cb[row])
-
-
-@numba.njit(cache=True)
-def _prepare_row(sign, luma, cr, cb, mask, noise, wave, pilot, level, index, threshold):
-    for x in range(len(luma)):
-        signal = luma[x] + sign * (cb[x] + (-cr[x] if x % 2 else cr[x])) + pilot * wave[x]
-        level[x] = np.float64(signal + ONE) * 127.5
-        index[x] = np.uint8(min(max(np.rint((luma[x] + ONE) * np.float32(127.5)), np.float32(0)), np.float32(255)))
-        threshold[x] = 127.5 + noise * 127.5 * mask[x]
-
-
-@numba.njit(parallel=True, cache=True)
-def _prepare(luma, cr, cb, mask, noise, wave, pilot, level, index, threshold):
-    """What error diffusion takes of a composite with a pilot, 0..255: level, row of coefficients, threshold."""
-    for y in numba.prange(len(luma)):
-        row = np.int64(y)
-        sign = np.float32(1 - 2 * (row % 2))
-        signals = luma[row], cr[row], cb[row], mask[row % len(mask)], noise, wave[row % len(wave)], pilot
-        _prepare_row(sign, *signals, level[row], index[row], threshold[row])

@@ -8,11 +8,14 @@ carrier, so that a halftone can be searched that carries further signals at freq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Lock
 
 import cv2
 import numba
 import numpy as np
 
+ONE_AT_A_TIME = Lock()
+"""Held by whatever numba runs on all cores: some of its threading layers end the process where two threads do that."""
 BAND_PIXELS = 1 << 22
 """The slope is prepared in bands of about so many pixels, which bounds the memory of the filtering."""
 
@@ -97,7 +100,8 @@ class Search:
         """Search on; at most so many sweeps over the image, fewer when one changes nothing."""
         # Two blocks searched at once must be further apart than the changes at the border of either reach.
         block = max(32, *self._changes.shape[-2:])
-        _search(self._dots, self._slope, self._kernel, self._changes, passes, block)
+        with ONE_AT_A_TIME:
+            _search(self._dots, self._slope, self._kernel, self._changes, passes, block)
 
     def _inside(self, rows: slice) -> np.ndarray:
         """The derivative without its margin, which spares the search from looking where the image ends."""

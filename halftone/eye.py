@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from threading import Lock
 
 import numpy as np
 
@@ -10,8 +9,6 @@ from halftone.checks import as_gray
 from halftone.dbs import Term, direct_binary_search, gaussian_filter
 from halftone.error_diffusion import error_diffusion
 
-# The search runs on all cores by itself, and some of numba's threading layers end the process if two threads start it.
-ONE_SEARCH_AT_A_TIME = Lock()
 RADIUS = 6  # pixels at which a point spread is cut off
 
 
@@ -73,5 +70,4 @@ def search_for_eye(gray: np.ndarray, *, eye: str = "gaussian", passes: int = 8) 
         raise KeyError(f"unknown eye {eye!r}, known: {', '.join(EYE_MODELS)}")
     gray = as_gray(gray)
     term = Term(gray / 127.5 - 1, EYE_MODELS[eye]())
-    with ONE_SEARCH_AT_A_TIME:
-        return direct_binary_search(error_diffusion(gray), [term], passes)
+    return direct_binary_search(error_diffusion(gray), [term], passes)

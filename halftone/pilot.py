@@ -21,12 +21,14 @@ def _pattern() -> np.ndarray:
 
     All factors are even functions, so mirroring shifts it as it shifts the carriers.
     """
-    quarter, eighths, nyquist = (np.cos(2 * np.pi * k / 8 * np.arange(PERIOD)) for k in (2, 3, 4))
+    quarter, eighths, nyquist = (np.cos(2 * np.pi * k / PERIOD * np.arange(PERIOD)) for k in (2, 3, 4))
     waves = np.outer(quarter, nyquist) + np.outer(nyquist, quarter) + 2 * np.outer(eighths, quarter)
     return (waves / np.sqrt((waves**2).mean())).astype(np.float32)
 
 
 PATTERN = _pattern()
+SHIFTED = np.array([[np.roll(PATTERN, (-y, -x), (0, 1)) for x in range(PERIOD)] for y in range(PERIOD)])
+"""The pattern as it is seen by where it began, (PERIOD, PERIOD, PERIOD, PERIOD)."""
 
 
 class Origin(NamedTuple):
@@ -70,6 +72,4 @@ def origin(halftone: np.ndarray) -> Origin:
 
 def _likeness(means: np.ndarray, pixels: int) -> np.ndarray:
     """How far above chance the pilot stands in (PERIOD, PERIOD) means of so many pixels, by where they began."""
-    shifts = range(PERIOD)
-    shifted = [[np.roll(PATTERN, (-row, -column), (0, 1)) for column in shifts] for row in shifts]
-    return np.tensordot(shifted, means, 2) / PERIOD**2 * np.sqrt(pixels)
+    return np.tensordot(SHIFTED, means, 2) / PERIOD**2 * np.sqrt(pixels)

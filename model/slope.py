@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from halftone.composite import LEAST_ROOM
+from halftone.dbs import ONE_AT_A_TIME
 from utils.pixels import to_tensor
 
 from .fixed_point import FixedPoint, signed_byte
@@ -23,9 +24,10 @@ def error_slope(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.n
 
     bgr  (H, W, 3) BGR uint8; halftone (H, W) uint8 in {0, 255}, its first row and column of even parity
     """
-    if proxy.device.type == "cpu" and prior.demodulator:
-        return _written_out(prior, proxy, bgr, halftone)
-    return by_autograd(prior, proxy, bgr, halftone, proxy.device)
+    with ONE_AT_A_TIME:  # differentiated by torch too, integers are masked on all cores
+        if proxy.device.type == "cpu" and prior.demodulator:
+            return _written_out(prior, proxy, bgr, halftone)
+        return by_autograd(prior, proxy, bgr, halftone, proxy.device)
 
 
 def by_autograd(

@@ -1,13 +1,17 @@
 """What tests of several rooms start from."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from halftone.error_diffusion import ostromoukhov
 from model.prior import Prior
 from model.reshalf import ResHalf
 from utils.checkpoint import write_checkpoint
+from utils.image_io import write_halftone, write_image
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,30 @@ def make_photos(tmp_path):
         for name, size in sizes.items():
             noise = random.integers(0, 256, (*size, 3), np.uint8)
             cv2.imwrite(str(folder / f"{name}.png"), cv2.GaussianBlur(noise, (5, 5), 2))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_data(tmp_path_factory):
+    """Function from a side in pixels to a new data folder: 8 smooth photographs to train on, 2 to validate with, 4
+    constant colours."""
+
+    def make(side):
+        folder, random, lists = tmp_path_factory.mktemp("data"), np.random.default_rng(0), {}
+        for name, count, cells in (("train", 8, 4), ("val", 2, 4), ("special", 4, 1)):
+            (folder / name).mkdir()
+            lists[name] = {"inputs": [], "labels": []}
+            for number in range(count):
+                bgr = cv2.resize(random.integers(0, 256, (cells, cells, 3)).astype(np.uint8), (side, side))
+                photo, halftone = f"{name}/{number}.png", f"{name}/{number}_halftone.png"
+                write_image(folder / photo, bgr)
+                write_halftone(folder / halftone, ostromoukhov(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)))
+                lists[name]["inputs"].append(photo)
+                lists[name]["labels"].append(halftone)
+        (folder / "HalftoneVOC2012.json").write_text(json.dumps({"train": lists["train"], "val": lists["val"]}))
+        (folder / "special_color.json").write_text(json.dumps({"train": lists["special"], "val": lists["special"]}))
         return folder
 
     return make

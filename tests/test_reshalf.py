@@ -1,6 +1,9 @@
 """The codec as a Python user meets it."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -24,6 +27,27 @@ def test_the_shipped_codec_brings_a_photograph_back():
     assert psnr(photo, codec.restore(halftone)) > 25
     fast = ResHalfCodec(device="cpu", fast=True).halftone(photo)
     assert 0.1 < (fast != halftone).mean() < 0.9
+
+
+SEVERAL_THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from reshalf import ResHalfCodec
+photo = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+for codec in (ResHalfCodec(device="cpu", fast=True), ResHalfCodec(device="cpu", rounds=1)):
+    alone = codec.halftone(photo)
+    restored = codec.restore(alone)
+    with ThreadPoolExecutor(3) as threads:
+        assert all((halftone == alone).all() for halftone in threads.map(codec.halftone, [photo] * 12))
+        assert all((colours == restored).all() for colours in threads.map(codec.restore, [alone] * 12))
+"""
+
+
+def test_threads_may_share_a_codec():
+    # numba's own layer of threads, the one that is always there, ends the process where two threads enter it at once
+    environment = os.environ | {"NUMBA_THREADING_LAYER": "workqueue"}
+    done = subprocess.run([sys.executable, "-c", SEVERAL_THREADS], cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_arrays_of_another_kind_are_refused(checkpoint):

@@ -5,19 +5,16 @@ from pathlib import Path
 from urllib.error import URLError
 
 import cv2
-import numpy as np
 import pytest
 import torch
 
 import train
 import train_invhalf
 import train_warm
-from halftone.error_diffusion import ostromoukhov
 from model.build import build_network
 from model.reshalf import InverseHalf, ResHalf
 from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
 from utils.errors import UserError
-from utils.image_io import write_halftone, write_image
 from utils.pretrained import vgg_weights
 from utils.training import CACHES_KEPT, load_initial
 
@@ -26,24 +23,8 @@ SIDE = 32
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A data folder: 8 smooth photographs to train on, 2 to validate with, 4 constant colours."""
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(0)
-    lists = {}
-    for name, count, cells in (("train", 8, 4), ("val", 2, 4), ("special", 4, 1)):
-        (folder / name).mkdir()
-        lists[name] = {"inputs": [], "labels": []}
-        for number in range(count):
-            bgr = cv2.resize(random.integers(0, 256, (cells, cells, 3)).astype(np.uint8), (SIDE, SIDE))
-            photo, halftone = f"{name}/{number}.png", f"{name}/{number}_halftone.png"
-            write_image(folder / photo, bgr)
-            write_halftone(folder / halftone, ostromoukhov(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)))
-            lists[name]["inputs"].append(photo)
-            lists[name]["labels"].append(halftone)
-    (folder / "HalftoneVOC2012.json").write_text(json.dumps({"train": lists["train"], "val": lists["val"]}))
-    (folder / "special_color.json").write_text(json.dumps({"train": lists["special"], "val": lists["special"]}))
-    return folder
+def data(make_data):
+    return make_data(SIDE)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,7 +25,7 @@ from model.slope import by_autograd
 from reshalf import SHIPPED, ResHalfCodec, load_reshalf
 from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
 from utils.engine import Engine
-from utils.image_io import read_halftone, read_image, write_halftone, write_image
+from utils.image_io import read_halftone, read_image
 from utils.scores import psnr
 
 ROOT = Path(__file__).parents[2]
@@ -46,21 +45,8 @@ def astronaut():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A data folder: 8 smooth photographs to train on, 2 to validate with, 4 constant colours."""
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(0)
-    write_halftone(folder / "reference.png", random.integers(0, 2, (SIDE, SIDE), np.uint8) * 255)
-    lists = {}
-    for name, count, cells in (("train", 8, 4), ("val", 2, 4), ("special", 4, 1)):
-        photos = [f"{name}{number}.png" for number in range(count)]
-        for photo in photos:
-            colours = random.integers(0, 256, (cells, cells, 3)).astype(np.uint8)
-            write_image(folder / photo, cv2.resize(colours, (SIDE, SIDE)))
-        lists[name] = {"inputs": photos, "labels": ["reference.png"] * count}
-    (folder / "HalftoneVOC2012.json").write_text(json.dumps({"train": lists["train"], "val": lists["val"]}))
-    (folder / "special_color.json").write_text(json.dumps({"train": lists["special"], "val": lists["special"]}))
-    return folder
+def data(make_data):
+    return make_data(SIDE)
 
 
 @pytest.fixture
@@ -134,11 +120,9 @@ def test_a_cut_run_goes_on(arguments, tmp_path):
         torch.testing.assert_close(cut["state_dict"][name], value, rtol=0.02, atol=1e-3)
 
 
-def test_all_gpus_train_together(data, tmp_path):
+def test_all_gpus_train_together(arguments, tmp_path):
     count = torch.cuda.device_count()
-    pairs = {"name": "all", "data_dir": data, "save_dir": tmp_path, "width": 8, "vggLossWeight": 0}
-    pairs |= {"data_loader.batch_size": 4 * count, "trainer.epochs": 2, "cuda": "true"}
-    flags = [part for key, value in pairs.items() for part in ("--set", f"{key}={value}")]
+    flags = arguments("all", vggLossWeight=0, cuda=True, data_loader__batch_size=4 * count, trainer__epochs=2)
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", "train.py", *flags]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)

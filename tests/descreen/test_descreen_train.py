@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,26 +14,14 @@ from descreen import train
 from descreen.system import build_descreener
 from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
 from utils.config import load_config
-from utils.image_io import write_halftone, write_image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SIDE = 48
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A data folder: 8 smooth photographs to train on and 2 to validate with; their references are not looked at."""
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(0)
-    write_halftone(folder / "reference.png", np.zeros((SIDE, SIDE), np.uint8))
-    lists = {}
-    for name, count in (("train", 8), ("val", 2)):
-        photos = [f"{name}{number}.png" for number in range(count)]
-        for photo in photos:
-            write_image(folder / photo, cv2.resize(random.integers(0, 256, (4, 4, 3)).astype(np.uint8), (SIDE, SIDE)))
-        lists[name] = {"inputs": photos, "labels": ["reference.png"] * count}
-    (folder / "HalftoneVOC2012.json").write_text(json.dumps(lists))
-    return folder
+def data(make_data):
+    return make_data(SIDE)
 
 
 @pytest.fixture(scope="module")

@@ -76,14 +76,13 @@ def pretend(objective):
                     held[name] = nn.Parameter(there, learns) if held is module._parameters else there
 
 
-def batch(descreening):
-    def pictures(channels):
-        return torch.randn(2, channels, 64, 64, device="cuda")
-
-    if descreening:
-        return {"scan": pictures(7), "colour": pictures(3), "edges": pictures(1)}
-    kinds = {"colour": 3, "reference": 1, "prior": 1}
-    return {prefix + name: pictures(channels) for name, channels in kinds.items() for prefix in ("", "special_")}
+def batch(network):
+    if isinstance(network, Descreener):
+        channels = {"scan": 7 if network.settings["waves"] else 3, "colour": 3, "edges": 1}
+    else:
+        kinds = {"colour": 3, "reference": 1} | ({"prior": 1} if getattr(network, "prior", None) else {})
+        channels = {prefix + name: count for name, count in kinds.items() for prefix in ("", "special_")}
+    return {name: torch.randn(2, count, 64, 64, device="cuda") for name, count in channels.items()}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -92,11 +91,7 @@ def test_a_step_stays_on_the_gpu_and_never_waits_for_it(name):
         objective = OBJECTIVES[name]()
     with FakeTensorMode():
         pretend(objective)
-        data = batch(isinstance(objective.network, Descreener))
-        if isinstance(objective.network, Descreener) and not objective.network.settings["waves"]:
-            data["scan"] = data["scan"][:, :3]
-        if isinstance(objective.network, ResHalf) and objective.network.prior is None:
-            data = {key: value for key, value in data.items() if not key.endswith("prior")}
+        data = batch(objective.network)
         terms = objective(data)
         assert {value.device.type for value in terms.values()} == {"cuda"}
         assert all(value.shape == () for value in terms.values())
