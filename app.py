@@ -31,23 +31,23 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def build(args: argparse.Namespace, folder: Path):
     """The page, gr.Blocks, with everything it writes in `folder`. Raises UserError as ResHalfCodec does."""
     from reshalf import ResHalfCodec
-    from web.actions import Workshop
+    from web.actions import Tools
     from web.page import build_page
     from web.samples import make_halftones, make_samples, make_scans
     from web.scratch import Scratch
 
     made = folder / "samples"
-    shop = Workshop(ResHalfCodec(args.model, args.device), Scratch(made), args.max_pixels)
+    tools = Tools(ResHalfCodec(args.model, args.device), Scratch(made), args.max_pixels)
     photos = sorted(path for path in (HERE / "test_imgs").iterdir() if path.suffix != ".md")
     few = photos[:4]
     samples = (
-        make_samples(photos, made, shop.dither),
-        make_samples(make_halftones(few, made, shop.codec.halftone), made, shop.restore),
-        make_samples(make_scans(few, made), made, lambda path: shop.descreen(path, next(iter(shop.descreeners)))),
-        make_samples(photos, made, lambda path: shop.classical(path, "ostromoukhov")),
+        make_samples(photos, made, tools.dither),
+        make_samples(make_halftones(few, made, tools.codec.halftone), made, tools.restore),
+        make_samples(make_scans(few, made), made, lambda path: tools.descreen(path, next(iter(tools.descreeners)))),
+        make_samples(photos, made, lambda path: tools.classical(path, "ostromoukhov")),
     )
-    shop.scratch = Scratch(folder / "results")  # the samples stay, what visitors make goes after a while
-    return build_page(shop, *samples)
+    tools.scratch = Scratch(folder / "results")  # the samples stay, what visitors make goes after a while
+    return build_page(tools, *samples)
 
 
 def run(args: argparse.Namespace) -> int:

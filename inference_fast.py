@@ -17,7 +17,7 @@ from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob, Task, plan
 from utils.folder_run import run_folder
 from utils.image_io import MAX_PIXELS
 from utils.manifest import Manifest, digest
-from utils.shards import find_shard
+from utils.shards import parse_shard
 
 HERE = Path(__file__).parent
 
@@ -47,7 +47,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     kinds = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
     tasks = plan(args.data_dir, args.save_dir, args.recursive, kinds)
-    shard = find_shard(args.shard)
+    shard = parse_shard(args.shard)
     choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds, "best": args.best}
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
     made_by = {"checkpoint": digest(args.model), "decoding": args.decoding, **choices}

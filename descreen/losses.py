@@ -72,14 +72,16 @@ def gram_matrices(features: Tensor, patch: int | None = None) -> Tensor:
     return flat @ flat.transpose(2, 3) / (channels * flat.shape[3])
 
 
-def generator_loss(judge: nn.Module, *fake: Tensor) -> Tensor:
+def generator_loss(discriminator: nn.Module, *fake: Tensor) -> Tensor:
     """½ (D(fake) − 1)²: gradients reach what made `fake`, not D (least squares GAN, Mao et al., ICCV 2017, eq. 9)."""
-    frozen = {name: parameter.detach() for name, parameter in judge.named_parameters()}
-    return 0.5 * (functional_call(judge, frozen, fake) - 1).square().mean()
+    frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
+    return 0.5 * (functional_call(discriminator, frozen, fake) - 1).square().mean()
 
 
-def discriminator_loss(judge: Callable[..., Tensor], real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
+def discriminator_loss(
+    discriminator: Callable[..., Tensor], real: tuple[Tensor, ...], fake: tuple[Tensor, ...]
+) -> Tensor:
     """½ (D(real) − 1)² + ½ D(fake)²: gradients reach D alone."""
-    judged_real = judge(*(x.detach() for x in real))
-    judged_fake = judge(*(x.detach() for x in fake))
-    return 0.5 * ((judged_real - 1).square().mean() + judged_fake.square().mean())
+    on_real = discriminator(*(x.detach() for x in real))
+    on_fake = discriminator(*(x.detach() for x in fake))
+    return 0.5 * ((on_real - 1).square().mean() + on_fake.square().mean())

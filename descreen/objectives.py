@@ -114,7 +114,7 @@ class DetailsObjective(_Objective):
                 (self.partners["residual"], (truth - found.coarse,), (found.residual,)),
                 (self.partners["triple"], (scan, truth, truth), (scan, truth, found.restored)),
             ]
-            terms["adversarial"] = sum(generator_loss(judge, *fake) for judge, _, fake in pairs)
+            terms["adversarial"] = sum(generator_loss(discriminator, *fake) for discriminator, _, fake in pairs)
         total = sum(getattr(weights, name) * value for name, value in terms.items())
         if pairs:
             terms["discriminator"] = sum(discriminator_loss(*pair) for pair in pairs)

@@ -2,8 +2,8 @@
 
 As in analogue colour television, the composite signal is S = Y + a (Cr c1 + Cb c2) with the carriers
 c1 = (-1)^(x + y) and c2 = (-1)^y. A halftone of S has the local mean Y, and its product with a carrier has the
-local mean a Cr or a Cb: the colours come back by multiplying and blurring. `modulation` bends a Cr and a Cb where a
-halftone of that luma cannot carry them.
+local mean a Cr or a Cb: the colours come back by multiplying and blurring. `modulation` compresses a Cr and a Cb where
+a halftone of that luma cannot carry them.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ CARRIERS = ((1, 1), (1, 0))
 """(row, column) parities of c1, which carries Cr, and of c2, which carries Cb."""
 
 BAND_ROWS = 256  # prepared at a time; a multiple of the carriers', the pilot's and the mask's periods
-LEAST_ROOM = 0.02
+LEAST_HEADROOM = 0.02
 """What black and white are taken to leave for the carriers, so that nothing is divided by zero."""
 
 
@@ -37,8 +37,8 @@ def modulation(bgr: np.ndarray, amplitude: float) -> tuple[np.ndarray, list[np.n
     """
     luma, *chroma = luma_chroma(bgr)
     largest = np.float32(amplitude) * np.maximum(*map(np.abs, chroma))
-    fullness = np.maximum(largest / np.maximum(1 - np.abs(luma), LEAST_ROOM), np.float32(1e-6))
-    gain = np.float32(amplitude) * np.tanh(fullness) / fullness
+    drive = np.maximum(largest / np.maximum(1 - np.abs(luma), LEAST_HEADROOM), np.float32(1e-6))
+    gain = np.float32(amplitude) * np.tanh(drive) / drive
     return luma, [gain * part for part in chroma]
 
 

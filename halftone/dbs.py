@@ -17,7 +17,7 @@ import numpy as np
 ONE_AT_A_TIME = Lock()
 """Held by whatever numba runs on all cores: some of its threading layers end the process where two threads do that."""
 BAND_PIXELS = 1 << 22
-"""The slope is prepared in bands of about so many pixels, which bounds the memory of the filtering."""
+"""The gradient is prepared in bands of about so many pixels, which bounds the memory of the filtering."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ class Search:
         self._margin = self._changes.shape[-2] // 2, self._changes.shape[-1] // 2
         self._dots = np.pad(np.where(start > 127, np.int8(1), np.int8(-1)), 1)
         height, width = start.shape
-        self._slope = np.zeros((height + 2 * self._margin[0], width + 2 * self._margin[1]), np.float32)
+        self._gradient = np.zeros((height + 2 * self._margin[0], width + 2 * self._margin[1]), np.float32)
         band = max(64, BAND_PIXELS // width)
         for top in range(0, height, band):
             bottom = min(top + band, height)
             seen = slice(max(top - reach, 0), min(bottom + reach, height))
-            part = _slope(self._dots[1 + seen.start : 1 + seen.stop, 1:-1], terms(seen), seen.start)
+            part = _gradient(self._dots[1 + seen.start : 1 + seen.stop, 1:-1], terms(seen), seen.start)
             self._inside(slice(top, bottom))[:] = part[top - seen.start : bottom - seen.start]
 
     def halftone(self) -> np.ndarray:
@@ -101,12 +101,12 @@ class Search:
         # Two blocks searched at once must be further apart than the changes at the border of either reach.
         block = max(32, *self._changes.shape[-2:])
         with ONE_AT_A_TIME:
-            _search(self._dots, self._slope, self._kernel, self._changes, passes, block)
+            _search(self._dots, self._gradient, self._kernel, self._changes, passes, block)
 
     def _inside(self, rows: slice) -> np.ndarray:
         """The derivative without its margin, which spares the search from looking where the image ends."""
         top, left = self._margin
-        return self._slope[top + rows.start : top + rows.stop, left:-left]
+        return self._gradient[top + rows.start : top + rows.stop, left:-left]
 
 
 def _rows_of(terms: Sequence[Term], shape: tuple[int, int], rows: slice) -> list[Term]:
@@ -119,9 +119,9 @@ def _rows_of(terms: Sequence[Term], shape: tuple[int, int], rows: slice) -> list
 
 
 def _kernel(terms: Sequence[Term]) -> np.ndarray:
-    """How much each pixel's change moves the slope around it, (2 reach + 1, 2 reach + 1) float32.
+    """How much each pixel's change moves the gradient around it, (2 reach + 1, 2 reach + 1) float32.
 
-    Carriers are characters of the grid, c(p) c(q) = c(p - q), so all terms share one kernel and one slope field.
+    Carriers are characters of the grid, c(p) c(q) = c(p - q), so all terms share one kernel and one gradient field.
     """
     reach = max(term.filter.shape[0] for term in terms) - 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
@@ -134,7 +134,7 @@ def _kernel(terms: Sequence[Term]) -> np.ndarray:
 
 
 def _changes(kernel: np.ndarray) -> np.ndarray:
-    """How the slope changes around a pixel that gives 1 away: (3, 3, rows, columns) float32, the pixel in the centre.
+    """Change of the gradient around a pixel whose value drops by 1: (3, 3, rows, columns) float32, centred on it.
 
     [1, 1] is for a pixel that changes alone, [1 + i, 1 + j] for one whose neighbour i rows down and j columns right
     takes it. The columns are filled up with zeros to a multiple of what a processor adds at once.
@@ -151,15 +151,15 @@ def _changes(kernel: np.ndarray) -> np.ndarray:
     return changes
 
 
-def _slope(halftone: np.ndarray, terms: Sequence[Term], top: int) -> np.ndarray:
+def _gradient(halftone: np.ndarray, terms: Sequence[Term], top: int) -> np.ndarray:
     """Half the derivative of the cost by each pixel of (H, W) rows of a halftone that begin at row `top`, float32."""
-    slope = np.zeros(halftone.shape, np.float32)
+    gradient = np.zeros(halftone.shape, np.float32)
     for term in terms:
         carrier = carrier_wave(term.carrier, halftone.shape, top)
         error = halftone * carrier - term.target.astype(np.float32)
         seen = _correlate(error, _autocorrelation(term.filter))
-        slope += np.float32(term.weight) * carrier * seen
-    return slope
+        gradient += np.float32(term.weight) * carrier * seen
+    return gradient
 
 
 def _correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -191,45 +191,45 @@ def carrier_wave(parity: tuple[int, int], shape: tuple[int, int], top: int = 0) 
 
 
 @numba.njit(cache=True)
-def _add(slope, changes, down, right, y, x, amount):
+def _add(gradient, changes, down, right, y, x, amount):
     for i in range(changes.shape[2]):
-        line, change = slope[y + i, x : x + changes.shape[3]], changes[1 + down, 1 + right, i]
+        line, change = gradient[y + i, x : x + changes.shape[3]], changes[1 + down, 1 + right, i]
         for j in range(len(change)):
             line[j] += amount * change[j]
 
 
 @numba.njit(cache=True)
-def _cheapest(best, value, dots, slope, i, side, middle):
+def _cheapest(best, value, dots, gradient, i, side, middle):
     """The lower of `best` and what the swaps with pixels i, i + 1 and i + 2 of a row cost besides the own gain."""
-    left, centre, right = side + value * slope[i], middle + value * slope[i + 1], side + value * slope[i + 2]
+    left, centre, right = side + value * gradient[i], middle + value * gradient[i + 1], side + value * gradient[i + 2]
     best = min(best, left if dots[i] == -value else best)
     best = min(best, centre if dots[i + 1] == -value else best)
     return min(best, right if dots[i + 2] == -value else best)
 
 
 @numba.njit(cache=True)
-def _lowest_costs(dots, slope, rises, y, x, row, column, lowest):
+def _lowest_costs(dots, gradient, rises, y, x, row, column, lowest):
     """What the best change of each of the pixels from (y, x) on costs, to single precision; vectorized.
 
-    rises  of the slope's centre by a toggle, and by a swap with a pixel beside, below and across
-    row, column  of the pixel (y, x) in the slope with its margin; in the dots they are y + 1, x + 1
+    rises  of the gradient's centre by a toggle, and by a swap with a pixel beside, below and across
+    row, column  of the pixel (y, x) in the gradient with its margin; in the dots they are y + 1, x + 1
     """
     alone, beside, below, across = rises
     count = len(lowest)
     # Views from 0, since indices that might be negative keep the compiler from vectorizing.
-    dots_above, slope_above = dots[y, x : x + count + 2], slope[row - 1, column - 1 : column + count + 1]
-    dots_here, slope_here = dots[y + 1, x : x + count + 2], slope[row, column - 1 : column + count + 1]
-    dots_under, slope_under = dots[y + 2, x : x + count + 2], slope[row + 1, column - 1 : column + count + 1]
+    dots_above, gradient_above = dots[y, x : x + count + 2], gradient[row - 1, column - 1 : column + count + 1]
+    dots_here, gradient_here = dots[y + 1, x : x + count + 2], gradient[row, column - 1 : column + count + 1]
+    dots_under, gradient_under = dots[y + 2, x : x + count + 2], gradient[row + 1, column - 1 : column + count + 1]
     for i in range(count):
         value = np.float32(dots_here[i + 1])
-        best = _cheapest(alone, value, dots_above, slope_above, i, across, below)
-        best = _cheapest(best, value, dots_here, slope_here, i, beside, below)
-        best = _cheapest(best, value, dots_under, slope_under, i, across, below)
-        lowest[i] = best - value * slope_here[i + 1]
+        best = _cheapest(alone, value, dots_above, gradient_above, i, across, below)
+        best = _cheapest(best, value, dots_here, gradient_here, i, beside, below)
+        best = _cheapest(best, value, dots_under, gradient_under, i, across, below)
+        lowest[i] = best - value * gradient_here[i + 1]
 
 
 @numba.njit(cache=True)
-def _search_block(dots, slope, kernel, changes, margin, top, left, bottom, right):
+def _search_block(dots, gradient, kernel, changes, margin, top, left, bottom, right):
     """One sweep over the pixels of a block; returns the number of changes.
 
     Only pixels whose best change costs less than `margin` in the quick look at their row are looked at closely.
@@ -246,37 +246,37 @@ def _search_block(dots, slope, kernel, changes, margin, top, left, bottom, right
     lowest = np.empty(right - left, np.float32)
     count = 0
     for y in range(top, bottom):
-        _lowest_costs(dots, slope, rises, y, left, y + down, left + across, lowest)
+        _lowest_costs(dots, gradient, rises, y, left, y + down, left + across, lowest)
         for x in range(left, right):
             if lowest[x - left] > margin:
                 continue
             value = np.float32(dots[y + 1, x + 1])
-            gain = value * slope[y + down, x + across]
+            gain = value * gradient[y + down, x + across]
             best = np.float64(centre - gain)  # a quarter of the change in cost when the pixel toggles
             best_i, best_j = 0, 0
             for i in range(-1, 2):
                 for j in range(-1, 2):
                     if dots[y + 1 + i, x + 1 + j] == -value:
                         rise = two * (centre - kernel[reach + i, reach + j])
-                        cost = rise - gain + value * slope[y + down + i, x + across + j]
+                        cost = rise - gain + value * gradient[y + down + i, x + across + j]
                         if cost < best:
                             best = cost
                             best_i, best_j = i, j
             if best < -1e-6:
                 dots[y + 1 + best_i, x + 1 + best_j] = dots[y + 1, x + 1]
                 dots[y + 1, x + 1] = -dots[y + 1, x + 1]
-                _add(slope, changes, best_i, best_j, y, x, two * value)
+                _add(gradient, changes, best_i, best_j, y, x, two * value)
                 count += 1
-                seen = min(x + reach + 3, right)  # the last whose neighbour's slope has changed
+                seen = min(x + reach + 3, right)  # the last whose neighbour's gradient has changed
                 _lowest_costs(
-                    dots, slope, rises, y, x + 1, y + down, x + 1 + across, lowest[x + 1 - left : seen - left]
+                    dots, gradient, rises, y, x + 1, y + down, x + 1 + across, lowest[x + 1 - left : seen - left]
                 )
     return count
 
 
 @numba.njit(cache=True, parallel=True)
-def _search(dots, slope, kernel, changes, passes, block):
-    """Sweep over (H + 2, W + 2) int8 dots in {-1, 1} with a border of zeros, and keep their slope up to date."""
+def _search(dots, gradient, kernel, changes, passes, block):
+    """Sweep over (H + 2, W + 2) int8 dots in {-1, 1} with a border of zeros, and keep their gradient up to date."""
     height, width = dots.shape[0] - 2, dots.shape[1] - 2
     rows = (height + block - 1) // block
     columns = (width + block - 1) // block
@@ -298,7 +298,7 @@ def _search(dots, slope, kernel, changes, passes, block):
                 if around > 0:
                     moved[row + 1, column + 1] = _search_block(
                         dots,
-                        slope,
+                        gradient,
                         kernel,
                         changes,
                         margin,

@@ -1,4 +1,4 @@
-"""A trained `Subpixel` network in integers of 8 bits: the quickest that a CPU computes.
+"""A trained `Subpixel` network in 8-bit integers: the quickest that a CPU computes.
 
 Every number is an integer times a power of two, so sums of products are exact, in int32 as in float32 (below 2^24):
 a processor with instructions for integers and one without, or a GPU, compute the same. Source of the arithmetic:
@@ -53,7 +53,7 @@ def fitting_format(values: Tensor, signed: bool) -> Format:
     """
     values = values.detach().flatten().cpu().double()  # not every device has float64
     if not values.isfinite().all():
-        raise FloatingPointError("what the network makes of it is not finite, its weights are broken")
+        raise FloatingPointError("the network's output is not finite: its weights are broken")
     lowest, highest = (-128, 127) if signed else (0, 255)
     coarsest = int(torch.log2(values.abs().max().clamp_min(1e-12) / highest).ceil())
 
@@ -134,11 +134,11 @@ class Convolution:
 
 
 class FixedPoint:
-    """`network` in integers: called with (N, inputs, H, W) float, it returns (N, outputs, H, W) float32.
+    """`network` in 8-bit integers: called with (N, inputs, H, W) float, it returns (N, outputs, H, W) float32.
 
     example  (N, inputs, H, W) of what it will be given; the formats fit what it makes of it
     target   (N, outputs, H, W), what it should make of the example, for a network that will be differentiated: the
-             slope of the squared error is computed in integers as well, as if rounding had the slope 1
+             gradient of the squared error is computed in integers as well, straight through the rounding
     native   see `Convolution`; None: where the processor has the instructions
     It has the network's `reach` and stays on its device. Raises FloatingPointError where what the weights make of the
     example is not finite.
@@ -159,7 +159,7 @@ class FixedPoint:
         return _Differentiable.apply(reflect_to_multiple(x.float(), 2), self)[..., :height, :width]
 
     def _build(self, network: Subpixel, example: Tensor, target: Tensor | None) -> None:
-        def weights(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:  # without the past that forbids a slope
+        def weights(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:  # without the past that forbids a gradient
             return convolution.weight.detach().clone(), convolution.bias.detach().clone()
 
         first, last, end = (weights(network.get_submodule(name)) for name in ("inConv.0", "outConv.0", "outConv.2"))
@@ -180,27 +180,27 @@ class FixedPoint:
         self._first = layer(*first, self.input, between)
         self._blocks = [
             (layer(*opening, between, form), layer(*closing, form, between))
-            for (opening, closing), form in zip(blocks, inside, strict=False)
+            for (opening, closing), form in zip(blocks, inside[:-1], strict=True)
         ]
         self._last = layer(*last, between, inside[-1])
         self._end = layer(*end, inside[-1], None)
-        self.slope = None
+        self.gradient = None
         if target is None:
             return
 
         wanted = pixel_unshuffle(reflect_to_multiple(target, 2), 2)
         error = conv2d(hidden[-1], *end) - wanted
-        slopes = torch.autograd.grad(error.square().sum(), stream + hidden)
-        self.slope, back = fitting_format(2 * error, True), fitting_format(_joined(slopes[: len(stream)]), True)
+        gradients = torch.autograd.grad(error.square().sum(), stream + hidden)
+        self.gradient, back = fitting_format(2 * error, True), fitting_format(_joined(gradients[: len(stream)]), True)
         before = [
-            fitting_format(slope * (values > 0), True)
-            for slope, values in zip(slopes[len(stream) :], hidden, strict=True)
+            fitting_format(gradient * (values > 0), True)
+            for gradient, values in zip(gradients[len(stream) :], hidden, strict=True)
         ]
-        self._end_back = layer(_transposed(end), None, self.slope, before[-1])
+        self._end_back = layer(_transposed(end), None, self.gradient, before[-1])
         self._last_back = layer(_transposed(last), None, before[-1], back)
         self._blocks_back = [
             (layer(_transposed(closing), None, back, form), layer(_transposed(opening), None, form, back))
-            for (opening, closing), form in zip(blocks, before, strict=False)
+            for (opening, closing), form in zip(blocks, before[:-1], strict=True)
         ]
         self._first_back = layer(_transposed(first), None, back, None)
 
@@ -228,20 +228,20 @@ class FixedPoint:
                 active.append(hidden)
             return self._end(hidden)
 
-    def backward(self, slope: Tensor, active: list[Tensor]) -> Tensor:
-        """Slopes by the output, `numbers` in `slope` → by the input (N, 4 · inputs, H / 2, W / 2) float32."""
+    def backward(self, gradient: Tensor, active: list[Tensor]) -> Tensor:
+        """Gradients by the output, `numbers` in `gradient` → by the input (N, 4 · inputs, H / 2, W / 2) float32."""
         *inside, last = active[1:]
-        with torch.autocast(slope.device.type, enabled=False):
-            back = self._last_back(self._masked(self._end_back(slope), last))
+        with torch.autocast(gradient.device.type, enabled=False):
+            back = self._last_back(self._masked(self._end_back(gradient), last))
             for (closing, opening), hidden in zip(reversed(self._blocks_back), reversed(inside), strict=True):
                 back = opening(self._masked(closing(back), hidden), onto=back)
             return self._first_back(self._masked(back, active[0]))
 
-    def _masked(self, slope: Tensor, active: Tensor) -> Tensor:
+    def _masked(self, gradient: Tensor, active: Tensor) -> Tensor:
         if self.native:
-            _mask(*(x.permute(0, 2, 3, 1).numpy().reshape(-1) for x in (slope, active)))
-            return slope
-        return slope.mul_(active > 0)
+            _mask(*(x.permute(0, 2, 3, 1).view(-1).numpy() for x in (gradient, active)))
+            return gradient
+        return gradient.mul_(active > 0)
 
     def pack(self, x: Tensor, form: Format) -> Tensor:
         """(N, C, H, W) float32, even sides → `numbers` in `form`."""
@@ -261,9 +261,9 @@ class _Differentiable(torch.autograd.Function):
         return pixel_shuffle(network.forward(network.pack(x, network.input), context.active), 2)
 
     @staticmethod
-    def backward(context, slope: Tensor) -> tuple[Tensor, None]:
+    def backward(context, gradient: Tensor) -> tuple[Tensor, None]:
         network = context.network
-        return pixel_shuffle(network.backward(network.pack(slope, network.slope), context.active), 2), None
+        return pixel_shuffle(network.backward(network.pack(gradient, network.gradient), context.active), 2), None
 
 
 def _joined(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
@@ -271,7 +271,7 @@ def _joined(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 
 
 def _transposed(weights: tuple[Tensor, Tensor]) -> Tensor:
-    """The weight of the convolution that carries slopes back."""
+    """The weight of the convolution that carries gradients back."""
     return weights[0].transpose(0, 1).flip(2, 3)
 
 
@@ -297,12 +297,12 @@ def _pack(planes, factor, packed):
 
 
 @numba.njit(parallel=True, cache=True)
-def _mask(slope, active):
-    for i in numba.prange(len(slope)):
-        slope[i] = slope[i] if active[i] else np.uint8(ZERO)
+def _mask(gradient, active):
+    for i in numba.prange(len(gradient)):
+        gradient[i] = gradient[i] if active[i] else np.uint8(ZERO)
 
 
-def made_up_photograph() -> np.ndarray:
+def synthetic_photograph() -> np.ndarray:
     """(H, W, 3) BGR uint8: noise with a photograph's spectrum, always the same."""
     random = np.random.default_rng(0)
     gray, colour = (np.zeros((EXAMPLE_SIDE, EXAMPLE_SIDE, depth), np.float32) for depth in (1, 3))

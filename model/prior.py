@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halftone.composite import CARRIERS, LEAST_ROOM, composite_search, diffuse_composite, threshold_composite
+from halftone.composite import CARRIERS, LEAST_HEADROOM, composite_search, diffuse_composite, threshold_composite
 from halftone.dbs import Search
 from utils.filters import gaussian_blur, gaussian_taps
 
 DIFFUSED_PILOT = 0.05  # strength of the pilot in an error-diffused halftone
-UNBENT, LEAST_FULLNESS = 0.95, 1e-6
-"""How much of the room that the luma leaves is unbent at most, and at least, so that nothing is divided by zero."""
+MOST_SATURATION, LEAST_SATURATION = 0.95, 1e-6
+"""Range of the saturation, the share of the headroom that chroma takes, in which its compression is inverted."""
 RED_BY_CR, BLUE_BY_CB = 1 / 0.713, 1 / 0.564
 GREEN_BY_CR, GREEN_BY_CB = 0.299 / 0.587 / 0.713, 0.114 / 0.587 / 0.564
 HALFTONES = ("direct_binary_search", "error_diffusion", "void_and_cluster")
@@ -110,7 +110,8 @@ class Prior:
     def guidance_of(self, rounds: int) -> float:
         """The weight of the proxy's error in a search of so many rounds; `guidance` for `guided_rounds` of them.
 
-        The mean of few slopes is chance for the greater part, so only rounds / (rounds + 3) of it is trusted.
+        The mean of few gradients is mostly noise, so it is shrunk by rounds / (rounds + 3), chosen on validation
+        photographs (bench/recipes.md).
         """
         trained = max(self.guided_rounds, 1)
         return self.guidance * (rounds / (rounds + 3)) / (trained / (trained + 3))
@@ -140,8 +141,8 @@ class Prior:
     def demodulate(self, halftone: Tensor) -> Tensor:
         """Restore colour without a network: (N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped.
 
-        Luma is the blurred halftone; each chroma is the blurred product with its carrier, unbent (the inverse of
-        halftone.composite.modulation, up to UNBENT of what the luma leaves room for) and divided by the amplitude.
+        Luma is the blurred halftone; each chroma is the blurred product with its carrier, expanded (the inverse
+        of halftone.composite.modulation, up to a saturation of MOST_SATURATION) and divided by the amplitude.
         """
         with torch.autocast(halftone.device.type, enabled=False):
             return self._demodulate(halftone.float())
@@ -150,10 +151,10 @@ class Prior:
         carried = halftone * carriers(*halftone.shape[-2:], dtype=halftone.dtype, device=halftone.device)
         luma = _blur(halftone, self.demodulator_luma_sigma)
         local = _blur(halftone, self.demodulator_chroma_sigma)
-        bent = _blur(carried, self.demodulator_chroma_sigma)
-        room = (1 - local.abs()).clamp_min(LEAST_ROOM)
-        fullness = (bent.abs().amax(dim=1, keepdim=True) / room).clamp(LEAST_FULLNESS, UNBENT)
-        cr, cb = (bent * (fullness.atanh() / (fullness * self.amplitude))).split(1, dim=1)
+        compressed = _blur(carried, self.demodulator_chroma_sigma)
+        headroom = (1 - local.abs()).clamp_min(LEAST_HEADROOM)
+        saturation = (compressed.abs().amax(dim=1, keepdim=True) / headroom).clamp(LEAST_SATURATION, MOST_SATURATION)
+        cr, cb = (compressed * (saturation.atanh() / (saturation * self.amplitude))).split(1, dim=1)
         red = torch.add(luma, cr, alpha=RED_BY_CR)
         blue = torch.add(luma, cb, alpha=BLUE_BY_CB)
         green = luma.sub(cr, alpha=GREEN_BY_CR).sub(cb, alpha=GREEN_BY_CB)

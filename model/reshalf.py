@@ -9,16 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halftone.dbs import Search
 from halftone.pilot import UNKNOWN, origin
 from utils.pixels import to_tensor
-from utils.windows import windows
 
-from .fixed_point import FixedPoint, has_integer_convolution, made_up_photograph
+from .fixed_point import FixedPoint, has_integer_convolution, synthetic_photograph
+from .guidance import guided_halftone
 from .hourglass import HourGlass, keep_variance
 from .prior import Prior
 from .quantizer import quantize
-from .slope import error_slope
 from .subpixel import Subpixel
 
 NOISE = 0.3
@@ -26,8 +24,7 @@ NOISE = 0.3
 
 DECODERS = ("hourglass", "subpixel")
 BEST_ROUNDS = 12
-SLOPE_TILE = 1024
-"""Side in pixels of the squares that the proxy looks at; fixed, so that a halftone does not depend on the memory."""
+"""Queries to the decoder itself, unless told otherwise."""
 
 
 class Encoded(NamedTuple):
@@ -54,8 +51,8 @@ class ResHalf(nn.Module):
     levels  of both hourglasses; 3 is the paper's network. What a halftone says of a pixel stands near it: on a prior,
             one level restores as well as three for half the work.
     decoder "hourglass", or "subpixel": a network at half resolution, of `blocks` residual blocks
-    A prior with guidance adds a proxy, a small decoder with weights of its own. It tells the encoder's search what the
-    decoder would miss, so the proxy belongs to the encoder and is trained before the decoder.
+    A prior with guidance adds a proxy, a small decoder with weights of its own. The halftone search queries it for the
+    gradient of the restoration error, so the proxy belongs to the encoder and is trained before the decoder.
     """
 
     def __init__(
@@ -78,7 +75,7 @@ class ResHalf(nn.Module):
         self.decoder = Subpixel(inputs, 3, width, blocks) if subpixel else HourGlass(inputs, 3, width, levels)
         guided = self.prior is not None and self.prior.guidance > 0
         self.proxy = Subpixel(inputs, 3, self.prior.proxy_width).requires_grad_(False) if guided else None
-        self._in_integers: dict[nn.Module, tuple[object, FixedPoint]] = {}
+        self._int8: dict[nn.Module, tuple[object, FixedPoint]] = {}
         if self.prior is not None:
             # Torch's default weights shrink a signal at every layer, and the lower levels never come to matter.
             for network in filter(None, (self.encoder, self.decoder)):
@@ -132,7 +129,7 @@ class ResHalf(nn.Module):
     def decode(self, halftone: Tensor, decoder: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Restore (N, 1, H, W) in {-1, 1} to (N, 3, H, W) BGR, nominally in [-1, 1], unclipped.
 
-        decoder  computes in place of this network's: `in_integers` of it
+        decoder  computes in place of this network's: `as_int8` of it
         """
         decoder = decoder or self.decoder
         return decoder(halftone) if self.prior is None else self.prior.restore(decoder, halftone)
@@ -145,30 +142,30 @@ class ResHalf(nn.Module):
         return self.decoder.reach + self.prior.reach
 
     @property
-    def decoder_can_be_asked(self) -> bool:
-        """Whether a guided search can ask the decoder itself."""
+    def can_query_decoder(self) -> bool:
+        """Whether a guided search can query the decoder itself."""
         return self.proxy is not None and isinstance(self.decoder, Subpixel)
 
-    def is_quickest_in_integers(self) -> bool:
-        """Whether the decoder restores quickest `in_integers` where it is: on a CPU with instructions for them."""
+    def is_quickest_as_int8(self) -> bool:
+        """Whether the decoder restores quickest `as_int8` where it is: on a CPU with instructions for int8."""
         here = next(self.decoder.parameters()).device.type == "cpu" and has_integer_convolution()
         return here and self.prior is not None and isinstance(self.decoder, Subpixel)
 
-    def in_integers(self, network: Subpixel) -> FixedPoint:
-        """The decoder or the proxy in integers of 8 bits, on the device where it is; needs a prior.
+    def as_int8(self, network: Subpixel) -> FixedPoint:
+        """The decoder or the proxy quantized to 8-bit integers, on the device where it is; needs a prior.
 
-        Made again only when its weights or its device have changed. Raises FloatingPointError for broken weights.
+        Quantized again only when its weights or its device have changed. Raises FloatingPointError for broken weights.
         """
         device = next(network.parameters()).device
         now = _checksum(network), device
-        made, integers = self._in_integers.get(network, (None, None))
+        made, integers = self._int8.get(network, (None, None))
         if made != now:
-            integers = self._integers_of(network, device)
-            self._in_integers[network] = now, integers
+            integers = self._to_int8(network, device)
+            self._int8[network] = now, integers
         return integers
 
-    def _integers_of(self, network: Subpixel, device: torch.device) -> FixedPoint:
-        bgr = made_up_photograph()
+    def _to_int8(self, network: Subpixel, device: torch.device) -> FixedPoint:
+        bgr = synthetic_photograph()
         colour, dots = (to_tensor(levels).to(device) for levels in (bgr, self.prior.search(bgr).halftone()))
         inputs, linear = self.prior.decoder_inputs(dots)
         return FixedPoint(network, inputs, colour if linear is None else colour - linear)
@@ -185,11 +182,11 @@ class ResHalf(nn.Module):
         if found.row or found.column:
             halftone = np.pad(halftone, ((found.row, 0), (found.column, 0)), "reflect")
 
-        def taken_back(restored: np.ndarray) -> np.ndarray:
+        def undo(restored: np.ndarray) -> np.ndarray:
             inside = restored[found.row :, found.column :]
             return np.ascontiguousarray(inside.swapaxes(0, 1)) if found.turned else inside
 
-        return halftone, taken_back
+        return halftone, undo
 
     def forward(self, colour: Tensor, guide: Tensor | None = None) -> Output:
         """Halftone and restore, noise from the global generator: the training pass."""
@@ -199,42 +196,15 @@ class ResHalf(nn.Module):
     def prior_halftone(self, bgr: np.ndarray, rounds: int | None = None, best: bool = False) -> np.ndarray:
         """What the encoder starts from, of one photograph: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}.
 
-        rounds  how often the search asks the proxy, where there is one; None: as the prior says
-        best    ask the decoder itself, a Subpixel, BEST_ROUNDS times if `rounds` does not say otherwise
-        A pure function of the photograph, the prior's settings and the weights of what is asked; needs a prior.
+        rounds  how many times the search queries the proxy, where there is one; None: as the prior says
+        best    query the decoder itself, a Subpixel, BEST_ROUNDS times if `rounds` does not say otherwise
+        A pure function of the photograph, the prior's settings and the weights of what is queried; needs a prior.
         """
-        if self.proxy is None:
-            return self.prior.classical_halftone(bgr)
-        search = self.prior.search(bgr)
         if rounds is None:
             rounds = BEST_ROUNDS if best else self.prior.guided_rounds
-        weight = self.prior.guidance_of(rounds)
-        mean_slope = np.zeros(bgr.shape[:2], np.float32)
-        asked = self.in_integers(self.decoder if best else self.proxy) if rounds else None
-        for count in range(1, rounds + 1):
-            self._guided_round(asked, bgr, search, mean_slope, count, weight)
-        return search.halftone()
-
-    def _guided_round(
-        self,
-        asked: FixedPoint,
-        bgr: np.ndarray,
-        search: Search,
-        mean_slope: np.ndarray,
-        count: int,
-        weight: float,
-    ) -> None:
-        """Search on with the mean slope of all rounds so far, which keeps later ones from undoing the earlier.
-
-        The search takes the error of what is asked as linear, and the eye's terms keep it close by.
-        """
-        halftone = search.halftone()
-        for top in range(0, len(bgr), SLOPE_TILE):
-            rows = slice(top, min(top + SLOPE_TILE, len(bgr)))
-            change = (self._error_slope(asked, bgr, halftone, rows) - mean_slope[rows]) / count
-            mean_slope[rows] += change
-            search.prefer(rows, weight * change)
-        search.sweep(self.prior.guided_passes)
+        if self.proxy is None or rounds == 0:
+            return self.prior.classical_halftone(bgr)
+        return guided_halftone(self.prior, self.as_int8(self.decoder if best else self.proxy), bgr, rounds)
 
     def prior_key(self) -> str:
         """Names what `prior_halftone` depends on besides the photograph."""
@@ -244,18 +214,6 @@ class ResHalf(nn.Module):
         if self.proxy is None:
             return key
         return f"{key} {_checksum(self.proxy):08x} integers"
-
-    def _error_slope(self, asked: FixedPoint, bgr: np.ndarray, halftone: np.ndarray, rows: slice) -> np.ndarray:
-        """`error_slope` of the pixels of `rows`: (rows, W) float32."""
-        halo = 2 * (asked.reach + self.prior.reach)  # forward and back
-        slope = np.empty((rows.stop - rows.start, halftone.shape[1]), np.float32)
-        for core, (_, wide) in windows(*slope.shape, SLOPE_TILE, halo):
-            top, bottom = rows.start + core[0].start, rows.start + core[0].stop
-            high = slice(max(top - halo, 0) // 2 * 2, bottom + halo)  # even, as the carriers count in pairs
-            change = error_slope(self.prior, asked, bgr[high, wide], halftone[high, wide])
-            left, right = core[1].start - wide.start, core[1].stop - wide.start
-            slope[core] = change[top - high.start : bottom - high.start, left:right]
-        return slope
 
     def guide(self, bgr: np.ndarray, seed: int = 0) -> Tensor:
         """The encoder's fourth channel for one photograph, (H, W, 3) BGR uint8 → (1, 1, H, W) float32 on the CPU.

@@ -272,5 +272,5 @@ def test_weights_that_overflow_are_told_and_leave_no_picture(checkpoint, photos,
     monkeypatch.setattr(ResHalf, "decode", lambda network, halftone: halftone.expand(-1, 3, -1, -1) / 0)
     assert run(checkpoint, photos, tmp_path / "out") == 3
     error = capsys.readouterr().err
-    assert all(f"{path}: what the network makes of it is not finite" in error for path in photos.iterdir())
+    assert all(f"{path}: the network's output is not finite" in error for path in photos.iterdir())
     assert not list((tmp_path / "out/restored").glob("*"))

@@ -85,7 +85,7 @@ class Tiler:
         for core, window in windows(*size, self.tile, self.halo):
             result = self._run(function, *inputs(window))
             if not result.isfinite().all():
-                raise FloatingPointError("what the network makes of it is not finite, its weights are broken")
+                raise FloatingPointError("the network's output is not finite: its weights are broken")
             top, left = core[0].start - window[0].start, core[1].start - window[1].start
             height, width = core[0].stop - core[0].start, core[1].stop - core[1].start
             pixels = to_uint8(result[..., top : top + height, left : left + width])
@@ -115,10 +115,10 @@ class Engine(Tiler):
 
     seed     of the encoder's noise, where it has any
     fast     take the error-diffused start of the halftone search instead of the search
-    rounds   how often the search asks the network's proxy what it would miss: more restores better and takes longer,
-             0 searches for the eye alone; None as trained
-    best     ask the decoder itself instead of the proxy, twelve times unless `rounds` says otherwise: slow
-    integers restore in integers of 8 bits; None does where that is quickest, unless `bf16` says otherwise
+    rounds   how many times the search queries the network's proxy for a gradient: more restores better and takes
+             longer, 0 searches for the eye alone; None as trained
+    best     query the decoder itself instead of the proxy, twelve times unless `rounds` says otherwise: slow
+    int8     restore in 8-bit integers; None does where that is quickest, unless `bf16` says otherwise
     The rest as `Tiler`. Raises ValueError for a tile that does not fit, `fast` where nothing is searched, `rounds` or
     `best` where there is no proxy or, with `fast`, no search; RuntimeError for a device that is not here.
     """
@@ -133,7 +133,7 @@ class Engine(Tiler):
         fast: bool = False,
         rounds: int | None = None,
         best: bool = False,
-        integers: bool | None = None,
+        int8: bool | None = None,
     ):
         halo = HALO if network.prior else HALO_WITHOUT_PRIOR
         if network.reach is not None:
@@ -143,24 +143,24 @@ class Engine(Tiler):
         if rounds is not None and rounds < 0:
             raise ValueError(f"rounds must be 0 or more, not {rounds}")
         if (best or rounds is not None) and network.proxy is None:
-            raise ValueError("this network has no proxy to ask")
-        if best and not network.decoder_can_be_asked:
-            raise ValueError("only a subpixel decoder can be asked itself")
+            raise ValueError("this checkpoint has no proxy: it takes neither rounds nor best")
+        if best and not network.can_query_decoder:
+            raise ValueError("best queries the decoder itself, which only a subpixel decoder allows")
         self.rounds, self.best, self._start = rounds, best, None
-        if integers is None:
-            integers = bf16 is None and network.is_quickest_in_integers()
-        self._integers = integers
+        if int8 is None:
+            int8 = bf16 is None and network.is_quickest_as_int8()
+        self._int8 = int8
         if fast:
             if network.prior is None or network.prior.halftone != "direct_binary_search":
-                raise ValueError("this network's halftones are not searched: nothing could be faster")
+                raise ValueError("this checkpoint's halftones are not searched: fast would change nothing")
             if best or rounds is not None:
-                raise ValueError("fast searches nothing, so there are no rounds")
+                raise ValueError("fast does not search: it takes neither rounds nor best")
             self._start = replace(network.prior, halftone="error_diffusion", guidance=0.0)
 
     @property
     def precision(self) -> str:
         """What photographs are restored in."""
-        return "8-bit integers" if self._integers else "bfloat16" if self.bf16 else "float32"
+        return "8-bit integers" if self._int8 else "bfloat16" if self.bf16 else "float32"
 
     def halftone(self, bgr: np.ndarray) -> np.ndarray:
         """Photograph (H, W, 3) BGR uint8 → halftone (H, W) uint8 in {0, 255}, a function of photograph and seed.
@@ -186,11 +186,11 @@ class Engine(Tiler):
 
         Raises MemoryError and FloatingPointError as `halftone` does.
         """
-        halftone, taken_back = self.network.realigned(halftone)
+        halftone, undo = self.network.realigned(halftone)
         decode = self.network.decode
-        if self._integers:
-            decode = partial(decode, decoder=self.network.in_integers(self.network.decoder))
-        return taken_back(self.tiled(halftone.shape, decode, lambda at: (to_tensor(halftone[at]),)))
+        if self._int8:
+            decode = partial(decode, decoder=self.network.as_int8(self.network.decoder))
+        return undo(self.tiled(halftone.shape, decode, lambda at: (to_tensor(halftone[at]),)))
 
     def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
         return self.network.encode(colour, guide=guide).halftone

@@ -13,7 +13,7 @@ from utils.files import remove_leftovers
 from utils.folder_job import OVERVIEW, Done, FolderJob, Task, is_large, with_folder
 from utils.overlap import overlapped
 from utils.overview import write_overview
-from utils.shards import SHOWN, Outcome, Shard, drop_report, leave_report, take_reports
+from utils.shards import SHOWN, Outcome, Shard, collect_reports, remove_report, write_report
 
 GO_ON = "the same command with --skip-existing goes on"
 ALONE = Shard()
@@ -34,12 +34,12 @@ def run_folder(
     parents = {task.name.parent for task in mine}
     remove_leftovers({job.out, *(kind / parent for kind in job.out.glob("*/") for parent in parents)})
     if shard.count > 1:
-        drop_report(job.out, shard)
+        remove_report(job.out, shard)
     outcome = _work(mine, job, doing, quiet=shard.store is not None and shard.index > 0)
     if shard.count == 1:
         _tell(outcome, job, report)
     else:
-        _tell_together(outcome, tasks, job, report, shard)
+        _print_all_shards(outcome, tasks, job, report, shard)
     return 3 if outcome.skipped else 0
 
 
@@ -67,23 +67,23 @@ def _work(tasks: Sequence[Task], job: FolderJob, doing: str, quiet: bool) -> Out
     return outcome
 
 
-def _tell_together(
+def _print_all_shards(
     mine: Outcome, tasks: list[Task], job: FolderJob, report: Callable[[Finished], None], shard: Shard
 ) -> None:
     """Say what this share has done, then, where all have ended, what all have: one process only."""
     counts = f"{len(mine.done)} done, {mine.kept} were done already, {len(mine.skipped)} skipped"
     print(f"{shard}: {counts} in {mine.seconds:.1f} s{', stopped' if mine.full else ''}", flush=True)
     try:
-        leave_report(with_folder(job.out / OVERVIEW).parent, shard, job.manifest.made_by, mine)
+        write_report(with_folder(job.out / OVERVIEW).parent, shard, job.manifest.made_by, mine)
     except UserError as error:
         print(f"no summary of all shards: {error}", file=sys.stderr)
-    shard.everyone("ended")
+    shard.barrier("ended")
     if shard.store is None or shard.index == 0:
-        together = take_reports(job.out, shard, job.manifest.made_by, tasks)
+        together = collect_reports(job.out, shard, job.manifest.made_by, tasks)
         if together is not None:
             _tell(together, job, report)
     with suppress(RuntimeError):  # the first process may have gone, and the store with it
-        shard.everyone("told")
+        shard.barrier("told")
 
 
 def _tell(outcome: Outcome, job: FolderJob, report: Callable[[Finished], None]) -> None:

@@ -33,13 +33,13 @@ def overlapped(
         for item, following in zip(items, [*items[1:], None], strict=True):
             value = _outcome(ahead.result)
             ahead = None
-            alone = _goes_on(value) and is_large(value)
+            alone = _succeeded(value) and is_large(value)
             if following is not None and not alone:
                 ahead = reader.submit(read, following)
-            if _goes_on(value):
+            if _succeeded(value):
                 value = _outcome(compute, item, value)
             yield from written()
-            if _goes_on(value):
+            if _succeeded(value):
                 writing.append((item, writer.submit(write, item, value)))
             else:
                 yield item, value
@@ -50,7 +50,7 @@ def overlapped(
         yield from written()
 
 
-def _goes_on(value: Any) -> bool:
+def _succeeded(value: Any) -> bool:
     return value is not None and not isinstance(value, UserError)
 
 

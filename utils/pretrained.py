@@ -35,7 +35,7 @@ def vgg_weights(name: str, path: str | Path | None, weight: str = "vggLossWeight
     except UserError as error:
         raise UserError(f"vgg_weights: {error}; {remedy}") from None
     except (OSError, RuntimeError) as error:  # no network; another file's checksum
-        raise UserError(f"{weight}: {name} weights cannot be had ({error}); {remedy}") from None
+        raise UserError(f"{weight}: {name} weights cannot be downloaded ({error}); {remedy}") from None
 
 
 def load_proxy(config, build: Callable[[dict], nn.Module]) -> nn.Module | None:

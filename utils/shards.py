@@ -63,7 +63,7 @@ class Shard:
             return None
         return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
 
-    def everyone(self, place: str) -> None:
+    def barrier(self, place: str) -> None:
         """Under torchrun: wait until all processes have come to `place`."""
         if self.store is not None:
             self.store.add(place, 1)
@@ -71,12 +71,12 @@ class Shard:
                 time.sleep(0.1)
 
 
-def find_shard(wish: str | None) -> Shard:
+def parse_shard(text: str | None) -> Shard:
     """The share that `--shard` asks for ("2/4" is the second of four), or else RANK and WORLD_SIZE.
 
-    Raises UserError for any other text, and for a wish under torchrun, which has shared the work already.
+    Raises UserError for any other text, and for a text under torchrun, which has shared the work already.
     """
-    if wish is None:
+    if text is None:
         if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
             return Shard()
         shard = Shard(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
@@ -84,14 +84,14 @@ def find_shard(wish: str | None) -> Shard:
             return replace(shard, store=next(rendezvous("env://"))[0])
         return shard
     if is_torchelastic_launched():
-        raise UserError(f"--shard {wish}: torchrun shares the work already")
-    found = re.fullmatch(r"(\d+)/(\d+)", wish)
+        raise UserError(f"--shard {text}: torchrun shares the work already")
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise UserError(f"--shard {wish}: allowed: I/N, the I-th of N shares, as in 1/4 to 4/4")
+        raise UserError(f"--shard {text}: allowed: I/N, the I-th of N shares, as in 1/4 to 4/4")
     return Shard(int(found[1]) - 1, int(found[2]))
 
 
-def leave_report(folder: Path, shard: Shard, made_by: dict, outcome: Outcome) -> None:
+def write_report(folder: Path, shard: Shard, made_by: dict, outcome: Outcome) -> None:
     """Write what this process did for whoever tells the whole. Raises UserError when it cannot be written."""
     rows = [
         [task.path.as_posix(), task.name.as_posix(), *made[:3], made.note, len(made.pictures)]
@@ -108,13 +108,13 @@ def leave_report(folder: Path, shard: Shard, made_by: dict, outcome: Outcome) ->
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def drop_report(folder: Path, shard: Shard) -> None:
+def remove_report(folder: Path, shard: Shard) -> None:
     """Remove what an earlier run of this share has left."""
     with suppress(OSError):
         _report(folder, shard.index, shard.count).unlink()
 
 
-def take_reports(folder: Path, shard: Shard, made_by: dict, tasks: Sequence[Task]) -> Outcome | None:
+def collect_reports(folder: Path, shard: Shard, made_by: dict, tasks: Sequence[Task]) -> Outcome | None:
     """The outcome of all `tasks`, when every share has left a report of this very work and nobody else has taken them.
 
     The reports are removed; `done` is in the order of `tasks`.

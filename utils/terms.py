@@ -44,7 +44,7 @@ class Terms:
         self._interval_steps += 1
         if self._late:
             self.look()
-        self._unseen = (step, *_on_its_way(values))
+        self._unseen = (step, *_copy_to_host(values))
         if not self._late:
             self.look()
 
@@ -92,7 +92,7 @@ class Terms:
         return dict(zip(self._names, (total / steps).tolist(), strict=False))
 
 
-def _on_its_way(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+def _copy_to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     """A copy for the host, and on CUDA what tells that it has arrived.
 
     Asked for now, the copy waits for this step's work only; asked for later, it would queue behind the next step's.

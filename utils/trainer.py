@@ -141,7 +141,7 @@ class Trainer:
         if self.config.channels_last:
             batch = {name: value.contiguous(memory_format=torch.channels_last) for name, value in batch.items()}
         terms = self.model(batch)
-        self._look_out(lambda: self.terms.add(self.step + 1, terms, bool(self._signal)))
+        self._naming_last_good(lambda: self.terms.add(self.step + 1, terms, bool(self._signal)))
         self.fabric.backward(terms["total"])
         if self.config.grad_clip:
             self.fabric.clip_gradients(
@@ -161,14 +161,14 @@ class Trainer:
         if finished or self.step % settings.log_every == 0:
             self._log_interval()
         if finished or epoch_over:
-            self._look_out(self.terms.look)
+            self._naming_last_good(self.terms.look)
             self._end_epoch(epoch_over, finished)
         # One process sees its own signal; several agree through the terms on the step to stop at.
         stop = self.terms.stop or bool(self._signal and self.fabric.world_size == 1)
         due = epoch_over and self.epoch % settings.save_epochs == 0
         due = due or (settings.save_steps is not None and self.step % settings.save_steps == 0)
         if finished or due or stop:
-            self._look_out(self.terms.look)
+            self._naming_last_good(self.terms.look)
             self._save()
         if stop and not finished:
             name = signal.Signals(self._signal or signal.SIGTERM).name
@@ -236,10 +236,10 @@ class Trainer:
 
     def _from_all(self, mine: Any) -> list[Any]:
         """What every process brings, in the order of their ranks."""
-        everyone = [mine] * self.fabric.world_size
+        gathered = [mine] * self.fabric.world_size
         if self.fabric.world_size > 1:
-            torch.distributed.all_gather_object(everyone, mine)
-        return everyone
+            torch.distributed.all_gather_object(gathered, mine)
+        return gathered
 
     def _weights_to_use(self) -> Any:
         return self.ema.in_place() if self.ema else nullcontext()
@@ -306,7 +306,7 @@ class Trainer:
             set_random_state(generators[rank])
         self._last_good = f"{path} (step {self.step})"
 
-    def _look_out(self, look: Callable[[], None]) -> None:
+    def _naming_last_good(self, look: Callable[[], None]) -> None:
         try:
             look()
         except UserError as error:

@@ -45,7 +45,7 @@ class Shown(NamedTuple):
     remark: str = ""
 
 
-class Workshop:
+class Tools:
     """The tools behind the page.
 
     codec       the network that dithers and restores
@@ -64,7 +64,7 @@ class Workshop:
 
     def dither(self, path: str | Path, search: str = AS_TRAINED, tell: Tell = lambda share, doing: None) -> Shown:
         """Halftone a photograph in one of `searches` and restore it from the halftone's bits alone."""
-        with _politely(path):
+        with _naming_the_file(path):
             tell(0.0, "Reading the photograph")
             photo = read_image(path, max_pixels=self.max_pixels)
             start = time.perf_counter()
@@ -85,7 +85,7 @@ class Workshop:
 
     def restore(self, path: str | Path, force: bool = False, tell: Tell = lambda share, doing: None) -> Shown:
         """Restore the colours of a halftone; a picture that is none is refused unless `force`."""
-        with _politely(path):
+        with _naming_the_file(path):
             tell(0.0, "Reading the halftone")
             halftone = read_halftone(path, force, max_pixels=self.max_pixels)
             start = time.perf_counter()
@@ -108,7 +108,7 @@ class Workshop:
     ) -> Shown:
         """Take the screen out of a scan and put a new one in, with `pitch` in pixels at the trade's angles; None takes
         the scan's own pitch and angles."""
-        with _politely(path):
+        with _naming_the_file(path):
             tell(0.0, "Reading the scan")
             scan = read_image(path, max_pixels=self.max_pixels)
             start = time.perf_counter()
@@ -129,7 +129,7 @@ class Workshop:
         self, path: str | Path, method: str, linear: bool = False, tell: Tell = lambda share, doing: None
     ) -> Shown:
         """Halftone the gray of a photograph with a method of halftone.METHODS; `linear` halftones its light."""
-        with _politely(path):
+        with _naming_the_file(path):
             tell(0.0, "Reading the photograph")
             photo = read_image(path, max_pixels=self.max_pixels).bgr
             gray = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
@@ -172,7 +172,7 @@ def _searches(codec: ResHalfCodec) -> dict[str, Engine]:
 
 
 @contextmanager
-def _politely(path: str | Path) -> Iterator[None]:
+def _naming_the_file(path: str | Path) -> Iterator[None]:
     """Say in one line what a file lacks, by its name without the folder it was uploaded to."""
     try:
         yield

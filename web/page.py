@@ -1,4 +1,4 @@
-"""The page: its tabs, wired to the workshop. Its address is this machine's alone, and it loads nothing from others."""
+"""The page: its tabs, wired to the tools. Its address is this machine's alone, and it loads nothing from others."""
 
 import socket
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from descreen.baselines import METHODS as WITHOUT_LEARNING
 from halftone.methods import METHODS
 from halftone.screens import SPOTS
 from utils.errors import UserError
-from web.actions import AS_TRAINED, NETWORK, Shown, Workshop
+from web.actions import AS_TRAINED, NETWORK, Shown, Tools
 from web.samples import Sample
 from web.scratch import KEPT
 from web.viewer import notice, viewer
@@ -42,44 +42,44 @@ class OnlyFromHere:
         await self.app(scope, receive, with_policy)
 
 
-def build_page(shop: Workshop, *samples: list[Sample]) -> gr.Blocks:
+def build_page(tools: Tools, *samples: list[Sample]) -> gr.Blocks:
     """The whole page. `samples` are what each of its four tabs offers to begin with, the first of them done already."""
     with gr.Blocks(title="ResHalf", analytics_enabled=False, delete_cache=(KEPT // 6, KEPT)) as page:
         gr.HTML(
             "<h1>ResHalf</h1><p>A colour photograph becomes a black-and-white halftone, one bit per pixel, and comes "
             "back in colour from those bits alone.</p><p><small>Everything happens on this machine. Pictures up to "
-            f"{shop.max_pixels / 1e6:g} megapixels and {MAX_FILE.upper().replace('MB', ' MB')}: JPEG, PNG, WebP, TIFF, "
-            "BMP, GIF. Results are kept for an hour.</small></p>",
+            f"{tools.max_pixels / 1e6:g} megapixels and {MAX_FILE.upper().replace('MB', ' MB')}: JPEG, PNG, WebP, "
+            "TIFF, BMP, GIF. Results are kept for an hour.</small></p>",
             elem_id="head",
         )
         with gr.Tab("Halftone"):
-            _dither_tab(shop, samples[0])
+            _dither_tab(tools, samples[0])
         with gr.Tab("Restore"):
-            _restore_tab(shop, samples[1])
+            _restore_tab(tools, samples[1])
         with gr.Tab("Descreen"):
-            _descreen_tab(shop, samples[2])
+            _descreen_tab(tools, samples[2])
         with gr.Tab("Classical"):
-            _classical_tab(shop, samples[3])
+            _classical_tab(tools, samples[3])
     return page.queue(max_size=WAITING, default_concurrency_limit=1, api_open=False)
 
 
-def _dither_tab(shop: Workshop, samples: list[Sample]) -> None:
+def _dither_tab(tools: Tools, samples: list[Sample]) -> None:
     def options() -> list:
-        searches = list(shop.searches)
+        searches = list(tools.searches)
         return [gr.Radio(searches, value=AS_TRAINED, label="Halftone search", visible=len(searches) > 1)]
 
-    _tab("photograph", "Halftone and restore", samples, options, shop.dither)
+    _tab("photograph", "Halftone and restore", samples, options, tools.dither)
 
 
-def _restore_tab(shop: Workshop, samples: list[Sample]) -> None:
+def _restore_tab(tools: Tools, samples: list[Sample]) -> None:
     def options() -> list:
         return [gr.Checkbox(label="Also pictures that are no halftones")]
 
-    _tab("halftone", "Restore the colours", samples, options, shop.restore)
+    _tab("halftone", "Restore the colours", samples, options, tools.restore)
 
 
-def _descreen_tab(shop: Workshop, samples: list[Sample]) -> None:
-    names = list(shop.descreeners)
+def _descreen_tab(tools: Tools, samples: list[Sample]) -> None:
+    names = list(tools.descreeners)
 
     def options() -> list:
         if NETWORK not in names:
@@ -96,12 +96,12 @@ def _descreen_tab(shop: Workshop, samples: list[Sample]) -> None:
         ]
 
     def work(path, method, strength, own, pitch, dot, tell):
-        return shop.descreen(path, method, strength, None if own else pitch, dot, tell)
+        return tools.descreen(path, method, strength, None if own else pitch, dot, tell)
 
     _tab("scan", "Descreen and rescreen", samples, options, work)
 
 
-def _classical_tab(shop: Workshop, samples: list[Sample]) -> None:
+def _classical_tab(tools: Tools, samples: list[Sample]) -> None:
     def options() -> list:
         methods = [(f"{name} ({method.family})", name) for name, method in METHODS.items()]
         return [
@@ -109,7 +109,7 @@ def _classical_tab(shop: Workshop, samples: list[Sample]) -> None:
             gr.Checkbox(label="Halftone the light, not the sRGB levels"),
         ]
 
-    _tab("photograph", "Dither", samples, options, shop.classical)
+    _tab("photograph", "Dither", samples, options, tools.classical)
 
 
 def _tab(kind: str, doing: str, samples: list[Sample], make_options: Callable[[], list], work: Callable) -> None:
@@ -178,11 +178,12 @@ def serve(page: gr.Blocks, port: int, folder: Path) -> None:
 
 
 def choose_port(wanted: int) -> int:
-    """`wanted` if it is free, any free port for 0. Raises UserError when it cannot be had."""
+    """`wanted` if it is free, any free port for 0. Raises UserError where it cannot be used."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, wanted))
-        except (OSError, OverflowError):
-            raise UserError(f"port {wanted} cannot be had: choose another with --port") from None
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or "allowed: 0 to 65535"
+            raise UserError(f"port {wanted} cannot be used: {reason}; choose another with --port") from None
         return probe.getsockname()[1]

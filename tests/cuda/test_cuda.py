@@ -20,8 +20,8 @@ import train_warm
 from descreen import train as descreen_train
 from descreen.engine import DescreenEngine
 from descreen.system import build_descreener
+from model.error_gradient import by_autograd
 from model.reshalf import ResHalf
-from model.slope import by_autograd
 from reshalf import SHIPPED, ResHalfCodec, load_reshalf
 from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
 from utils.engine import Engine
@@ -146,11 +146,11 @@ def test_integers_are_those_of_the_cpu(astronaut):
     bgr, networks = astronaut[:256, :256], [load_reshalf(SHIPPED) for _ in range(2)]
     networks[0].to("cuda")
     halftone = networks[1].prior.classical_halftone(bgr)
-    slopes = [
-        by_autograd(network.prior, network.in_integers(network.proxy), bgr, halftone, next(network.parameters()).device)
+    gradients = [
+        by_autograd(network.prior, network.as_int8(network.proxy), bgr, halftone, next(network.parameters()).device)
         for network in networks
     ]
-    assert np.corrcoef(*(slope.ravel() for slope in slopes))[0, 1] > 0.999
+    assert np.corrcoef(*(gradient.ravel() for gradient in gradients))[0, 1] > 0.999
 
 
 def test_a_tile_that_does_not_fit_is_halved(astronaut):

@@ -51,14 +51,16 @@ def test_weights_of_another_network_are_refused():
 
 
 def test_each_side_of_the_game_learns_from_its_own_loss_only():
-    judge = nn.Conv2d(3, 1, 1)
+    discriminator = nn.Conv2d(3, 1, 1)
     fake, real = torch.rand(1, 3, 4, 4, requires_grad=True), torch.rand(1, 3, 4, 4)
-    value = generator_loss(judge, fake)
-    torch.testing.assert_close(value, 0.5 * (judge(fake) - 1).square().mean())
+    value = generator_loss(discriminator, fake)
+    torch.testing.assert_close(value, 0.5 * (discriminator(fake) - 1).square().mean())
     value.backward()
-    assert fake.grad.abs().sum() > 0 and judge.weight.grad is None
+    assert fake.grad.abs().sum() > 0 and discriminator.weight.grad is None
     fake.grad = None
-    value = discriminator_loss(judge, (real,), (fake,))
-    torch.testing.assert_close(value, 0.5 * ((judge(real) - 1).square().mean() + judge(fake).square().mean()))
+    value = discriminator_loss(discriminator, (real,), (fake,))
+    torch.testing.assert_close(
+        value, 0.5 * ((discriminator(real) - 1).square().mean() + discriminator(fake).square().mean())
+    )
     value.backward()
-    assert fake.grad is None and judge.weight.grad.abs().sum() > 0
+    assert fake.grad is None and discriminator.weight.grad.abs().sum() > 0

@@ -96,9 +96,9 @@ def test_filters_that_are_no_product_of_lines_are_applied_whole():
     start, _ = example(40, 30)
     disc = (np.hypot(*np.mgrid[-3:4, -3:4]) < 3.5) / 37
     term = Term(np.full(start.shape, 0.2), disc)
-    slope = dbs._slope(np.where(start > 127, 1, -1).astype(np.int8), [term], 0)
+    gradient = dbs._gradient(np.where(start > 127, 1, -1).astype(np.int8), [term], 0)
     error = convolve2d(start / 127.5 - 1 - 0.2, disc, mode="full")
-    np.testing.assert_allclose(slope, convolve2d(error, disc[::-1, ::-1], mode="valid"), atol=1e-4)
+    np.testing.assert_allclose(gradient, convolve2d(error, disc[::-1, ::-1], mode="valid"), atol=1e-4)
 
 
 def test_each_pass_lowers_the_cost_across_blocks():

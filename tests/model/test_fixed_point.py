@@ -79,41 +79,41 @@ def test_it_restores_as_the_network_does(native, height, width):
 
 
 @pytest.mark.parametrize("native", WAYS)
-def test_its_slopes_are_those_of_the_network(native):
+def test_its_gradients_are_those_of_the_network(native):
     wanted, example, target = network(), pictures(1, 2, 32, 32), pictures(1, 3, 32, 32) / 4
     found = FixedPoint(wanted, example, target, native)
 
-    def slope(restore):
+    def gradient(restore):
         x = pictures(1, 2, 24, 31).requires_grad_()
         return torch.autograd.grad((restore(x) - target[..., :24, :31]).square().sum(), x)[0].flatten()
 
-    expected = slope(wanted)
-    assert torch.corrcoef(torch.stack((slope(found), expected)))[0, 1] > 0.98
-    assert (slope(found) @ expected / expected.square().sum()).item() == pytest.approx(1, abs=0.03)
+    expected = gradient(wanted)
+    assert torch.corrcoef(torch.stack((gradient(found), expected)))[0, 1] > 0.98
+    assert (gradient(found) @ expected / expected.square().sum()).item() == pytest.approx(1, abs=0.03)
 
 
 def test_instructions_for_integers_change_no_bit():
     wanted, example, target = network(inputs=4, width=16), pictures(1, 4, 32, 32), pictures(1, 3, 32, 32)
     ways = [FixedPoint(wanted, example, target, native) for native in (QUICKEST, False)]
-    outputs, slopes = [], []
+    outputs, gradients = [], []
     for way in ways:
         x = pictures(2, 4, 40, 54).requires_grad_()
         outputs.append(way(x))
-        slopes.append(torch.autograd.grad(outputs[-1].square().sum(), x)[0])
-    assert torch.equal(*outputs) and torch.equal(*slopes)
-    assert slopes[0].std() > 0
+        gradients.append(torch.autograd.grad(outputs[-1].square().sum(), x)[0])
+    assert torch.equal(*outputs) and torch.equal(*gradients)
+    assert gradients[0].std() > 0
 
 
 def test_what_torch_packs_for_a_gpu_is_what_is_packed_here():
     example, target = pictures(1, 2, 16, 16), pictures(1, 3, 16, 16)
-    outputs, slopes = [], []
+    outputs, gradients = [], []
     for on_cpu in (True, False):
         integers = FixedPoint(network(), example, target, native=False)
         integers.on_cpu = on_cpu
         x = (3 * pictures(2, 2, 12, 10)).requires_grad_()
         outputs.append(integers(x))
-        slopes.append(torch.autograd.grad(outputs[-1].square().sum(), x)[0])
-    assert torch.equal(*outputs) and torch.equal(*slopes)
+        gradients.append(torch.autograd.grad(outputs[-1].square().sum(), x)[0])
+    assert torch.equal(*outputs) and torch.equal(*gradients)
 
 
 def test_surrounding_autocast_and_inference_change_no_bit():
@@ -136,7 +136,7 @@ def test_a_processor_without_the_instructions_is_told(monkeypatch):
 
 
 def test_the_made_up_photograph_is_always_the_same_and_like_one():
-    first, again = fixed_point.made_up_photograph(), fixed_point.made_up_photograph()
+    first, again = fixed_point.synthetic_photograph(), fixed_point.synthetic_photograph()
     assert np.array_equal(first, again) and first.dtype == np.uint8 and first.shape[2] == 3
     assert 30 < first.std() < 80 and 100 < first.mean() < 155
     flat = first.astype(float) - first.mean(axis=(0, 1))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from model import reshalf
+from model import guidance
 from model.build import build_network, new_reshalf
+from model.error_gradient import by_autograd
 from model.reshalf import InverseHalf, ResHalf
-from model.slope import by_autograd
 from model.subpixel import Subpixel
 
 
@@ -64,10 +64,10 @@ def test_few_answers_are_trusted_less_and_still_worth_asking(proxy):
     assert errors == sorted(errors, reverse=True)
 
 
-def test_the_slope_is_what_a_toggle_changes(proxy):
+def test_the_gradient_is_what_a_toggle_changes(proxy):
     network, bgr = guided(proxy), photo()
     halftone = network.prior.classical_halftone(bgr)
-    slope = by_autograd(network.prior, network.proxy, bgr, halftone, torch.device("cpu"))
+    gradient = by_autograd(network.prior, network.proxy, bgr, halftone, torch.device("cpu"))
     direction = np.random.default_rng(0).normal(size=halftone.shape)
     signal = halftone / 127.5 - 1
     colour = torch.from_numpy(bgr).permute(2, 0, 1)[None].double() / 127.5 - 1
@@ -80,16 +80,19 @@ def test_the_slope_is_what_a_toggle_changes(proxy):
 
     change = (error(1e-3) - error(-1e-3)) / 2e-3
     proxy.decoder.float()
-    assert change == pytest.approx((slope * direction).sum(), rel=2e-2, abs=0.05)
+    assert change == pytest.approx((gradient * direction).sum(), rel=2e-2, abs=0.05)
 
 
 def test_a_halftone_depends_neither_on_squares_nor_on_bands(proxy, monkeypatch):
     network, bgr = guided(proxy), photo(150, 131)
     halftone = network.prior.classical_halftone(bgr)
-    asked = network.in_integers(network.proxy)
-    whole = network._error_slope(asked, bgr, halftone, slice(0, 150))
-    monkeypatch.setattr(reshalf, "SLOPE_TILE", 64)
-    bands = [network._error_slope(asked, bgr, halftone, slice(top, min(top + 37, 150))) for top in range(0, 150, 37)]
+    asked = network.as_int8(network.proxy)
+    whole = guidance.gradient_of_rows(network.prior, asked, bgr, halftone, slice(0, 150))
+    monkeypatch.setattr(guidance, "TILE", 64)
+    bands = [
+        guidance.gradient_of_rows(network.prior, asked, bgr, halftone, slice(top, min(top + 37, 150)))
+        for top in range(0, 150, 37)
+    ]
     np.testing.assert_allclose(np.concatenate(bands), whole, atol=1e-4 * np.abs(whole).max())
 
 
@@ -102,10 +105,10 @@ def test_the_search_is_in_single_precision_whatever_surrounds_it(proxy):
 
 def test_changed_weights_are_put_into_integers_anew(proxy):
     network, bgr = guided(proxy), photo(32, 32)
-    first, made = network.prior_halftone(bgr), network.in_integers(network.proxy)
-    assert network.in_integers(network.proxy) is made
+    first, made = network.prior_halftone(bgr), network.as_int8(network.proxy)
+    assert network.as_int8(network.proxy) is made
     torch.nn.init.normal_(network.proxy.outConv[-1].weight, std=0.3)
-    assert network.in_integers(network.proxy) is not made
+    assert network.as_int8(network.proxy) is not made
     assert (network.prior_halftone(bgr) != first).any()
     copied = copy.deepcopy(network)
     assert np.array_equal(copied.prior_halftone(bgr), network.prior_halftone(bgr))

@@ -13,15 +13,15 @@ from halftone.screens import am_cmyk
 from reshalf import ResHalfCodec
 from utils.errors import UserError
 from utils.image_io import read_halftone, read_image, write_halftone, write_image
-from web.actions import AS_TRAINED, BEST, FAST, Workshop
+from web.actions import AS_TRAINED, BEST, FAST, Tools
 from web.scratch import KEPT, Scratch
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def shop(checkpoint, tmp_path_factory):
-    return Workshop(ResHalfCodec(checkpoint, "cpu"), Scratch(tmp_path_factory.mktemp("results")), 200_000)
+def tools(checkpoint, tmp_path_factory):
+    return Tools(ResHalfCodec(checkpoint, "cpu"), Scratch(tmp_path_factory.mktemp("results")), 200_000)
 
 
 @pytest.fixture
@@ -31,34 +31,34 @@ def photo(tmp_path):
     return path
 
 
-def test_dithering_gives_what_the_command_gives_with_one_bit_a_pixel(shop, photo):
+def test_dithering_gives_what_the_command_gives_with_one_bit_a_pixel(tools, photo):
     told = []
-    shown = shop.dither(photo, tell=lambda share, doing: told.append(share))
+    shown = tools.dither(photo, tell=lambda share, doing: told.append(share))
     bgr = read_image(photo).bgr
-    halftone = shop.codec.halftone(bgr)
+    halftone = tools.codec.halftone(bgr)
     path = shown.downloads["halftone"]
     assert path.name == "my photo_halftone.png"
     assert path.read_bytes()[24:26] == b"\1\0", "one bit, gray"
     np.testing.assert_array_equal(read_halftone(path), halftone)
-    np.testing.assert_array_equal(read_image(shown.downloads["restored"]).bgr, shop.codec.restore(halftone))
+    np.testing.assert_array_equal(read_image(shown.downloads["restored"]).bgr, tools.codec.restore(halftone))
     np.testing.assert_array_equal(read_image(shown.pictures["photograph"]).bgr, bgr)
     assert {name.split(",")[-1].strip() for name in shown.figures} >= {"PSNR", "SSIM", "tone (σ 1.5)"}
     assert told == sorted(told) and told[0] == 0
 
 
 def test_every_search_makes_another_halftone(photo, tmp_path):
-    shop = Workshop(ResHalfCodec(device="cpu"), Scratch(tmp_path / "results"), 200_000)
-    assert list(shop.searches) == [FAST, AS_TRAINED, BEST]
-    found = [read_halftone(shop.dither(photo, search).downloads["halftone"]) for search in shop.searches]
-    assert np.array_equal(found[1], shop.codec.halftone(read_image(photo).bgr))
+    tools = Tools(ResHalfCodec(device="cpu"), Scratch(tmp_path / "results"), 200_000)
+    assert list(tools.searches) == [FAST, AS_TRAINED, BEST]
+    found = [read_halftone(tools.dither(photo, search).downloads["halftone"]) for search in tools.searches]
+    assert np.array_equal(found[1], tools.codec.halftone(read_image(photo).bgr))
     assert all((found[i] != found[j]).any() for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_only_what_a_network_can_do_is_offered(shop):
-    assert list(shop.searches) == [FAST, AS_TRAINED]  # no proxy
+def test_only_what_a_network_can_do_is_offered(tools):
+    assert list(tools.searches) == [FAST, AS_TRAINED]  # no proxy
 
 
-def test_uploads_are_read_as_the_command_reads_them(shop, tmp_path):
+def test_uploads_are_read_as_the_command_reads_them(tools, tmp_path):
     """Turned by EXIF, CMYK, 16 bits, with alpha, of one pixel."""
     ramp = np.linspace(0, 65535, 40 * 20).reshape(20, 40).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), ramp)
@@ -76,43 +76,43 @@ def test_uploads_are_read_as_the_command_reads_them(shop, tmp_path):
         "clear.png": (20, 40),
         "dot.png": (1, 1),
     }.items():
-        shown = shop.dither(tmp_path / name)
+        shown = tools.dither(tmp_path / name)
         assert shown.size == size == read_halftone(shown.downloads["halftone"]).shape
         np.testing.assert_array_equal(
             read_image(shown.pictures["photograph"]).bgr, read_image(tmp_path / name).bgr, err_msg=name
         )
-    alpha = read_image(shop.dither(tmp_path / "clear.png").downloads["restored"]).alpha
+    alpha = read_image(tools.dither(tmp_path / "clear.png").downloads["restored"]).alpha
     assert (alpha == 77).all()
 
 
-def test_restoring_takes_halftones_and_with_force_anything(shop, photo, tmp_path):
-    halftone = shop.codec.halftone(read_image(photo).bgr)
+def test_restoring_takes_halftones_and_with_force_anything(tools, photo, tmp_path):
+    halftone = tools.codec.halftone(read_image(photo).bgr)
     write_halftone(tmp_path / "dots.png", halftone)
-    shown = shop.restore(tmp_path / "dots.png")
-    np.testing.assert_array_equal(read_image(shown.downloads["restored"]).bgr, shop.codec.restore(halftone))
+    shown = tools.restore(tmp_path / "dots.png")
+    np.testing.assert_array_equal(read_image(shown.downloads["restored"]).bgr, tools.codec.restore(halftone))
     with pytest.raises(UserError, match=r"^my photo\.png: not a halftone: \d+% of the pixels"):
-        shop.restore(photo)
-    assert shop.restore(photo, force=True).size == (40, 72)
+        tools.restore(photo)
+    assert tools.restore(photo, force=True).size == (40, 72)
 
 
 @pytest.mark.parametrize("work", ["dither", "restore", "descreen", "classical"])
-def test_what_cannot_be_read_is_one_line_that_begins_with_the_name_alone(shop, tmp_path, work):
+def test_what_cannot_be_read_is_one_line_that_begins_with_the_name_alone(tools, tmp_path, work):
     Image.new("1", (500, 401)).save(tmp_path / "large.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "large.png").read_bytes()[:60])
     (tmp_path / "text.png").write_text("no picture")
     options = {"descreen": ["gaussian"], "classical": ["bayer_4"]}.get(work, [])
     for name, reason in (("large.png", "0 megapixels, limit 0"), ("torn.png", ""), ("text.png", "not an image")):
         with pytest.raises(UserError) as refusal:
-            getattr(shop, work)(tmp_path / name, *options)
+            getattr(tools, work)(tmp_path / name, *options)
         line = str(refusal.value)
         assert line.startswith(f"{name}: ") and reason in line and str(tmp_path) not in line and "\n" not in line
 
 
-def test_descreening_finds_the_screen_and_prints_another(shop, photo, tmp_path):
+def test_descreening_finds_the_screen_and_prints_another(tools, photo, tmp_path):
     large = cv2.resize(read_image(photo).bgr, (288, 160), interpolation=cv2.INTER_CUBIC)
     write_image(tmp_path / "printed.png", am_cmyk(large, pitch=5.0))
-    for method in shop.descreeners:
-        own, chosen = (shop.descreen(tmp_path / "printed.png", method, pitch=pitch) for pitch in (None, 8.0))
+    for method in tools.descreeners:
+        own, chosen = (tools.descreen(tmp_path / "printed.png", method, pitch=pitch) for pitch in (None, 8.0))
         assert " 5.0" in own.remark and "px" in own.remark
         again = [read_image(shown.downloads["new screen"]).bgr for shown in (own, chosen)]
         assert (again[0] != again[1]).any()
@@ -121,16 +121,16 @@ def test_descreening_finds_the_screen_and_prints_another(shop, photo, tmp_path):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_classical_method_is_at_hand(shop, photo, method):
-    shown = shop.classical(photo, method)
+def test_every_classical_method_is_at_hand(tools, photo, method):
+    shown = tools.classical(photo, method)
     gray = cv2.cvtColor(read_image(photo).bgr, cv2.COLOR_BGR2GRAY)
     np.testing.assert_array_equal(read_halftone(shown.downloads["halftone"]), METHODS[method](gray))
     assert METHODS[method].source in shown.remark
 
 
-def test_light_is_halftoned_darker_than_levels(shop, photo):
+def test_light_is_halftoned_darker_than_levels(tools, photo):
     levels, light = (
-        read_halftone(shop.classical(photo, "ostromoukhov", linear).downloads["halftone"]) for linear in (False, True)
+        read_halftone(tools.classical(photo, "ostromoukhov", linear).downloads["halftone"]) for linear in (False, True)
     )
     assert light.mean() < levels.mean()
 

@@ -11,7 +11,7 @@ import pytest
 from reshalf import ResHalfCodec
 from utils.errors import UserError
 from utils.image_io import write_image
-from web.actions import Shown, Workshop
+from web.actions import Shown, Tools
 from web.page import build_page, choose_port, serve, show
 from web.samples import make_samples
 from web.scratch import Scratch
@@ -31,10 +31,10 @@ def served(checkpoint, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect)
         patch.setitem(os.environ, "GRADIO_TEMP_DIR", str(folder / "uploads"))
-        shop = Workshop(ResHalfCodec(checkpoint, "cpu"), Scratch(folder / "results"), 10**6)
+        tools = Tools(ResHalfCodec(checkpoint, "cpu"), Scratch(folder / "results"), 10**6)
         photo = folder / "results/sample.png"
         write_image(photo, np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8))
-        page = build_page(shop, *[make_samples([photo], folder / "results", shop.dither)] * 4)
+        page = build_page(tools, *[make_samples([photo], folder / "results", tools.dither)] * 4)
         serve(page, choose_port(0), folder / "results")
         yield urlparse(page.local_url), folder, connected
         page.close(verbose=False)
@@ -78,7 +78,7 @@ def test_files_over_the_stated_limit_are_refused(served):
 
 def test_a_port_that_cannot_be_had_is_named(served):
     for port in (served[0].port, 65536, -1):
-        with pytest.raises(UserError, match=f"port {port} cannot be had"):
+        with pytest.raises(UserError, match=f"port {port} cannot be used"):
             choose_port(port)
 
 

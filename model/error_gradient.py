@@ -1,7 +1,7 @@
-"""How the squared error of a proxy's restoration changes with every dot: what a guided halftone search asks.
+"""Gradient of the squared error of a proxy's restoration with respect to every dot, for the guided halftone search.
 
-What stands around the proxy is written out for CPUs, in as few passes over the memory as possible: the demodulation
-(`Prior.demodulate`), the error, and both differentiated. Elsewhere torch differentiates them.
+On CPUs, what surrounds the proxy is written out in numba, in as few passes over the memory as possible: demodulation
+(`Prior.demodulate`), the error, and the derivatives of both. Elsewhere torch differentiates them.
 """
 
 from collections.abc import Callable
@@ -11,29 +11,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halftone.composite import LEAST_ROOM
+from halftone.composite import LEAST_HEADROOM
 from halftone.dbs import ONE_AT_A_TIME
 from utils.pixels import to_tensor
 
 from .fixed_point import FixedPoint, signed_byte
-from .prior import BLUE_BY_CB, GREEN_BY_CB, GREEN_BY_CR, LEAST_FULLNESS, RED_BY_CR, UNBENT, Prior
+from .prior import BLUE_BY_CB, GREEN_BY_CB, GREEN_BY_CR, LEAST_SATURATION, MOST_SATURATION, RED_BY_CR, Prior
 
 
-def error_slope(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:
-    """The slope of the summed squared error of `proxy`'s restoration by each dot in {-1, 1}: (H, W) float32.
+def error_gradient(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:
+    """Gradient of the summed squared error of `proxy`'s restoration with respect to dots in {-1, 1}: (H, W) float32.
 
     bgr  (H, W, 3) BGR uint8; halftone (H, W) uint8 in {0, 255}, its first row and column of even parity
     """
-    with ONE_AT_A_TIME:  # differentiated by torch too, integers are masked on all cores
+    with ONE_AT_A_TIME:  # under autograd too, FixedPoint masks gradients in parallel
         if proxy.device.type == "cpu" and prior.demodulator:
-            return _written_out(prior, proxy, bgr, halftone)
+            return _by_numba(prior, proxy, bgr, halftone)
         return by_autograd(prior, proxy, bgr, halftone, proxy.device)
 
 
 def by_autograd(
     prior: Prior, proxy: Callable[[Tensor], Tensor], bgr: np.ndarray, halftone: np.ndarray, device: torch.device
 ) -> np.ndarray:
-    """`error_slope` as torch differentiates it, of any `proxy`. In single precision whatever surrounds it."""
+    """`error_gradient` as torch differentiates it, of any `proxy`. In single precision whatever surrounds it."""
     colour, dots = to_tensor(bgr).to(device), to_tensor(halftone).to(device)
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         dots = dots.clone().requires_grad_()
@@ -41,7 +41,7 @@ def by_autograd(
         return torch.autograd.grad(error, dots)[0][0, 0].cpu().numpy()
 
 
-def _written_out(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:
+def _by_numba(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:
     (height, width), packed = halftone.shape, tuple(-(-side // 2) for side in halftone.shape)
     signal = np.where(halftone > 127, np.float32(1), np.float32(-1))
     filters = _filters(prior, height, width)
@@ -53,14 +53,14 @@ def _written_out(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.
     _restore(signal, seen, gain, proxy.input.factor, linear, inputs[0])
     active: list[Tensor] = []
     with torch.inference_mode():
-        slope = proxy.forward(proxy.numbers(inputs), active)[0].permute(1, 2, 0).contiguous().numpy()
-    slopes = np.empty((1, *packed, 12), np.uint8)
-    _differentiate_error(bgr, linear, proxy.slope.factor, slope, slopes[0])
+        gradient = proxy.forward(proxy.numbers(inputs), active)[0].permute(1, 2, 0).contiguous().numpy()
+    gradients = np.empty((1, *packed, 12), np.uint8)
+    _differentiate_error(bgr, linear, proxy.gradient.factor, gradient, gradients[0])
     with torch.inference_mode():
-        back = proxy.backward(proxy.numbers(slopes), active)[0].permute(1, 2, 0).contiguous().numpy()
+        back = proxy.backward(proxy.numbers(gradients), active)[0].permute(1, 2, 0).contiguous().numpy()
     _fold_reflection(back.reshape(*packed, 4, 2, 2), height, width)
     by_dot = np.empty((height, width), np.float32)
-    _differentiate_restoration(seen, gain, np.float32(prior.amplitude), *filters[2:], slope, back, by_dot)
+    _differentiate_restoration(seen, gain, np.float32(prior.amplitude), *filters[2:], gradient, back, by_dot)
     _blur_back(seen, *filters[:2], by_dot)
     return by_dot
 
@@ -79,7 +79,7 @@ def _filters(prior: Prior, height: int, width: int) -> tuple[np.ndarray, ...]:
 
 
 def _fold_reflection(back: np.ndarray, height: int, width: int) -> None:
-    """Odd sides were extended by reflection: (h, w, C, 2, 2) slopes there belong to the pixels reflected."""
+    """Odd sides were extended by reflection: (h, w, C, 2, 2) gradients there belong to the pixels reflected."""
     if width % 2:
         back[:, max(width // 2 - 1, 0), :, :, int(width > 1)] += back[:, width // 2, :, :, 1]
     if height % 2:
@@ -140,15 +140,15 @@ def _blur_row(y, signal, luma_line, chroma_line, rows, columns, seen):
 @numba.njit(cache=True)
 def _gain_row(y, seen, amplitude, gain):
     for x in range(len(gain)):
-        room = max(ONE - abs(seen[1, y, x]), np.float32(LEAST_ROOM))
+        headroom = max(ONE - abs(seen[1, y, x]), np.float32(LEAST_HEADROOM))
         largest = max(abs(seen[2, y, x]), abs(seen[3, y, x]))
-        fullness = min(max(largest / room, np.float32(LEAST_FULLNESS)), np.float32(UNBENT))
-        gain[x] = HALF * np.log((ONE + fullness) / (ONE - fullness)) / (fullness * amplitude)
+        saturation = min(max(largest / headroom, np.float32(LEAST_SATURATION)), np.float32(MOST_SATURATION))
+        gain[x] = HALF * np.log((ONE + saturation) / (ONE - saturation)) / (saturation * amplitude)
 
 
 @numba.njit(parallel=True, cache=True)
 def _blur(signal, luma_line, chroma_line, rows, columns, amplitude, seen, gain):
-    """`Prior.demodulate` of dots (H, W) in {-1, 1}: the blurred products (4, H, W) and what unbends chroma (H, W)."""
+    """`Prior.demodulate` of dots (H, W) in {-1, 1}: blurred products (4, H, W) and the gain of the chroma (H, W)."""
     for y in numba.prange(len(signal)):
         _blur_row(np.int64(y), signal, luma_line, chroma_line, rows, columns, seen)
         _gain_row(np.int64(y), seen, amplitude, gain[y])
@@ -172,7 +172,7 @@ def _blur_row_back(y, seen, luma_line, chroma_line, target):
 
 @numba.njit(parallel=True, cache=True)
 def _blur_back(seen, luma_line, chroma_line, by_dot):
-    """Add to `by_dot` what slopes by the four blurred products, carriers and shares undone, are by the dots."""
+    """Add to `by_dot` what the gradients by the four blurred products contribute, with carriers and shares undone."""
     for y in numba.prange(len(by_dot)):
         _blur_row_back(np.int64(y), seen, luma_line, chroma_line, by_dot[y])
 
@@ -202,7 +202,7 @@ def _restore(signal, seen, gain, factor, linear, inputs):
 
 
 @numba.njit(cache=True)
-def _differentiate_error_rows(top, bgr, linear, factor, slope, slopes):
+def _differentiate_error_rows(top, bgr, linear, factor, gradient, gradients):
     height, width = bgr.shape[:2]
     for j in range(len(linear)):
         for phase in range(4):
@@ -213,43 +213,44 @@ def _differentiate_error_rows(top, bgr, linear, factor, slope, slopes):
                 by = np.float32(0)
                 if inside:
                     colour = np.float32(bgr[y, x, channel]) / np.float32(127.5) - ONE
-                    by = TWO * (linear[j, at] + slope[j, at] - colour)
-                slope[j, at], slopes[j, at] = by, signed_byte(by, factor)
+                    by = TWO * (linear[j, at] + gradient[j, at] - colour)
+                gradient[j, at], gradients[j, at] = by, signed_byte(by, factor)
 
 
 @numba.njit(parallel=True, cache=True)
-def _differentiate_error(bgr, linear, factor, slope, slopes):
-    """What the proxy adds to `linear` gives way to the slope of the squared error by it; the bytes of that."""
+def _differentiate_error(bgr, linear, factor, gradient, gradients):
+    """What the proxy adds to `linear` gives way to the gradient of the squared error by it; the bytes of that."""
     for i in numba.prange(len(linear)):
-        _differentiate_error_rows(2 * np.int64(i), bgr, linear[i], factor, slope[i], slopes[i])
+        _differentiate_error_rows(2 * np.int64(i), bgr, linear[i], factor, gradient[i], gradients[i])
 
 
 @numba.njit(cache=True)
-def _differentiate_row(y, seen, gain, amplitude, rows, columns, slope, back, by_dot):
+def _differentiate_row(y, seen, gain, amplitude, rows, columns, gradient, back, by_dot):
     for x in range(len(by_dot)):
         j, phase = x // 2, 2 * (y % 2) + x % 2
         by_dot[x] = back[j, phase]
-        blue = slope[j, phase] + back[j, 4 + phase]
-        green = slope[j, 4 + phase] + back[j, 8 + phase]
-        red = slope[j, 8 + phase] + back[j, 12 + phase]
+        blue = gradient[j, phase] + back[j, 4 + phase]
+        green = gradient[j, 4 + phase] + back[j, 8 + phase]
+        red = gradient[j, 8 + phase] + back[j, 12 + phase]
         by_cr = red * np.float32(RED_BY_CR) - green * np.float32(GREEN_BY_CR)
         by_cb = blue * np.float32(BLUE_BY_CB) - green * np.float32(GREEN_BY_CB)
 
         mean, cr, cb = seen[1, y, x], seen[2, y, x], seen[3, y, x]
-        room = max(ONE - abs(mean), np.float32(LEAST_ROOM))
-        fullness = max(abs(cr), abs(cb)) / room
+        headroom = max(ONE - abs(mean), np.float32(LEAST_HEADROOM))
+        saturation = max(abs(cr), abs(cb)) / headroom
         rise, by_mean = np.float32(0), np.float32(0)
-        if np.float32(LEAST_FULLNESS) < fullness < np.float32(UNBENT):
-            # Fullness / room times the derivative of the gain by the fullness.
-            rise = (ONE / ((ONE - fullness * fullness) * amplitude) - gain[x]) / room * (by_cr * cr + by_cb * cb)
-            if room > np.float32(LEAST_ROOM):
+        if np.float32(LEAST_SATURATION) < saturation < np.float32(MOST_SATURATION):
+            # Saturation / headroom times the derivative of the gain with respect to the saturation.
+            by_gain = by_cr * cr + by_cb * cb
+            rise = (ONE / ((ONE - saturation * saturation) * amplitude) - gain[x]) / headroom * by_gain
+            if headroom > np.float32(LEAST_HEADROOM):
                 by_mean = rise * np.sign(mean)
         by_cr, by_cb = by_cr * gain[x], by_cb * gain[x]
         if rise != 0:
             if abs(cr) >= abs(cb):
-                by_cr += np.sign(cr) * rise / fullness
+                by_cr += np.sign(cr) * rise / saturation
             else:
-                by_cb += np.sign(cb) * rise / fullness
+                by_cb += np.sign(cb) * rise / saturation
         seen[0, y, x] = (blue + green + red) * rows[0, y] * columns[0, x]
         seen[1, y, x] = by_mean * rows[1, y] * columns[1, x]
         seen[2, y, x] = by_cr * rows[2, y] * columns[2, x]
@@ -257,8 +258,8 @@ def _differentiate_row(y, seen, gain, amplitude, rows, columns, slope, back, by_
 
 
 @numba.njit(parallel=True, cache=True)
-def _differentiate_restoration(seen, gain, amplitude, rows, columns, slope, back, by_dot):
-    """From the slopes by the restoration and by the proxy's inputs to those by the filters' sums of taps.
+def _differentiate_restoration(seen, gain, amplitude, rows, columns, gradient, back, by_dot):
+    """From the gradients by the restoration and by the proxy's inputs to those by the filters' sums of taps.
 
     These take the place of the blurred products; what the proxy sees of the dots themselves is `by_dot`.
     """
@@ -270,7 +271,7 @@ def _differentiate_restoration(seen, gain, amplitude, rows, columns, slope, back
             amplitude,
             rows,
             columns,
-            slope[y // 2],
+            gradient[y // 2],
             back[y // 2],
             by_dot[y],
         )
