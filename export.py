@@ -22,7 +22,7 @@ from reshalf import SHIPPED, load_reshalf
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.folder_job import with_folder
+from utils.tasks import with_folder
 
 
 class AnySize(nn.Module):

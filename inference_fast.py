@@ -13,11 +13,12 @@ from pathlib import Path
 
 from reshalf import SHIPPED, ResHalfCodec
 from utils.command import exit_code
-from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob, Task, plan
+from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob
 from utils.folder_run import run_folder
 from utils.image_io import MAX_PIXELS
 from utils.manifest import Manifest, digest
 from utils.shards import parse_shard
+from utils.tasks import Task, plan
 
 HERE = Path(__file__).parent
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from halftone.error_diffusion import ostromoukhov
+from halftone.variable_diffusion import ostromoukhov
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.image_io import read_image, write_halftone, write_image

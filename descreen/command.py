@@ -9,10 +9,11 @@ from descreen.scan_job import SCREENED, Rescreen, ScanJob
 from descreen.system import build_descreener
 from utils.checkpoint import load_network
 from utils.errors import UserError
-from utils.folder_job import RESTORED, plan
+from utils.folder_job import RESTORED
 from utils.folder_run import Finished, run_folder
 from utils.image_io import MAX_PIXELS
 from utils.manifest import Manifest, digest
+from utils.tasks import plan
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints/descreen_best.pth.tar"
 

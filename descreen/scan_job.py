@@ -8,8 +8,9 @@ import numpy as np
 
 from descreen.engine import Restore
 from descreen.screen_finder import Screen, find_screens
-from utils.folder_job import RESTORED, FolderJob, Pictures, Task, with_folder
+from utils.folder_job import RESTORED, FolderJob, Pictures
 from utils.image_io import write_image
+from utils.tasks import Task, with_folder
 
 SCREENED = "screened"
 

@@ -6,14 +6,13 @@ import numpy as np
 
 from descreen.notch import Frequency, lattice
 from descreen.printing import Printing
-from halftone.light import linear_light
+from halftone.light import luminance
 
 PIXELS_PER_DEGREE = 300 * 12 * math.pi / 180
 """A print of 300 dots per inch, seen from 12 inches."""
 PEAK_SENSITIVITY = 250.0
 """A grating of the best visible frequency is seen from a contrast of 1 / 250 on (Campbell & Robson 1968)."""
 PATCH = 128
-LUMINANCE = np.array([0.0722, 0.7152, 0.2126])
 LOBE, NEAR, FAR = 2.5, 4.0, 7.0
 """Samples of the spectrum: how far a peak reaches under a Hann window, and the ring that says what is there anyway."""
 
@@ -50,8 +49,8 @@ def visible_screen(restored: np.ndarray, truth: np.ndarray, frequencies: list[Fr
     of a frequency is what its peak holds above the ring around it, averaged in power over windows; amplitudes times
     sensitivities add as squares.
     """
-    mean = _luminance(truth).mean() + 1e-3
-    powers = [_power(_luminance(picture) / mean) for picture in (restored, truth)]
+    mean = luminance(truth).mean() + 1e-3
+    powers = [_power(luminance(picture) / mean) for picture in (restored, truth)]
     side = powers[0].shape[0]
     y, x = np.mgrid[:side, :side]
     y, x = (y + side // 2) % side - side // 2, (x + side // 2) % side - side // 2
@@ -63,11 +62,6 @@ def visible_screen(restored: np.ndarray, truth: np.ndarray, frequencies: list[Fr
         # A cosine of amplitude a has a² / 4 at its frequency and as much at the opposite one.
         total += sensitivity(math.hypot(fx, fy)) ** 2 * 4 * max(0.0, left - own)
     return math.sqrt(total)
-
-
-def _luminance(bgr: np.ndarray) -> np.ndarray:
-    """Linear light (H, W), white is 1."""
-    return (linear_light(np.arange(256, dtype=np.uint8)[None])[0] / 255)[bgr] @ LUMINANCE
 
 
 def _power(plane: np.ndarray) -> np.ndarray:

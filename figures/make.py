@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from halftone.__main__ import main as halftone_command
+from halftone.gallery import contact_sheet
 from reshalf import ResHalfCodec
 from utils.command import exit_code
 from utils.files import atomic_write
-from utils.image_io import read_image, write_halftone
+from utils.image_io import read_image, write_halftone, write_image
 
 HERE = Path(__file__).parent
 PHOTOS = HERE.parent / "test_imgs"
@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     codec = ResHalfCodec(args.model)
     for name in SHOWN:
         make_row(codec, name, args.out)
-    return halftone_command(["--gallery", str(PHOTOS / "chelsea.png"), str(args.out / "gallery.png")])
+    gray = cv2.cvtColor(read_image(PHOTOS / "chelsea.png").bgr, cv2.COLOR_BGR2GRAY)
+    write_image(args.out / "gallery.png", contact_sheet(gray))
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,7 +1,14 @@
-"""The command: python -m halftone --method NAME [options] IN OUT."""
+"""Halftone a photograph or a folder of them by a classical method.
+
+    python -m halftone [--method NAME] [--set OPTION=VALUE] [--colour gray|rgb|cmyk|palette] IN OUT
+
+writes OUT, a PNG, or where IN is a folder OUT/NAME.png; one bit per pixel for gray.
+Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interrupted.
+"""
 
 import argparse
 import inspect
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -9,37 +16,26 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from halftone.gallery import contact_sheet
 from halftone.inks import per_channel, per_ink
-from halftone.light import linear_light
+from halftone.light import linear_light, luminance
 from halftone.methods import METHODS, Method
 from halftone.palette import diffuse_to_palette
 from halftone.screens import TRADE_ANGLES
+from utils.command import exit_code
+from utils.errors import UserError
+from utils.image_io import MAX_PIXELS, read_image, write_halftone, write_image
+from utils.tasks import check_folder, plan, with_folder
 
-SUFFIXES = {".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 COLOURS = ("gray", "rgb", "cmyk", "palette")
-
-
-class Refused(Exception):
-    """A mistake of the user's; the message is the line to print."""
+DEFAULT = "ostromoukhov"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return the exit code: 2 for a mistake, 3 if images of a folder had to be skipped."""
-    try:
-        arguments = _parse(argv)
-        if arguments.list:
-            print(list_methods())
-        elif arguments.gallery:
-            photo = cv2.cvtColor(_read(arguments.input), cv2.COLOR_BGR2GRAY)
-            _write(arguments.output, contact_sheet(photo))
-        else:
-            return _convert_all(arguments)
-    except Refused as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        return 2
-    return 0
+    """Run the command; returns the exit code."""
+    return exit_code(lambda: _run(_parse(argv)))
 
 
 def list_methods() -> str:
@@ -57,68 +53,92 @@ def list_methods() -> str:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m halftone", description="Halftone a photograph or a folder of them."
+        prog="python -m halftone", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="an image or a folder of images")
-    parser.add_argument("output", nargs="?", type=Path, metavar="OUT", help="a PNG, or a folder where IN is one")
-    parser.add_argument("--method", default="ostromoukhov", metavar="NAME", help="see --list (default: %(default)s)")
-    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the method")
-    parser.add_argument(
-        "--linear", action="store_true", help="halftone the light that sRGB levels stand for (gray, rgb)"
-    )
-    parser.add_argument("--colour", choices=COLOURS, default="gray", help="gray is 1 bit; rgb and cmyk give 8 colours")
-    parser.add_argument("--palette", metavar="RRGGBB,...", help="the colours for --colour palette")
-    parser.add_argument("--list", action="store_true", help="print every method with its source and options")
-    parser.add_argument("--gallery", action="store_true", help="write one sheet of all methods on the image IN to OUT")
-    arguments = parser.parse_args(argv)
-    if not arguments.list and (arguments.input is None or arguments.output is None):
-        raise Refused("IN and OUT are needed, or --list")
-    return arguments
+    add = parser.add_argument
+    add("input", nargs="?", type=Path, metavar="IN", help="an image or a folder of images")
+    add("output", nargs="?", type=Path, metavar="OUT", help="a PNG, or a folder where IN is one")
+    add("--method", metavar="NAME", help=f"see --list (default: {DEFAULT})")
+    add("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the method")
+    add("--linear", action="store_true", help="halftone the light that sRGB levels stand for (gray, rgb)")
+    add("--colour", choices=COLOURS, help="gray is 1 bit (default); rgb and cmyk give 8 colours")
+    add("--palette", metavar="RRGGBB,...", help="the colours for --colour palette")
+    add("--recursive", action="store_true", help="also the photographs in subfolders; the structure is kept")
+    add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
+    add("--list", action="store_true", help="print every method with its source and options")
+    add("--gallery", action="store_true", help="write one sheet of all methods on the image IN to OUT")
+    return parser.parse_args(argv)
 
 
-def _convert_all(arguments: argparse.Namespace) -> int:
-    convert = _conversion(arguments)
-    if not arguments.input.is_dir():
-        _convert(convert, arguments.input, arguments.output)
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.list:
+        print(list_methods())
         return 0
-    photos = sorted(path for path in arguments.input.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not photos:
-        raise Refused(f"{arguments.input}: no images in this folder")
-    names = [photo.stem for photo in photos]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise Refused(f"{arguments.input}: several images would become {twice}.png")
-    code = 0
-    for photo in photos:
+    if arguments.input is None or arguments.output is None:
+        raise UserError("IN and OUT are needed, or --list")
+    if arguments.gallery:
+        if arguments.method or arguments.set or arguments.linear or arguments.colour or arguments.palette:
+            raise UserError("--gallery shows all methods as they are: it takes no other options")
+        convert = lambda bgr: contact_sheet(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))  # noqa: E731
+    else:
+        convert = _conversion(arguments)
+    if arguments.input.is_dir() and not arguments.gallery:
+        return _convert_folder(arguments, convert)
+    _check_output(arguments.input, arguments.output)
+    _convert(convert, arguments.input, arguments.output, arguments.max_pixels)
+    return 0
+
+
+def _check_output(photo: Path, target: Path) -> None:
+    if target.suffix.lower() != ".png":
+        raise UserError(f"{target}: halftones are written as .png")
+    if os.path.realpath(photo) == os.path.realpath(target):
+        raise UserError(f"{target} is the input and would be overwritten")
+    if target.is_dir():
+        raise UserError(f"{target}: a folder, not a name for the picture")
+    check_folder(target.parent)
+
+
+def _convert_folder(arguments: argparse.Namespace, convert: Callable[[np.ndarray], np.ndarray]) -> int:
+    tasks, skipped = plan(arguments.input, arguments.output, arguments.recursive, (".",)), []
+    for path, name in tqdm(tasks, "halftoning", unit="image"):
         try:
-            _convert(convert, photo, arguments.output / f"{photo.stem}.png")
-        except Refused as mistake:
-            print(f"skipped: {mistake}", file=sys.stderr)
-            code = 3
-    return code
+            _convert(convert, path, arguments.output / name, arguments.max_pixels)
+        except UserError as error:
+            tqdm.write(f"skipped: {error}", file=sys.stderr)
+            skipped.append(path.name)
+    if skipped:
+        print(f"{len(skipped)} of {len(tasks)} skipped: {', '.join(skipped)}", file=sys.stderr)
+    return 3 if skipped else 0
 
 
-def _convert(convert: Callable[[np.ndarray], np.ndarray], photo: Path, target: Path) -> None:
-    bgr = _read(photo)
+def _convert(convert: Callable[[np.ndarray], np.ndarray], photo: Path, target: Path, max_pixels: int) -> None:
+    bgr = read_image(photo, max_pixels=max_pixels).bgr
     try:
         result = convert(bgr)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Refused(f"{photo}: {error.args[0]}") from error
-    _write(target, result)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{photo}: {error.args[0]}") from error
+    except MemoryError:
+        raise UserError(f"{photo}: not enough memory for this method and picture") from None
+    if result.ndim == 2 and not np.any((result != 0) & (result != 255)):
+        write_halftone(with_folder(target), result)
+    else:
+        write_image(with_folder(target), result)
 
 
 def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function from BGR uint8 (H, W, 3) to what is written."""
-    if arguments.palette and arguments.colour != "palette":
-        raise Refused("--palette is for --colour palette")
-    if arguments.colour == "palette":
+    name, colour = arguments.method or DEFAULT, arguments.colour or "gray"
+    if arguments.palette and colour != "palette":
+        raise UserError("--palette is for --colour palette")
+    if colour == "palette":
         palette = _palette(arguments.palette)
-        if arguments.set or arguments.linear:
-            raise Refused("--colour palette takes neither --set nor --linear")
+        if arguments.method or arguments.set or arguments.linear:
+            raise UserError("--colour palette takes neither --method nor --set nor --linear")
         return lambda bgr: diffuse_to_palette(bgr, palette)
-    if arguments.method not in METHODS:
-        raise Refused(f"unknown method {arguments.method!r}, known: {', '.join(METHODS)}")
-    method = METHODS[arguments.method]
+    if name not in METHODS:
+        raise UserError(f"unknown method {name!r}, known: {', '.join(METHODS)}")
+    method = METHODS[name]
     options = _options(method, arguments.set)
     known = method.options()
 
@@ -134,12 +154,14 @@ def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndar
             own["seed"] = options.get("seed", 0) + number
         return method(gray, **own)
 
-    if arguments.colour == "gray":
-        return lambda bgr: halftone(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))
-    if arguments.colour == "rgb":
+    if colour == "gray" and arguments.linear:
+        return lambda bgr: method(luminance(bgr), **options)
+    if colour == "gray":
+        return lambda bgr: method(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), **options)
+    if colour == "rgb":
         return lambda bgr: per_channel(bgr, halftone)
     if arguments.linear:
-        raise Refused("--linear is for gray and rgb: ink coverages are not levels of light")
+        raise UserError("--linear is for gray and rgb: ink coverages are not levels of light")
     return lambda bgr: per_ink(bgr, plate)
 
 
@@ -149,7 +171,7 @@ def _options(method: Method, settings: list[str]) -> dict[str, int | float | boo
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not separator or name not in known:
-            raise Refused(f"{method.name} has no option {setting!r}, known: {', '.join(known) or 'none'}")
+            raise UserError(f"{method.name} has no option {setting!r}, known: {', '.join(known) or 'none'}")
         options[name] = _value(known[name], text)
     return options
 
@@ -158,10 +180,13 @@ def _value(option: inspect.Parameter, text: str) -> int | float | bool | str:
     try:
         if option.annotation is bool:
             return {"true": True, "false": False}[text.lower()]
-        return option.annotation(text)
+        value = option.annotation(text)
+        if option.annotation is float and not math.isfinite(value):
+            raise ValueError
+        return value
     except (KeyError, ValueError) as error:
-        wanted = "true or false" if option.annotation is bool else option.annotation.__name__
-        raise Refused(f"option {option.name} must be {wanted}, not {text!r}") from error
+        wanted = {bool: "true or false", float: "a finite float"}.get(option.annotation, option.annotation.__name__)
+        raise UserError(f"option {option.name} must be {wanted}, not {text!r}") from error
 
 
 def _palette(text: str | None) -> np.ndarray:
@@ -169,41 +194,10 @@ def _palette(text: str | None) -> np.ndarray:
     try:
         colours = [bytes.fromhex(colour.strip().lstrip("#")) for colour in (text or "").split(",")]
     except ValueError as error:
-        raise Refused(wanted) from error
+        raise UserError(wanted) from error
     if any(len(colour) != 3 for colour in colours):
-        raise Refused(wanted)
+        raise UserError(wanted)
     return np.array([list(colour[::-1]) for colour in colours], np.uint8)
-
-
-def _read(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise Refused(f"{path}: no such file")
-    data = np.fromfile(path, np.uint8)
-    try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        bgr = None
-    if bgr is None:
-        raise Refused(f"{path}: not an image that can be read")
-    return bgr
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    """Write a PNG that appears under its name only when it is complete: 1 bit for black and white, else 8."""
-    if path.suffix.lower() != ".png":
-        raise Refused(f"{path}: halftones are written as .png")
-    bilevel = image.ndim == 2 and not np.any((image != 0) & (image != 255))
-    _, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_BILEVEL, 1] if bilevel else [])
-    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.tmp.png")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

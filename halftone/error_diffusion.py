@@ -1,4 +1,4 @@
-"""Error diffusion with a fixed kernel; Ostromoukhov's varying coefficients are found here too."""
+"""Error diffusion with a fixed kernel."""
 
 import numpy as np
 from numba import njit
@@ -6,9 +6,6 @@ from numba import njit
 from halftone.checks import as_gray
 from halftone.diffusion_kernels import KERNELS
 from halftone.noise import uniform
-from halftone.variable_diffusion import ostromoukhov
-
-__all__ = ["KERNELS", "error_diffusion", "ostromoukhov"]
 
 
 def error_diffusion(

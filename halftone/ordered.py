@@ -125,11 +125,6 @@ def diamond_matrix(size: int) -> np.ndarray:
     return ranks.reshape(size, size)
 
 
-def white_noise_mask(size: int, seed: int = 0) -> np.ndarray:
-    """Return a random mask: int32 (size, size), every rank 0..size²-1 once."""
-    return np.random.RandomState(seed).permutation(size * size).astype(np.int32).reshape(size, size)
-
-
 @lru_cache(maxsize=8)
 def _mask(size: int, seed: int) -> np.ndarray:
     mask = void_and_cluster(size, seed)

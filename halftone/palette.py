@@ -20,17 +20,17 @@ def diffuse_to_palette(
     """
     if kernel not in KERNELS:
         raise KeyError(f"unknown kernel {kernel!r}, known: {', '.join(KERNELS)}")
-    palette = np.asarray(palette)
-    if palette.ndim != 2 or palette.shape[0] == 0 or palette.shape[1] != 3:
-        raise ValueError(f"a palette has shape (P, 3), not {palette.shape}")
+    bgr, palette = np.asarray(bgr), np.asarray(palette)
+    if palette.ndim != 2 or palette.shape[0] == 0 or palette.shape[1] != 3 or palette.dtype.kind not in "uif":
+        raise ValueError(f"a palette has shape (P, 3), numbers, not {palette.shape} {palette.dtype}")
     if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.size == 0 or (bgr.dtype != np.uint8 and bgr.dtype.kind != "f"):
         raise ValueError(f"expected uint8 or floating (H, W, 3), not {bgr.dtype} {bgr.shape}")
     for name, colours in (("bgr", bgr), ("palette", palette)):
         if not (colours.min() >= 0 and colours.max() <= 255):
             raise ValueError(f"{name} must lie in 0..255")
     level = np.ascontiguousarray(bgr, np.float32)
-    index = _diffuse(level, palette.astype(np.float32), KERNELS[kernel].weights, serpentine)
-    return palette.astype(np.uint8)[index]
+    colours = np.rint(palette).astype(np.uint8)
+    return colours[_diffuse(level, colours.astype(np.float32), KERNELS[kernel].weights, serpentine)]
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from halftone.checks import as_gray
-from halftone.inks import combine, separate
+from halftone.inks import per_ink
 
 CELL = 256  # samples along a side of the screen's cell
 # Where the first pixel's middle lies on the screen. On the grid itself, dots of a whole number of pixels at 0° would
@@ -46,8 +46,10 @@ def am_screen(
     """
     if spot not in SPOTS:
         raise KeyError(f"unknown spot {spot!r}, known: {', '.join(SPOTS)}")
-    if not pitch >= 2:
-        raise ValueError(f"pitch must be at least 2 pixels, not {pitch}")
+    if not 2 <= pitch < np.inf:
+        raise ValueError(f"pitch must be at least 2 pixels and finite, not {pitch}")
+    if not np.isfinite(angle):
+        raise ValueError(f"angle must be finite, not {angle}")
     if supersample < 1:
         raise ValueError(f"supersample must be at least 1, not {supersample}")
     gray = as_gray(gray)
@@ -77,11 +79,11 @@ def am_cmyk(
     `am_screen`.
     Raises as `am_screen` and `inks.separate` do.
     """
-    inks = separate(bgr, under_colour_removal)
-    for number, ink in enumerate(TRADE_ANGLES):
-        paper = am_screen(255 - inks[..., number], spot=spot, pitch=pitch, angle=angles[ink], supersample=supersample)
-        inks[..., number] = 255 - paper
-    return combine(inks)
+
+    def plate(gray: np.ndarray, ink: str) -> np.ndarray:
+        return am_screen(gray, spot=spot, pitch=pitch, angle=angles[ink], supersample=supersample)
+
+    return per_ink(bgr, plate, under_colour_removal=under_colour_removal)
 
 
 @lru_cache
@@ -125,8 +127,8 @@ def _screen_smoothly(gray, cell, along, across, origin_x, origin_y, supersample)
                 sub_y = y + (i + 0.5) / supersample - 0.5 + origin_y
                 for j in range(supersample):
                     sub_x = x + (j + 0.5) / supersample - 0.5 + origin_x
-                    u = _fraction(sub_x * along - sub_y * across) >> 24
-                    v = _fraction(sub_x * across + sub_y * along) >> 24
+                    u = _fraction(sub_x * along - sub_y * across) >> 24 & 255
+                    v = _fraction(sub_x * across + sub_y * along) >> 24 & 255
                     white += gray[y, x] > cell[v, u]
             out[y, x] = np.uint8(255 * white / supersample**2 + 0.5)
     return out

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from halftone.error_diffusion import ostromoukhov
+from halftone.variable_diffusion import ostromoukhov
 from model.prior import Prior
 from model.reshalf import ResHalf
 from utils.checkpoint import write_checkpoint

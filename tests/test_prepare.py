@@ -9,7 +9,7 @@ import pytest
 
 from dataset.pictures import centre_square, make, special_colours
 from dataset.prepare import main
-from halftone.error_diffusion import ostromoukhov
+from halftone.variable_diffusion import ostromoukhov
 from utils.image_io import read_halftone, read_image, write_image
 from utils.photo_set import PhotoSet
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from halftone.error_diffusion import error_diffusion, ostromoukhov
+from halftone.error_diffusion import error_diffusion
 from halftone.ordered import blue_noise, white_noise
+from halftone.variable_diffusion import ostromoukhov
 from utils import spectra
 from utils.codecs import code_within
 from utils.damage import damages

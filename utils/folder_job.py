@@ -1,8 +1,6 @@
 """One folder of photographs or halftones in, one folder of results out: what is read, made and written for each."""
 
-import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,19 +10,13 @@ import numpy as np
 from utils import scores
 from utils.engine import Engine
 from utils.errors import UserError
-from utils.image_io import list_images, read_halftone, read_image, write_halftone, write_image
+from utils.image_io import read_halftone, read_image, write_halftone, write_image
 from utils.manifest import Manifest, digest
 from utils.overview import middle
+from utils.tasks import Task, with_folder
 
 HALFTONES, RESTORED, OVERVIEW = "halftone", "restored", "overview.png"
 LARGE = 16_000_000  # pixels from which a photograph has the memory to itself
-
-
-class Task(NamedTuple):
-    """An input file, and the name of its outputs relative to halftone/, restored/ and the like."""
-
-    path: Path
-    name: Path
 
 
 class Pictures(NamedTuple):
@@ -52,39 +44,6 @@ class Done(NamedTuple):
     scores: tuple[float, float, float] | None
     pictures: list[np.ndarray]
     note: str = ""
-
-
-def plan(source: Path, out: Path, recursive: bool, kinds: Sequence[str]) -> list[Task]:
-    """The tasks of a folder, checked before any work is done. `kinds` are the folders in `out` that get the outputs.
-
-    Raises UserError when two inputs would be written as one file, when an input would be overwritten, or when there
-    are none. An output folder inside the input folder is no input.
-    """
-    if source.resolve() == out.resolve():
-        raise UserError(f"{out}: results need another folder than the photographs")
-    tasks: list[Task] = []
-    taken: dict[Path, Path] = {}
-    inside = out.resolve().is_relative_to(source.resolve())
-    for path in list_images(source, recursive):
-        if inside and path.parent.resolve().is_relative_to(out.resolve()):
-            continue
-        relative = path.relative_to(source)
-        name = relative.with_name(relative.stem + ".png")
-        if name in taken:
-            raise UserError(f"{path} and {taken[name]} would both be written as {name}: rename one of them")
-        tasks.append(Task(path, name))
-        taken[name] = path
-    if not tasks:
-        raise UserError(f"{source}: no images in it")
-    for path, name in tasks:
-        if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
-            raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")
-    originals = {os.path.realpath(path) for path in taken.values()}
-    for kind in kinds:
-        for _, name in tasks:
-            if os.path.realpath(out / kind / name) in originals:
-                raise UserError(f"{out / kind / name} is an input and would be overwritten: choose another --save_dir")
-    return tasks
 
 
 @dataclass
@@ -162,12 +121,3 @@ class FolderJob:
 def is_large(pictures: Pictures) -> bool:
     """Whether a photograph should have the memory to itself."""
     return pictures.size[0] * pictures.size[1] > LARGE
-
-
-def with_folder(path: Path) -> Path:
-    """`path`, whose folder is made if need be. Raises UserError when it cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path.parent}: cannot be made: {error.strerror}") from error
-    return path

@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.files import remove_leftovers
-from utils.folder_job import OVERVIEW, Done, FolderJob, Task, is_large, with_folder
+from utils.folder_job import OVERVIEW, Done, FolderJob, is_large
 from utils.overlap import overlapped
 from utils.overview import write_overview
 from utils.shards import SHOWN, Outcome, Shard, collect_reports, remove_report, write_report
+from utils.tasks import Task, with_folder
 
 GO_ON = "the same command with --skip-existing goes on"
 ALONE = Shard()

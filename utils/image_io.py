@@ -1,4 +1,4 @@
-"""Photographs and halftones in files: the only place that reads or writes image files.
+"""Photographs and halftones in files.
 
 What is read: JPEG, PNG, WebP, BMP, TIFF and GIF. EXIF orientation is undone. Gray becomes three equal channels.
 Palettes are resolved. 16-bit, 32-bit and float pixels are scaled by their type (float: 1.0 is white) to 8 bits. An RGB
@@ -128,9 +128,11 @@ def _damaged(error: Exception) -> str:
 def write_image(path: str | Path, bgr: np.ndarray, alpha: np.ndarray | None = None) -> None:
     """Write `bgr` uint8 (H, W, 3), with `alpha` uint8 (H, W) as a fourth channel, in the format of the path's ending.
 
+    Gray pictures, uint8 (H, W), have one channel and no alpha.
+
     The file appears when it is complete. Raises UserError when it cannot be written.
     """
-    _check_pixels("bgr", bgr, (3,))
+    _check_pixels("bgr", bgr, (3,) if bgr.ndim == 3 or alpha is not None else ())
     if alpha is not None:
         _check_pixels("alpha", alpha, ())
         bgr = cv2.merge([bgr, alpha])

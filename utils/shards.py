@@ -22,7 +22,8 @@ from torch.distributed import Store, is_torchelastic_launched, rendezvous
 
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.folder_job import Done, Task
+from utils.folder_job import Done
+from utils.tasks import Task
 
 SHOWN = 8
 """Photographs in the overview."""

@@ -16,7 +16,7 @@ from descreen.engine import Restore, classical
 from descreen.rescreen import screen_again
 from descreen.scan_job import describe
 from descreen.screen_finder import find_screens
-from halftone.light import linear_light
+from halftone.light import luminance
 from halftone.methods import METHODS
 from halftone.screens import TRADE_ANGLES
 from reshalf import ResHalfCodec
@@ -135,7 +135,7 @@ class Tools:
             gray = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
             start = time.perf_counter()
             tell(0.2, "Dithering")
-            halftone = METHODS[method](linear_light(gray) if linear else gray)
+            halftone = METHODS[method](luminance(photo) if linear else gray)
             seconds = time.perf_counter() - start
             tell(0.8, "Measuring and writing")
             kept = self._keep(path, {"gray": cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), HALFTONE: halftone})

@@ -44,7 +44,11 @@ def test_a_folder_becomes_a_folder_with_names_kept(photo, tmp_path):
 def test_a_bad_image_in_a_folder_costs_only_itself(photo, tmp_path, capsys):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     assert main([str(tmp_path), str(tmp_path / "out")]) == 3
-    assert "skipped: " in (error := capsys.readouterr().err) and "broken.jpg: not an image" in error
+    assert (
+        "skipped: " in (error := capsys.readouterr().err)
+        and "broken.jpg: " in error
+        and "1 of 2 skipped: broken.jpg" in error
+    )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.one.png"]
 
 
@@ -76,6 +80,23 @@ def test_linear_light_is_darker(photo, tmp_path):
     assert means[1] < means[0] - 20
 
 
+def test_linear_light_is_the_luminance_of_the_colours(tmp_path):
+    red = np.zeros((64, 64, 3), np.uint8)
+    red[..., 2] = 255
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    assert main(["--linear", str(tmp_path / "red.png"), str(tmp_path / "out.png")]) == 0
+    assert cv2.imread(str(tmp_path / "out.png"), 0).mean() == pytest.approx(0.2126 * 255, abs=2)
+
+
+def test_interrupted_it_says_so_in_its_exit_code(photo, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("halftone.__main__._convert", stop)
+    assert main([str(photo), str(tmp_path / "out.png")]) == 130
+    assert capsys.readouterr().err == ""
+
+
 def test_the_list_names_every_method_and_its_source(capsys):
     assert main(["--list"]) == 0
     printed = capsys.readouterr().out
@@ -96,10 +117,13 @@ def test_the_gallery_shows_every_method(photo, tmp_path):
     ("arguments", "message"),
     [
         (["{photo}"], "IN and OUT"),
-        (["{folder}/none.png", "{out}"], "none.png: no such file"),
+        (["{folder}/none.png", "{out}"], "none.png: cannot be read: No such file"),
         (["--method", "fs", "{photo}", "{out}"], "unknown method 'fs', known: floyd_steinberg"),
         (["--method", "bayer_8", "--set", "size=4", "{photo}", "{out}"], "bayer_8 has no option 'size=4', known: none"),
-        (["--method", "stucki", "--set", "noise=loud", "{photo}", "{out}"], "option noise must be float, not 'loud'"),
+        (
+            ["--method", "stucki", "--set", "noise=loud", "{photo}", "{out}"],
+            "option noise must be a finite float, not 'loud'",
+        ),
         (["--method", "stucki", "--set", "serpentine=2", "{photo}", "{out}"], "serpentine must be true or false"),
         (["--method", "am_line", "--set", "pitch=1", "{photo}", "{out}"], "photo.one.png: pitch must be at least 2"),
         (["--method", "green_noise", "--set", "kernel=x", "{photo}", "{out}"], "unknown kernel 'x', known"),
@@ -108,9 +132,17 @@ def test_the_gallery_shows_every_method(photo, tmp_path):
         (["--colour", "cmyk", "--linear", "{photo}", "{out}"], "--linear"),
         (["{photo}", "{folder}/out.jpg"], "out.jpg: halftones are written as .png"),
         (["{folder}/text.png", "{out}"], "text.png: not an image"),
-        (["{folder}/empty", "{folder}/out"], "no images in this folder"),
-        (["{folder}/twins", "{folder}/out"], "several images would become a.png"),
-        (["{photo}", "{photo}/out.png"], "out.png: "),
+        (["{folder}/empty", "{folder}/out"], "empty: no images in it"),
+        (["{folder}/twins", "{folder}/out"], "would both be written as a.png"),
+        (["{photo}", "{photo}/out.png"], "photo.one.png: not a folder"),
+        (["{photo}", "{photo}"], "photo.one.png is the input and would be overwritten"),
+        (["{folder}", "{folder}"], "results need another folder"),
+        (["{folder}", "{photo}"], "photo.one.png: not a folder"),
+        (["{photo}", "{folder}/empty"], "empty: halftones are written as .png"),
+        (["--method", "am_line", "--set", "angle=nan", "{photo}", "{out}"], "angle must be a finite float, not 'nan'"),
+        (["--method", "blue_noise", "--set", "size=200000", "{photo}", "{out}"], "not enough memory"),
+        (["--colour", "palette", "--method", "stucki", "--palette", "000000", "{photo}", "{out}"], "neither --method"),
+        (["--gallery", "--method", "stucki", "{photo}", "{out}"], "no other options"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, photo, tmp_path, capsys):

@@ -12,7 +12,6 @@ from halftone.ordered import (
     ordered,
     spiral_matrix,
     white_noise,
-    white_noise_mask,
 )
 
 SQUARES = {
@@ -23,7 +22,6 @@ SQUARES = {
     "spiral_6": spiral_matrix(6),
     "diamond_7": diamond_matrix(7),
     "diamond_8": diamond_matrix(8),
-    "white_noise": white_noise_mask(12, seed=3),
 }
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from halftone.error_diffusion import ostromoukhov
-from halftone.variable_diffusion import ostromoukhov_bands, ostromoukhov_table
+from halftone.variable_diffusion import ostromoukhov, ostromoukhov_bands, ostromoukhov_table
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ostromoukhov.npz")
 

@@ -384,13 +384,21 @@ def test_written_halftone_has_one_bit_per_pixel_and_comes_back(tmp_path, shape, 
     np.testing.assert_array_equal(read_halftone(tmp_path / "a.png"), bits * np.uint8(255))
 
 
+def test_a_gray_picture_has_one_channel(tmp_path):
+    write_image(tmp_path / "a.png", np.ascontiguousarray(BGR[..., 0]))
+    assert (tmp_path / "a.png").read_bytes()[24:26] == bytes((8, 0))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").bgr[..., 2], BGR[..., 0])
+
+
 def test_writers_refuse_other_arrays(tmp_path):
     with pytest.raises(ValueError, match="0 and 255"):
         write_halftone(tmp_path / "a.png", np.ones((4, 4), np.uint8))
     with pytest.raises(ValueError, match="uint8"):
         write_image(tmp_path / "a.png", BGR.astype(np.float32))
     with pytest.raises(ValueError, match="uint8"):
-        write_image(tmp_path / "a.png", BGR[..., 0])
+        write_image(tmp_path / "a.png", BGR[..., :2])
+    with pytest.raises(ValueError, match="uint8"):
+        write_image(tmp_path / "a.png", BGR[..., 0], alpha=BGR[..., 0])
     assert not list(tmp_path.iterdir())
 
 
