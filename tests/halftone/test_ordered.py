@@ -1,5 +1,7 @@
 """Matrices of ranks and the comparison with them."""
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,10 @@ def test_a_matrix_of_ones_own_may_be_oblong_and_repeat_ranks():
 
 def test_bayer_matrix_is_as_published():
     assert np.array_equal(bayer_matrix(4), [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+
+
+def test_the_clustered_matrix_is_the_one_compared_with_its_source():
+    assert zlib.crc32(CLUSTERED_45.astype("<i4").tobytes()) == 2815165572
 
 
 def test_bayer_at_middle_gray_is_a_checkerboard():

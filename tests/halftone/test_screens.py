@@ -61,7 +61,8 @@ def test_round_dots_are_isolated_in_light_tones_and_holes_in_dark_ones():
 def test_supersampling_agrees_with_one_sample_on_the_mean():
     gray = np.random.RandomState(0).randint(0, 256, (64, 64)).astype(np.uint8)
     fine = am_screen(gray, supersample=2)
-    assert fine.shape == gray.shape and fine.dtype == np.uint8
+    assert fine.shape == gray.shape and fine.dtype == np.uint8 and len(np.unique(fine)) == 5
+    assert fine.mean() == pytest.approx(am_screen(gray).mean(), abs=3)
 
 
 def test_each_ink_has_its_own_angle():

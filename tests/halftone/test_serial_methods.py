@@ -1,5 +1,7 @@
 """Dot diffusion, Riemersma and green noise against the methods written out."""
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,11 @@ def test_dot_diffusion_equals_the_written_out_reference(classes):
 @pytest.mark.parametrize("classes", CLASSES)
 def test_class_matrices_hold_every_class_once(classes):
     assert np.array_equal(np.sort(CLASSES[classes], axis=None), np.arange(CLASSES[classes].size))
+
+
+@pytest.mark.parametrize(("classes", "crc"), [("knuth", 2264066979), ("mese_8", 3751795203), ("mese_16", 732400991)])
+def test_class_matrices_are_those_compared_with_the_papers(classes, crc):
+    assert zlib.crc32(CLASSES[classes].astype("<i4").tobytes()) == crc
 
 
 def test_knuths_matrix_has_two_barons_and_no_near_baron():

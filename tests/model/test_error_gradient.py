@@ -1,5 +1,6 @@
 """The gradient that a guided search asks for: what is written out for CPUs is what torch differentiates."""
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -31,8 +32,7 @@ def test_written_out_it_is_what_torch_differentiates(network, height, width):
     expected = by_autograd(network.prior, proxy, bgr, halftone, torch.device("cpu"))
     assert found.shape == (height, width) and found.dtype == np.float32
     # Single values round to another integer where float32 sums in another order.
-    differs = np.abs(found - expected) > 1e-4 * np.abs(expected).max()
-    assert differs.mean() < 0.02 or np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
+    assert np.linalg.norm(found - expected) < 0.04 * np.linalg.norm(expected)
 
 
 def test_black_white_and_full_colours_have_finite_gradients(network):
@@ -67,7 +67,10 @@ def test_a_prior_without_a_demodulator_is_differentiated(network):
 def test_threads_change_nothing(network, height, width):
     bgr, proxy = photo(height, width), network.as_int8(network.proxy)
     halftone = network.prior.classical_halftone(bgr)
-    first = error_gradient(network.prior, proxy, bgr, halftone)
-    for _ in range(30):
-        np.full(10 * first.size, np.nan, np.float32)  # what memory held before must not matter
-        assert np.array_equal(error_gradient(network.prior, proxy, bgr, halftone), first)
+    numba.set_num_threads(1)
+    try:
+        alone = error_gradient(network.prior, proxy, bgr, halftone)
+    finally:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    for _ in range(30):  # two threads that met in one row did so now and then
+        assert np.array_equal(error_gradient(network.prior, proxy, bgr, halftone), alone)
