@@ -31,14 +31,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def build(args: argparse.Namespace, folder: Path):
     """The page, gr.Blocks, with everything it writes in `folder`. Raises UserError as ResHalfCodec does."""
     from reshalf import ResHalfCodec
+    from utils.image_io import MAX_PIXELS, list_images
     from web.actions import Tools
     from web.page import build_page
     from web.samples import make_halftones, make_samples, make_scans
     from web.scratch import Scratch
 
     made = folder / "samples"
-    tools = Tools(ResHalfCodec(args.model, args.device), Scratch(made), args.max_pixels)
-    photos = sorted(path for path in (HERE / "test_imgs").iterdir() if path.suffix != ".md")
+    tools = Tools(ResHalfCodec(args.model, args.device), Scratch(made), MAX_PIXELS)
+    photos = list_images(HERE / "test_imgs")
     few = photos[:4]
     samples = (
         make_samples(photos, made, tools.dither),
@@ -46,7 +47,8 @@ def build(args: argparse.Namespace, folder: Path):
         make_samples(make_scans(few, made), made, lambda path: tools.descreen(path, next(iter(tools.descreeners)))),
         make_samples(photos, made, lambda path: tools.classical(path, "ostromoukhov")),
     )
-    tools.scratch = Scratch(folder / "results")  # the samples stay, what visitors make goes after a while
+    # Limits are for visitors: the samples stay, of any size.
+    tools.scratch, tools.max_pixels = Scratch(folder / "results"), args.max_pixels
     return build_page(tools, *samples)
 
 

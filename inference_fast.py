@@ -13,6 +13,7 @@ from pathlib import Path
 
 from reshalf import SHIPPED, ResHalfCodec
 from utils.command import exit_code
+from utils.errors import UserError, printable
 from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob
 from utils.folder_run import run_folder
 from utils.image_io import MAX_PIXELS
@@ -27,7 +28,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped)")
-    add("--data_dir", type=Path, default=HERE / "test_imgs", help="photographs, or halftones with --decoding")
+    add("--data_dir", type=Path, help="photographs, or halftones with --decoding (default: test_imgs)")
     add("--save_dir", type=Path, default=Path("result"), help="where halftone/ and restored/ go")
     add("--decoding", action="store_true", help="restore the halftones in DIR")
     add("--force", action="store_true", help="with --decoding: also restore images that are no halftones")
@@ -46,12 +47,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.decoding and not args.data_dir:
+        raise UserError("--decoding needs --data_dir, the folder of the halftones")
+    if args.decoding and (args.fast or args.best or args.rounds is not None):
+        raise UserError("--fast, --best and --rounds are about halftoning: not with --decoding")
+    if args.force and not args.decoding:
+        raise UserError("--force is for --decoding")
     kinds = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
-    tasks = plan(args.data_dir, args.save_dir, args.recursive, kinds)
+    tasks = plan(args.data_dir or HERE / "test_imgs", args.save_dir, args.recursive, kinds)
     shard = parse_shard(args.shard)
     choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds, "best": args.best}
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
-    made_by = {"checkpoint": digest(args.model), "decoding": args.decoding, **choices}
+    made_by = {"checkpoint": digest(args.model), "decoding": args.decoding} | ({} if args.decoding else choices)
     manifest = Manifest(args.save_dir, made_by)
     job = FolderJob(codec, args.save_dir, manifest, args.decoding, args.force, args.max_pixels, args.skip_existing)
     doing = "restoring" if args.decoding else "dithering"
@@ -63,7 +70,7 @@ def print_table(done: list[tuple[Task, Done]], decoding: bool) -> None:
     print(heads if decoding else f"{heads}{'PSNR dB':>10}{'SSIM':>8}{'tone dB':>10}")
     for task, outcome in done:
         height, width = outcome.size
-        line = f"{str(task.name):32}{width:>7} × {height:<6}{outcome.seconds:9.2f}"
+        line = f"{printable(task.name):32}{width:>7} × {height:<6}{outcome.seconds:9.2f}"
         print(line if decoding else line + "{:10.2f}{:8.3f}{:10.2f}".format(*outcome.scores))
 
 

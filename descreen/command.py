@@ -8,7 +8,7 @@ from descreen.engine import DescreenEngine, Restore, classical
 from descreen.scan_job import SCREENED, Rescreen, ScanJob
 from descreen.system import build_descreener
 from utils.checkpoint import load_network
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.folder_job import RESTORED
 from utils.folder_run import Finished, run_folder
 from utils.image_io import MAX_PIXELS
@@ -69,7 +69,7 @@ def report(done: Finished) -> None:
     print(f"{'name':32}{'size':^16}{'seconds':>9}  screen found")
     for task, outcome in done:
         height, width = outcome.size
-        print(f"{str(task.name):32}{width:>7} × {height:<6}{outcome.seconds:9.2f}  {outcome.note}")
+        print(f"{printable(task.name):32}{width:>7} × {height:<6}{outcome.seconds:9.2f}  {outcome.note}")
 
 
 def trained(args: argparse.Namespace) -> Restore:

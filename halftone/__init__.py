@@ -1,5 +1,9 @@
 """Classical halftoning: numpy arrays in, numpy arrays out. METHODS names every method for gray images."""
 
-from halftone.methods import METHODS, Method
+from halftone.compile_cache import ensure_compile_cache
+
+ensure_compile_cache()  # before anything is compiled
+
+from halftone.methods import METHODS, Method  # noqa: E402
 
 __all__ = ["METHODS", "Method"]

@@ -25,7 +25,7 @@ from halftone.methods import METHODS, Method
 from halftone.palette import diffuse_to_palette
 from halftone.screens import TRADE_ANGLES
 from utils.command import exit_code
-from utils.errors import UserError
+from utils.errors import UserError, naming
 from utils.image_io import MAX_PIXELS, read_image, write_halftone, write_image
 from utils.tasks import check_folder, plan, with_folder
 
@@ -115,11 +115,10 @@ def _convert_folder(arguments: argparse.Namespace, convert: Callable[[np.ndarray
 def _convert(convert: Callable[[np.ndarray], np.ndarray], photo: Path, target: Path, max_pixels: int) -> None:
     bgr = read_image(photo, max_pixels=max_pixels).bgr
     try:
-        result = convert(bgr)
+        with naming(photo):
+            result = convert(bgr)
     except (KeyError, ValueError) as error:
         raise UserError(f"{photo}: {error.args[0]}") from error
-    except MemoryError:
-        raise UserError(f"{photo}: not enough memory for this method and picture") from None
     if result.ndim == 2 and not np.any((result != 0) & (result != 255)):
         write_halftone(with_folder(target), result)
     else:

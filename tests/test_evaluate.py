@@ -147,3 +147,12 @@ def test_photos_of_one_stem_are_refused(capsys, tmp_path, model, photos):
 
 def test_the_shipped_checkpoint_is_measured_by_default(photos):
     assert evaluate.parse(["--data_dir", str(photos)]).model == REPOSITORY / "checkpoints/model_best.pth.tar"
+
+
+def test_photographs_are_never_overwritten(capsys, tmp_path, model, photos):
+    restored = tmp_path / "restored"
+    photos.rename(restored)
+    before = {path.name: path.read_bytes() for path in restored.iterdir()}
+    words = refused(capsys, "--model", model, "--data_dir", restored, "--save_dir", tmp_path)
+    assert "would be overwritten" in words
+    assert {path.name: path.read_bytes() for path in restored.iterdir()} == before

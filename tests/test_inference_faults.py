@@ -253,19 +253,108 @@ def test_halftones_may_be_restored_into_the_folder_they_lie_in(checkpoint, photo
     assert results(out) == first
 
 
-def test_lack_of_memory_costs_only_the_photograph(checkpoint, photos, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("could not create a primitive"),
+    ],
+)
+def test_lack_of_memory_costs_only_the_photograph(error, checkpoint, photos, tmp_path, monkeypatch, capsys):
     cv2.imwrite(str(photos / "b.png"), np.zeros((100, 100, 3), np.uint8))
     searched = Prior.classical_halftone
 
     def scarce(prior, bgr):
         if len(bgr) == 100:
-            raise MemoryError
+            raise error
         return searched(prior, bgr)
 
     monkeypatch.setattr(Prior, "classical_halftone", scarce)
     assert run(checkpoint, photos, tmp_path / "out") == 3
     assert f"{photos / 'b.png'}: not enough memory" in capsys.readouterr().err
     assert len(list((tmp_path / "out/restored").iterdir())) == 3
+
+
+def test_scores_that_do_not_fit_the_memory_cost_no_picture(checkpoint, photos, tmp_path, monkeypatch, capsys):
+    def scarce(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("utils.scores.ssim", scarce)
+    assert run(checkpoint, photos, tmp_path / "out") == 0
+    assert "nan" in capsys.readouterr().out and len(results(tmp_path / "out")) == 8
+
+
+def test_photographs_of_other_kinds_are_named(checkpoint, photos, tmp_path, capsys):
+    for name in ("a.heic", "e.HEIC", "f.cr2", "notes.txt"):
+        (photos / name).write_bytes(b"\0\0\0\x18ftypheic")
+    assert run(checkpoint, photos, tmp_path / "out") == 3
+    error = capsys.readouterr().err
+    assert f"{photos / 'a.heic'}: HEIC files are not read" in error and "3 of 7 skipped: a.heic, e.HEIC, f.cr2" in error
+    assert len(results(tmp_path / "out")) == 8
+
+
+def test_a_folder_that_is_no_input_blocks_nothing(checkpoint, photos, tmp_path, capsys):
+    (photos / "a").symlink_to(photos, target_is_directory=True)
+    assert run(checkpoint, photos, tmp_path / "out", "--recursive") == 3
+    assert "a: a link back to a folder above it" in capsys.readouterr().err
+    assert len(results(tmp_path / "out")) == 8
+
+
+def test_a_link_to_the_results_is_no_input(checkpoint, photos, tmp_path):
+    (photos / "made").symlink_to(tmp_path / "out", target_is_directory=True)
+    for _ in range(2):
+        assert run(checkpoint, photos, tmp_path / "out", "--recursive") == 0
+    assert len(results(tmp_path / "out")) == 8
+
+
+@pytest.mark.parametrize("out", ["file", "file/deeper", "kept"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    out, checkpoint, photos, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/halftone").write_text("in the way")
+    monkeypatch.setattr("utils.engine.Engine.halftone", lambda *_: pytest.fail("worked"))
+    assert run(checkpoint, photos, tmp_path / out) == 2
+    assert "not a folder" in capsys.readouterr().err
+
+
+def test_a_name_of_two_lines_is_one_line(checkpoint, photos, tmp_path, capsys):
+    (photos / "two\nlines.png").write_text("no picture")
+    assert run(checkpoint, photos, tmp_path / "out") == 3
+    assert "two\\nlines.png: not an image" in (error := capsys.readouterr().err) and "two\n" not in error
+
+
+def test_flags_that_would_do_nothing_are_refused(checkpoint, photos, tmp_path, capsys):
+    for flags, words in (
+        (["--decoding", "--fast"], "not with --decoding"),
+        (["--decoding", "--rounds", "2"], "not with --decoding"),
+        (["--force"], "--force is for --decoding"),
+    ):
+        assert run(checkpoint, photos, tmp_path / "out", *flags) == 2
+        assert words in capsys.readouterr().err
+    assert inference_fast.main(["--decoding"]) == 2
+    assert "--decoding needs --data_dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "words"),
+    [
+        ({}, ["--device", "meta"], "meta"),
+        ({}, ["--seed", "9" * 20], "64 bits"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, [], "RANK x"),
+        ({"RANK": "7", "WORLD_SIZE": "2"}, [], "RANK 7"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(
+    environment, flags, words, checkpoint, photos, tmp_path, monkeypatch, capsys
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert run(checkpoint, photos, tmp_path / "out", *flags) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.startswith("error: ") and error.count("\n") == 1
 
 
 def test_weights_that_overflow_are_told_and_leave_no_picture(checkpoint, photos, tmp_path, monkeypatch, capsys):

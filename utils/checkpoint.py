@@ -78,7 +78,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
             raise BrokenCheckpoint(f"{path}: not a checkpoint: no state_dict inside")
         checkpoint = {"state_dict": checkpoint}
-    checkpoint["state_dict"] = strip_module_prefix(checkpoint["state_dict"])
+    state = checkpoint["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise BrokenCheckpoint(f"{path}: not a checkpoint: its state_dict is none")
+    checkpoint["state_dict"] = strip_module_prefix(state)
     return checkpoint
 
 
@@ -90,12 +93,12 @@ def strip_module_prefix(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_network(path: str | Path, build: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
-    """Read a checkpoint and hand it to `build`, whose ValueError becomes a UserError naming the file."""
+    """Read a checkpoint and hand it to `build`, whose errors become a UserError naming the file."""
     checkpoint = read_checkpoint(path)
     try:
         return build(checkpoint)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # settings of any kind may stand in a file
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
 def write_rotating(folder: Path, checkpoint: dict[str, Any]) -> Path:

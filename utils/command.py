@@ -1,10 +1,12 @@
 """How a command ends: what went wrong in one line, and an exit code."""
 
+import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from utils.errors import UserError
+from utils.errors import UserError, printable
 
 
 def exit_code(run: Callable[[], int]) -> int:
@@ -12,6 +14,7 @@ def exit_code(run: Callable[[], int]) -> int:
 
     128 + n after signal n (Ctrl-C, SIGTERM).
     """
+    _open_streams()
     received = signal.SIGINT
 
     def stop(number, _frame):
@@ -32,7 +35,26 @@ def exit_code(run: Callable[[], int]) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def unread_output() -> Iterator[None]:
+    """What is printed inside may be cut short by a reader that has gone, as `| head` does: that is no failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_streams() -> None:
+    """Closed streams swallow what is printed; what their encoding lacks is escaped, and no reason to fail."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def fail(reason: str) -> int:
     """Print "error: reason" to stderr; 2, the exit code of wrong use."""
-    print(f"error: {reason}", file=sys.stderr)
+    print(printable(f"error: {reason}"), file=sys.stderr)
     return 2

@@ -1,6 +1,7 @@
 """A network at work on whole photographs: device, precision and tiles, uint8 in and uint8 out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -49,6 +50,8 @@ class Tiler:
         if tile is not None and (tile < step or tile % step):
             raise ValueError(f"a tile's side must be a multiple of {step}, not {tile}")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if self.device.type == "meta":
+            raise RuntimeError("meta: a device that computes nothing")
         try:
             self.bf16 = has_bf16(self.device) if bf16 is None else bf16
             self.network = network.eval().to(self.device, memory_format=torch.channels_last)
@@ -70,9 +73,8 @@ class Tiler:
         while True:
             try:
                 return self._in_tiles(size, function, inputs)
-            except (RuntimeError, MemoryError) as error:  # torch has no type of its own for the CPU's
-                known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-                if not (known or "can't allocate memory" in str(error)):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
                 if self.tile <= SMALLEST_TILE:
                     raise MemoryError(f"not enough memory for a tile of {self.tile} pixels") from error
@@ -140,6 +142,8 @@ class Engine(Tiler):
             halo = -(-network.reach // 8) * 8
         super().__init__(network, device, tile, bf16, halo=halo, step=8, stride=network.decoder.stride)
         self.seed = seed
+        if not -(2**63) <= seed < 2**64:
+            raise ValueError(f"a seed has 64 bits, not {seed}")
         if rounds is not None and rounds < 0:
             raise ValueError(f"rounds must be 0 or more, not {rounds}")
         if (best or rounds is not None) and network.proxy is None:
@@ -173,10 +177,8 @@ class Engine(Tiler):
         if self._start:
             classical = self._start.classical_halftone(bgr)
         else:
-            try:
+            with memory_errors("the halftone search"):
                 classical = self.network.prior_halftone(bgr, self.rounds, self.best)
-            except torch.OutOfMemoryError as error:
-                raise MemoryError("not enough memory on the device for the halftone search") from error
         if self.network.encoder is None:
             return classical
         return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
@@ -189,11 +191,29 @@ class Engine(Tiler):
         halftone, undo = self.network.realigned(halftone)
         decode = self.network.decode
         if self._int8:
-            decode = partial(decode, decoder=self.network.as_int8(self.network.decoder))
+            with memory_errors("the network"):
+                decode = partial(decode, decoder=self.network.as_int8(self.network.decoder))
         return undo(self.tiled(halftone.shape, decode, lambda at: (to_tensor(halftone[at]),)))
 
     def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
         return self.network.encode(colour, guide=guide).halftone
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory is what lacked: torch has a type of its own for that of a GPU only."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(words in str(error) for words in ("can't allocate memory", "could not create a primitive"))
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """Raise MemoryError instead of the many kinds of error that a lack of memory ends in."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(f"not enough memory for {what}") from error
+        raise
 
 
 def has_bf16(device: torch.device) -> bool:

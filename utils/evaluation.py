@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from utils import spectra
 from utils.codecs import code_within
 from utils.damage import damages
 from utils.engine import Engine
-from utils.errors import UserError
+from utils.errors import UserError, naming
 from utils.image_io import read_halftone, write_halftone, write_image
 from utils.metrics import gray_of, halftone_metrics, mean_chroma, psnr, restoration_metrics
 from utils.report import Sections
@@ -58,27 +57,18 @@ class Codec:
     def halftone(self, bgr: np.ndarray, name: str) -> tuple[np.ndarray, int]:
         """Encode (H, W, 3) BGR uint8 into halftone/NAME.png: (H, W) {0, 255} as read back, and the file's bits."""
         path = self.halftones / f"{name}.png"
-        with _named(name):
+        with naming(name):
             write_halftone(path, self.engine.halftone(bgr))
         return read_halftone(path), 8 * path.stat().st_size
 
     def restore(self, halftone: np.ndarray, name: str) -> np.ndarray:
         """Decode (H, W) {0, 255}: (H, W, 3) BGR uint8, as an 8-bit file holds it."""
-        with _named(name):
+        with naming(name):
             return self.engine.restore(halftone)
 
     def save(self, restored: np.ndarray, name: str) -> None:
         """Write restored/NAME.png."""
         write_image(self.restorations / f"{name}.png", restored)
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Say which picture it is that broken weights make no numbers of."""
-    try:
-        yield
-    except FloatingPointError as error:
-        raise UserError(f"{name}: {error}") from error
 
 
 def check_size(bgr: np.ndarray, name: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils import scores
 from utils.engine import Engine
-from utils.errors import UserError
+from utils.errors import naming
 from utils.image_io import read_halftone, read_image, write_halftone, write_image
 from utils.manifest import Manifest, digest
 from utils.overview import middle
@@ -76,14 +76,8 @@ class FolderJob:
     def compute(self, task: Task, pictures: Pictures) -> Pictures:
         """Add what is missing. Raises UserError when the memory does not suffice or a network's weights are broken."""
         start = time.perf_counter()
-        try:
+        with naming(task.path):
             made = self.make(pictures)
-        except MemoryError as error:
-            raise UserError(
-                f"{task.path}: not enough memory for {' x '.join(map(str, pictures.size))} pixels"
-            ) from error
-        except FloatingPointError as error:
-            raise UserError(f"{task.path}: {error}") from error
         return made._replace(seconds=time.perf_counter() - start)
 
     def make(self, pictures: Pictures) -> Pictures:
@@ -93,7 +87,8 @@ class FolderJob:
 
     def write(self, task: Task, pictures: Pictures) -> Done:
         """Write the outputs, then note them in the manifest. Raises UserError when they cannot be written."""
-        outputs = self.save(task, pictures)
+        with naming(task.path):
+            outputs = self.save(task, pictures)
         self.manifest.add(task.name.as_posix(), pictures.digest, outputs)
         shown = (pictures.photo, pictures.halftone, pictures.restored)
         cells = [middle(picture) for picture in shown if picture is not None]
@@ -109,13 +104,17 @@ class FolderJob:
         return outputs
 
     def scores(self, pictures: Pictures) -> tuple[float, float, float] | None:
-        """PSNR in dB, SSIM and tone PSNR in dB against the photograph; NaN where it is smaller than their window."""
+        """PSNR in dB, SSIM and tone PSNR in dB against the photograph; NaN where it is too small or the memory is."""
         photo, halftone, restored = pictures.photo, pictures.halftone, pictures.restored
         if photo is None:
             return None
-        if min(halftone.shape) < scores.SIZE:
-            return scores.psnr(photo, restored), float("nan"), float("nan")
-        return scores.psnr(photo, restored), scores.ssim(photo, restored), scores.tone_psnr(halftone, photo)
+        nan = float("nan")
+        try:
+            if min(halftone.shape) < scores.SIZE:
+                return scores.psnr(photo, restored), nan, nan
+            return scores.psnr(photo, restored), scores.ssim(photo, restored), scores.tone_psnr(halftone, photo)
+        except MemoryError:  # the pictures are written all the same
+            return nan, nan, nan
 
 
 def is_large(pictures: Pictures) -> bool:

@@ -8,13 +8,14 @@ from contextlib import suppress
 
 from tqdm import tqdm
 
-from utils.errors import UserError
+from utils.command import unread_output
+from utils.errors import UserError, printable
 from utils.files import remove_leftovers
 from utils.folder_job import OVERVIEW, Done, FolderJob, is_large
 from utils.overlap import overlapped
 from utils.overview import write_overview
 from utils.shards import SHOWN, Outcome, Shard, collect_reports, remove_report, write_report
-from utils.tasks import Task, with_folder
+from utils.tasks import Task, check_writable, with_folder
 
 GO_ON = "the same command with --skip-existing goes on"
 ALONE = Shard()
@@ -31,6 +32,7 @@ def run_folder(
     folders is removed.
     doing  what the progress bar says. Returns the exit code of the share: 0 all done, 3 something was skipped.
     """
+    check_writable(job.out)
     mine = shard.of(tasks)
     parents = {task.name.parent for task in mine}
     remove_leftovers({job.out, *(kind / parent for kind in job.out.glob("*/") for parent in parents)})
@@ -54,8 +56,8 @@ def _work(tasks: Sequence[Task], job: FolderJob, doing: str, quiet: bool) -> Out
             elif isinstance(made, Done):
                 outcome.done.append((task, made if len(outcome.done) < SHOWN else made._replace(pictures=[])))
             else:
-                tqdm.write(f"skipped: {made}", file=sys.stderr)
-                outcome.skipped.append(task.path.name)
+                tqdm.write(printable(f"skipped: {made}"), file=sys.stderr)
+                outcome.skipped.append(task.name.with_name(task.path.name).as_posix())
                 if getattr(made.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                     outcome.full = True  # every further write would fail as well
                     break
@@ -89,18 +91,23 @@ def _print_all_shards(
 
 def _tell(outcome: Outcome, job: FolderJob, report: Callable[[Finished], None]) -> None:
     done, kept, skipped = outcome.done, outcome.kept, outcome.skipped
-    if done:
-        report(done)
-        print(f"{len(done)} done in {outcome.seconds:.1f} s")
+    overview = None
+    if done:  # the work's last part, before anything is printed: nobody may be reading
         try:
             write_overview(job.out / OVERVIEW, [made.pictures for _, made in done[:SHOWN]])
-            print(f"see {job.out / OVERVIEW}")
+            overview = job.out / OVERVIEW
         except UserError as error:
             print(f"no overview: {error}", file=sys.stderr)
-    if kept:
-        print(f"{kept} were done already")
+    with unread_output():
+        if done:
+            report(done)
+            print(f"{len(done)} done in {outcome.seconds:.1f} s")
+        if overview:
+            print(f"see {overview}")
+        if kept:
+            print(f"{kept} were done already")
+        sys.stdout.flush()
     if outcome.full:
         print(f"stopped: {len(done) + kept} of {outcome.total} done; make room, then {GO_ON}", file=sys.stderr)
     elif skipped:
-        print(f"{len(skipped)} of {outcome.total} skipped: {', '.join(skipped)}", file=sys.stderr)
-    sys.stdout.flush()
+        print(f"{len(skipped)} of {outcome.total} skipped: {printable(', '.join(skipped))}", file=sys.stderr)

@@ -64,7 +64,7 @@ def decode(file: BinaryIO, max_pixels: int) -> Pixels:
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise Refused(f"{width} x {height} is {width * height / 1e6:.0f} megapixels, limit {max_pixels / 1e6:.0f}")
+        raise Refused(f"{width} x {height} is {width * height / 1e6:.4g} megapixels, limit {max_pixels / 1e6:.4g}")
 
 
 def _orientation(header: Pillow.Image) -> int:

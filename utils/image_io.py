@@ -19,6 +19,11 @@ from utils.files import atomic_write
 from utils.image_decode import Pixels, Refused, decode
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})
+# Photographs that are not read; listed, so that none is passed over without a word.
+OTHER_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".exr", ".hdr"}
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"}
+)
 MAX_PIXELS = 250_000_000
 # A pixel is gray when it is further than this from both black and white; JPEG ringing stays within it.
 GRAY_MARGIN = 32
@@ -55,7 +60,7 @@ def _images_in(folder: Path, recursive: bool, above: tuple[str, ...]) -> list[Pa
         if path.name.startswith("."):
             continue
         if not (recursive and path.is_dir()):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.suffix.lower() in IMAGE_SUFFIXES | OTHER_SUFFIXES:
                 found.append(path)
             continue
         real = os.path.realpath(path)
@@ -87,7 +92,9 @@ def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MA
     Raises UserError as `read_image` does, and, unless `force`, when more than 5 % of the pixels are neither black nor
     white.
     """
-    colour = _read(path, max_pixels).colour
+    colour, alpha = _read(path, max_pixels)
+    if alpha is not None:  # as if on white paper
+        colour = np.where((alpha > 127).reshape(*alpha.shape, *[1] * (colour.ndim - 2)), colour, np.uint8(255))
     darkest, brightest = (colour, colour) if colour.ndim == 2 else (colour.min(axis=2), colour.max(axis=2))
     if not force:
         gray = np.count_nonzero((brightest > GRAY_MARGIN) & (darkest < 255 - GRAY_MARGIN)) / darkest.size
@@ -109,7 +116,10 @@ def _read(path: str | Path, max_pixels: int) -> Pixels:
             raise Refused("not a regular file")
         with open(path, "rb") as file:
             return decode(file, max_pixels)
-    except Refused as reason:
+    except Refused as refusal:
+        suffix, reason = path.suffix.lower(), str(refusal)
+        if suffix in OTHER_SUFFIXES:
+            reason = f"{suffix[1:].upper()} files are not read: export it as JPEG, PNG or TIFF"
         raise UserError(f"{path}: {reason}") from None
     except MemoryError:
         raise UserError(f"{path}: not enough memory to read it") from None

@@ -42,9 +42,14 @@ class Manifest:
         entry = self.entries.get(name)
         if entry is None or entry.get("input") != digest or entry.get("made_by") != self.made_by:
             return False
-        return bool(entry["outputs"]) and all(
-            (self.folder / output).is_file() and (self.folder / output).stat().st_size == size
-            for output, size in entry["outputs"].items()
+        outputs = entry.get("outputs")
+        return (
+            isinstance(outputs, dict)
+            and bool(outputs)
+            and all(
+                (self.folder / output).is_file() and (self.folder / output).stat().st_size == size
+                for output, size in outputs.items()
+            )
         )
 
     def add(self, name: str, digest: str, outputs: Sequence[Path]) -> None:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 def to_tensor(image: np.ndarray) -> Tensor:
     """uint8 (H, W, 3) or (H, W) → float32 (1, C, H, W) in [-1, 1]: x / 127.5 - 1."""
-    planes = torch.from_numpy(np.ascontiguousarray(image)).reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
+    writable = np.require(image, requirements=["C", "W"])  # torch warns of others
+    planes = torch.from_numpy(writable).reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
     return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 
 

@@ -80,7 +80,10 @@ def parse_shard(text: str | None) -> Shard:
     if text is None:
         if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
             return Shard()
-        shard = Shard(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        rank, count = os.environ["RANK"], os.environ["WORLD_SIZE"]
+        if not (rank.isdecimal() and count.isdecimal() and int(rank) < int(count)):
+            raise UserError(f"RANK {rank}, WORLD_SIZE {count}: allowed: RANK from 0, below WORLD_SIZE")
+        shard = Shard(int(rank), int(count))
         if shard.count > 1 and is_torchelastic_launched():
             return replace(shard, store=next(rendezvous("env://"))[0])
         return shard

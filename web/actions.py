@@ -22,7 +22,7 @@ from halftone.screens import TRADE_ANGLES
 from reshalf import ResHalfCodec
 from utils import scores
 from utils.engine import Engine
-from utils.errors import UserError
+from utils.errors import UserError, naming
 from utils.image_io import read_halftone, read_image, write_halftone, write_image
 from web.scratch import Scratch
 
@@ -175,13 +175,10 @@ def _searches(codec: ResHalfCodec) -> dict[str, Engine]:
 def _naming_the_file(path: str | Path) -> Iterator[None]:
     """Say in one line what a file lacks, by its name without the folder it was uploaded to."""
     try:
-        yield
+        with naming(path):
+            yield
     except UserError as error:
         raise UserError(str(error).replace(str(path), Path(path).name)) from None
-    except MemoryError:
-        raise UserError(f"{Path(path).name}: not enough memory for a picture of this size") from None
-    except FloatingPointError as error:
-        raise UserError(f"{Path(path).name}: {error}") from None
 
 
 def _bytes(count: int) -> str:
