@@ -2,7 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo demo-descreen app figures reproduce test test-browser test-cuda lint clean
+.PHONY: help demo demo-descreen app figures reproduce test test-browser test-cuda lint clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 18
 
 demo: $(VENV)/ready  ## dither and restore the photographs in test_imgs/ into result/
 	$(RUN) inference_fast.py
@@ -29,7 +32,7 @@ test-browser: $(VENV)/ready  ## the page in Chromium, which is installed where t
 test-cuda: $(VENV)/ready  ## what only a GPU can show; fails where there is none
 	$(RUN) -m pytest -m cuda tests/cuda
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready  ## ruff alone
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
@@ -40,5 +43,6 @@ $(VENV)/ready: requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-clean:
-	rm -rf $(VENV) result
+clean:  ## remove the environment and the caches, not what was made
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -37,7 +37,7 @@ SHARED += ("precision=bf16-mixed", "channels_last=true", "ema_decay=0.998", "gra
 SHARED += ("lr_sheduler.name=cosine", "lr_sheduler.warmup_steps=50", "cuda=false", "multi-gpus=false")
 
 GUIDED = ("proxy_ckpt={proxy}", "decoder=hourglass", "levels=1")
-JOINT = ("initial_ckpt={decoder}", "prior.correction=true", "freeze=none", "quantizedTone=true")
+JOINT = ("initial_ckpt={decoder}", "prior.correction=true", "quantizedTone=true")
 STAGES = {
     "extractor": Stage("train_invhalf.py", "inversehalf.json", 0.2),
     "warm": Stage("train_warm.py", "invhalf_warm.json", 0.3, ("extractor_ckpt={extractor}",)),

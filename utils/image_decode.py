@@ -3,6 +3,7 @@
 import io
 import logging
 import warnings
+from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 import cv2
@@ -10,9 +11,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-# Pixel limits are checked here, before decoding and with the caller's number; what the decoders would print about a
-# damaged file goes into one error line instead.
-Pillow.MAX_IMAGE_PIXELS = None
+# What the decoders would print about a damaged file goes into one error line instead.
 warnings.filterwarnings("ignore", module="PIL")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -21,6 +20,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8")
 _ORIENTATION = 274
+_PILLOWS_LIMIT = Lock()
 _BAND_ROWS = 256
 
 
@@ -44,7 +44,7 @@ def decode(file: BinaryIO, max_pixels: int) -> Pixels:
     if signature in _TIFF_SIGNATURES:
         return _decode_tiff(file, max_pixels)
     try:
-        header = Pillow.open(file, formats=FORMATS)
+        header = _open(file, formats=FORMATS)
     except Pillow.UnidentifiedImageError:
         if signature.startswith(_OTHER_SIGNATURES):
             raise Refused("truncated or damaged (its header is not complete)") from None
@@ -60,6 +60,16 @@ def decode(file: BinaryIO, max_pixels: int) -> Pixels:
     else:
         pixels = _from_pillow(header, profile)
     return _upright(_to_srgb(pixels, profile), orientation)
+
+
+def _open(file: BinaryIO, **options) -> Pillow.Image:
+    """Pillow's `open` without its limit of pixels, which holds for the whole program: `decode` has its caller's."""
+    with _PILLOWS_LIMIT:
+        limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
+        try:
+            return Pillow.open(file, **options)
+        finally:
+            Pillow.MAX_IMAGE_PIXELS = limit
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -84,10 +94,10 @@ def _decode_common(file: BinaryIO, header: Pillow.Image) -> Pixels:
     # OpenCV fills what a truncated JPEG lacks with gray. Coded data cannot hold the end marker, so a file that ends
     # with it is complete; Pillow judges the others, since some cameras append data of their own.
     if header.format in ("JPEG", "MPO") and not data.endswith(b"\xff\xd9"):
-        Pillow.open(io.BytesIO(data)).load()
+        _open(io.BytesIO(data)).load()
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None:
-        Pillow.open(io.BytesIO(data)).load()  # raises with the reason
+        _open(io.BytesIO(data)).load()  # raises with the reason
         raise Refused("damaged, or of a kind that cannot be decoded")
     return _split(_to_8bit(array), bgr=True)
 
@@ -197,7 +207,7 @@ def _decode_tiff(file: BinaryIO, max_pixels: int) -> Pixels:
         if page.bitspersample <= 8 and page.sampleformat == tifffile.SAMPLEFORMAT.UINT:
             file.seek(0)
             try:
-                image = Pillow.open(file, formats=["TIFF"])
+                image = _open(file, formats=["TIFF"])
             except Pillow.UnidentifiedImageError:
                 raise Refused("damaged, or a TIFF of a kind that cannot be decoded") from None
             return _to_srgb(_from_pillow(image, profile), profile)  # Pillow turns TIFFs upright itself

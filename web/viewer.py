@@ -50,7 +50,7 @@ def _compare(shown: Shown) -> str:
 def _figures(shown: Shown) -> str:
     width_height = f"{shown.size[1]} × {shown.size[0]}"
     cells = "".join(
-        f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>"
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in {**shown.figures, "pixels": width_height}.items()
     )
     remark = f'<p class="remark">{escape(shown.remark)}</p>' if shown.remark else ""
