@@ -36,7 +36,7 @@ SHARED = ("data_loader.batch_size=8", "data_loader.crop_size=128", "data_loader.
 SHARED += ("precision=bf16-mixed", "channels_last=true", "ema_decay=0.998", "grad_clip=0.05", "optimizer.lr=0.0008")
 SHARED += ("lr_sheduler.name=cosine", "lr_sheduler.warmup_steps=50", "cuda=false", "multi-gpus=false")
 
-GUIDED = ("proxy_ckpt={proxy}", "decoder=hourglass", "levels=1")
+GUIDED = ("proxy_ckpt={proxy}", "decoder=hourglass", "levels=1", "restoreLoss=l2_loss", "restoreLossWeight=1")
 JOINT = ("initial_ckpt={decoder}", "prior.correction=true", "quantizedTone=true")
 STAGES = {
     "extractor": Stage("train_invhalf.py", "inversehalf.json", 0.2),

@@ -71,21 +71,18 @@ def run_stage(
 
 
 def load_initial(network: nn.Module, path: str) -> list[str]:
-    """Load the weights of a checkpoint into `network`; the names of its parts that the checkpoint does not have.
+    """Load the weights of a checkpoint into `network`; the names of its halves that the checkpoint does not have.
 
-    Those stay as they were built: a learned correction, where the checkpoint's encoder is a classical halftone alone,
-    and residual blocks that the checkpoint's shorter decoder lacks, which on a prior begin as the identity. So does the
-    proxy, which is `proxy_ckpt`'s. Raises UserError when the rest does not fit.
+    Those stay as they were built: a learned correction, where the checkpoint's encoder is a classical halftone alone.
+    So does the proxy, which is `proxy_ckpt`'s. Raises UserError when the rest does not fit.
     """
     try:
         state, _ = _apart(read_checkpoint(path)["state_dict"])
     except UserError as error:
         raise UserError(f"initial_ckpt: {error}") from None
     own, proxy = _apart(network.state_dict())
-    there = {part for key in state for part in _parts(key)}
-    lacking = {key: next((part for part in _parts(key) if part not in there), None) for key in own}
-    fresh = sorted({part for part in lacking.values() if part})
-    kept = {key: value for key, value in own.items() if lacking[key]}
+    there = {_half(key) for key in state}
+    kept = {key: value for key, value in own.items() if _half(key) not in there}
     try:
         if kept.keys() == own.keys():
             raise RuntimeError("no weights of this network inside")
@@ -93,7 +90,7 @@ def load_initial(network: nn.Module, path: str) -> list[str]:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"initial_ckpt: {path} does not fit the configured network: {reason}") from None
-    return fresh
+    return sorted({_half(key) for key in kept})
 
 
 def _apart(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -102,10 +99,9 @@ def _apart(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tenso
     return {key: value for key, value in state.items() if key not in proxy}, proxy
 
 
-def _parts(key: str) -> list[str]:
-    """The parts of a network that a weight belongs to: a half and, where it is in one, a residual block of it."""
-    half, *names = key.split(".")
-    return [half, f"{half}.residual.{names[1]}"] if names[0] == "residual" else [half]
+def _half(key: str) -> str:
+    """The half of a network, encoder or decoder, that a weight belongs to."""
+    return key.split(".")[0]
 
 
 def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[str, BatchStream | None]:
