@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from utils.checkpoint import BEST, LAST, write_checkpoint, write_rotating
-from utils.config import TrainConfig
+from utils.config import TrainConfig, flatten
 from utils.ema import Ema
 from utils.errors import UserError
 from utils.randomness import kept_random_state, random_state, seed_all, set_random_state
@@ -292,7 +292,7 @@ class Trainer:
             self.network.load_state_dict(checkpoint["state_dict"])
             if self.partners is not None:
                 self.partners.load_state_dict(checkpoint.get("partners") or {})
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            self._restore_optimizer(checkpoint)
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(f"{path}: does not fit the configured network: {reason}") from None
@@ -305,6 +305,17 @@ class Trainer:
         if rank < len(generators):
             set_random_state(generators[rank])
         self._last_good = f"{path} (step {self.step})"
+
+    def _restore_optimizer(self, checkpoint: dict[str, Any]) -> None:
+        """Moments and rate of the checkpoint, all else from the config; another base rate scales the rate reached."""
+        configured = [
+            {key: group[key] for key in group.keys() - {"params", "lr"}} for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        base = self.config.optimizer.lr
+        before = flatten(checkpoint.get("config") or {}).get("optimizer.lr", base)
+        for group, settings in zip(self.optimizer.param_groups, configured, strict=True):
+            group.update(settings, lr=group["lr"] if before == base else group["lr"] * base / before)
 
     def _naming_last_good(self, look: Callable[[], None]) -> None:
         try:

@@ -70,6 +70,25 @@ def test_a_run_made_longer_goes_on_where_it_ended(stand_in, tmp_path):
     assert per_epoch[0] == per_epoch[1]
 
 
+@pytest.mark.parametrize("schedule", ["plateau", "constant"])
+def test_optimizer_settings_changed_on_resume_hold(stand_in, tmp_path, schedule):
+    def groups():
+        return read_checkpoint(tmp_path / "run" / LAST)["optimizer"]["param_groups"]
+
+    settings = {"validate": False, "lr_sheduler__name": schedule, "lr_sheduler__patience": 0}
+    settings |= {"lr_sheduler__threshold": 0.5}  # so that the plateau halves the rate
+    stand_in.run(tmp_path, trainer__max_steps=10, **settings)
+    before = groups()[0]["lr"]
+    assert before == (0.005 if schedule == "plateau" else 0.01)
+    changed = {"optimizer__lr": 0.04, "optimizer__weight_decay": 0.1, "optimizer_type": "AdamW"}
+    trainer = stand_in.run(tmp_path, trainer__max_steps=11, resume=True, **settings, **changed)
+    group = groups()[0]
+    assert (group["lr"], group["weight_decay"]) == (4 * before, 0.1)
+    fresh = torch.optim.AdamW([torch.zeros(1)]).param_groups[0]
+    assert group.get("decoupled_weight_decay") == fresh.get("decoupled_weight_decay")
+    assert trainer.schedule.rate == 4 * before
+
+
 def test_the_best_weights_are_those_of_the_lowest_epoch_loss(stand_in, tmp_path):
     class EasyInTheMiddle(stand_in.Stream):
         def batches(self, epoch, start_step=0, device="cpu"):
