@@ -167,6 +167,15 @@ def test_looking_a_step_late_still_stops_before_anything_is_saved(stand_in, tmp_
     assert terms.stop
 
 
+def test_an_epoch_resumed_with_other_terms_is_the_mean_of_what_follows(stand_in, tmp_path):
+    fabric = make_fabric(stand_in.make_config(tmp_path))
+    before, after = Terms(fabric), Terms(fabric)
+    before.add(1, {"restore": torch.tensor(1.0), "tone": torch.tensor(2.0), "total": torch.tensor(3.0)}, False)
+    after.load_state_dict(before.state_dict())
+    after.add(2, {"restore": torch.tensor(5.0), "total": torch.tensor(5.0)}, False)
+    assert after.epoch_mean() == after.interval_mean() == {"restore": 5.0, "total": 5.0}
+
+
 def test_a_log_on_a_full_disk_is_named(tmp_path):
     log = RunLog(tmp_path)
     (tmp_path / "stats.jsonl").symlink_to("/dev/full")
