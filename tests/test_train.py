@@ -97,6 +97,24 @@ def test_resumed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(arguments,
     assert losses(tmp_path / "alone") == losses(tmp_path / "cut")
 
 
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"data_loader__batch_size": 2}, "batch_size: found 2, allowed: 4, as the run began with"),
+        ({"trainer__steps_per_epoch": 4}, "steps in an epoch: found 4, allowed: 2, as the run began with"),
+    ],
+)
+def test_a_run_goes_on_in_steps_of_the_same_size_only(arguments, tmp_path, capsys, changes, part):
+    settings = {"name": "run", "vggLossWeight": 0, "trainer__validate_every": None}
+    assert train.main(arguments(trainer__epochs=1, **settings)) == 0
+    logged = losses(tmp_path / "run")
+    capsys.readouterr()
+    assert train.main(arguments("-r", "auto", **(settings | changes))) == 2
+    error = capsys.readouterr().err
+    assert part in error and error.count("\n") == 1
+    assert losses(tmp_path / "run") == logged
+
+
 def test_a_finished_run_has_nothing_left_and_its_folder_is_config_enough(arguments, tmp_path, capsys):
     train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
     before = (tmp_path / "run" / LAST).read_bytes()

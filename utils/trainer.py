@@ -277,6 +277,7 @@ class Trainer:
             "arch": self.network.arch(),
             "epoch": self.epoch,
             "step": self.step,
+            "steps_per_epoch": self.steps_per_epoch,
             "monitor_best": self.best,
             "config": self.config.dump(),
         }
@@ -288,6 +289,14 @@ class Trainer:
                 f"{path}: holds weights but not the state of a run ({', '.join(missing)} missing); resume from a "
                 "model_last.pth.tar, or start anew with --set initial_ckpt"
             )
+        before = flatten(checkpoint.get("config") or {})
+        batch, steps = self.config.data_loader.batch_size, self.steps_per_epoch
+        for what, found, begun in (
+            ("data_loader.batch_size", batch, before.get("data_loader.batch_size", batch)),
+            ("steps in an epoch", steps, checkpoint.get("steps_per_epoch", steps)),
+        ):
+            if found != begun:  # the step alone says where the data and the epochs stand
+                raise UserError(f"{path}: {what}: found {found}, allowed: {begun}, as the run began with")
         try:
             self.network.load_state_dict(checkpoint["state_dict"])
             if self.partners is not None:
