@@ -53,7 +53,7 @@ class Interrupted(Exception):
 
 
 class Trainer:
-    """Trains `objective` on `stream` as `config` says and writes into config.run_dir, which exists.
+    """Trains `objective` on `stream` as `config` says; `fit` writes into config.run_dir, which then exists.
 
     validation  stream of pictures to measure every `validate_every` epochs; None: no metrics
     flat        stream of constant grays (utils.validation.flat_grays) whose halftones' spectrum is drawn with them
