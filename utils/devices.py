@@ -3,6 +3,7 @@
 import os
 import sys
 from datetime import timedelta
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -13,6 +14,14 @@ from utils.errors import UserError
 
 SLOWEST = timedelta(hours=3)
 """How long processes wait for one another, as when the first halftones a whole data set."""
+
+
+def gather(fabric: Fabric, mine: Any) -> list[Any]:
+    """What every process brings, in the order of their ranks."""
+    gathered = [mine] * fabric.world_size
+    if fabric.world_size > 1:
+        torch.distributed.all_gather_object(gathered, mine)
+    return gathered
 
 
 def make_fabric(config: TrainConfig) -> Fabric:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from utils.checkpoint import BEST, LAST, write_checkpoint, write_rotating
 from utils.config import TrainConfig, flatten
+from utils.devices import gather
 from utils.ema import Ema
 from utils.errors import UserError
 from utils.randomness import kept_random_state, random_state, seed_all, set_random_state
@@ -223,7 +224,7 @@ class Trainer:
             if self.flat is not None and self.log:
                 plot_spectrum(self.config.run_dir / "spectrum.png", self._flat_halftones())
                 self.log.picture_file("validation/spectrum", self.config.run_dir / "spectrum.png", self.step)
-        measured = [metrics for part in self._from_all(measured) for metrics in part]
+        measured = [metrics for part in gather(self.fabric, measured) for metrics in part]
         metrics = {name: sum(each[name] for each in measured) / len(measured) for name in measured[0]}
         if self.log:
             self.log.validation(self.step, self.step / self.steps_per_epoch, metrics, shown)
@@ -233,13 +234,6 @@ class Trainer:
     def _flat_halftones(self) -> list[np.ndarray]:
         batches = self.flat.batches(0, 0, self.fabric.device)
         return [pictures["halftone"] for batch in batches for pictures in to_pictures(self.objective.predict(batch))]
-
-    def _from_all(self, mine: Any) -> list[Any]:
-        """What every process brings, in the order of their ranks."""
-        gathered = [mine] * self.fabric.world_size
-        if self.fabric.world_size > 1:
-            torch.distributed.all_gather_object(gathered, mine)
-        return gathered
 
     def _weights_to_use(self) -> Any:
         return self.ema.in_place() if self.ema else nullcontext()
@@ -256,7 +250,7 @@ class Trainer:
 
     def _save(self) -> None:
         """The whole state of the run; every process takes part, the first one writes."""
-        generators = self._from_all(random_state())
+        generators = gather(self.fabric, random_state())
         path = self.config.run_dir / LAST
         if self.fabric.is_global_zero:
             content = self._common() | {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from utils.checkpoint import BEST, LAST, PREVIOUS, find_checkpoint, read_checkpoint
 from utils.config import Stage, TrainConfig, flatten, load_config
 from utils.dataset import BatchStream
-from utils.devices import make_fabric
+from utils.devices import gather, make_fabric
 from utils.errors import UserError
 from utils.files import atomic_write, remove_leftovers
 from utils.photo_set import PhotoSet
@@ -147,7 +147,7 @@ def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: 
     fabric = make_fabric(config)
     say = print if fabric.is_global_zero else _silent
     say(json.dumps(config.dump(), indent=4))
-    path, checkpoint = _find_state(config, resume, say)
+    path, checkpoint = _find_same_state(fabric, config, resume, say)
     objective = _build(config, checkpoint is not None, build, say)
     streams = make_streams(config, objective.network, fabric)
     trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))
@@ -197,6 +197,26 @@ def _first_on_each_host(fabric: Fabric) -> Iterator[None]:
     yield
     if fabric.local_rank == 0:
         fabric.barrier()
+
+
+def _find_same_state(
+    fabric: Fabric, config: TrainConfig, resume: str | None, say: Callable[[str], None]
+) -> tuple[Path | None, dict | None]:
+    """`_find_state` of every process; UserError in all of them where one fails or they do not stand at one step."""
+    path, checkpoint, mistake = None, None, None
+    try:
+        path, checkpoint = _find_state(config, resume, say)
+    except UserError as error:
+        mistake = str(error)
+    found = gather(fabric, (mistake, checkpoint.get("step") if checkpoint else None))
+    mistake = next((message for message, _ in found if message), None)
+    if mistake:
+        raise UserError(mistake)
+    steps = [step for _, step in found]
+    if len(set(steps)) > 1:
+        stands = ", ".join("none" if step is None else f"step {step}" for step in steps)
+        raise UserError(f"{config.run_dir}: the processes find states of different steps ({stands}); share the folder")
+    return path, checkpoint
 
 
 def _find_state(config: TrainConfig, resume: str | None, say: Callable[[str], None]) -> tuple[Path | None, dict | None]:
