@@ -7,12 +7,13 @@ so that the global step alone says where the data stand. All else a run depends 
 takes the very steps it would have taken.
 """
 
+import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -92,8 +93,8 @@ class Trainer:
         if config.compile:
             for child in self.network.children():
                 child.compile()
-        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        optimizer = OPTIMIZERS[config.optimizer_type](trained, **config.optimizer.model_dump(), fused=True)
+        self._trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        optimizer = OPTIMIZERS[config.optimizer_type](self._trained, **config.optimizer.model_dump(), fused=True)
         self.model, self.optimizer = fabric.setup(objective, optimizer)
         self.schedule = LearningRate(optimizer, config.lr_sheduler, config.optimizer.lr, self.total_steps)
         self.ema = Ema(self.network, config.ema_decay) if config.ema_decay else None
@@ -110,8 +111,8 @@ class Trainer:
     def fit(self) -> None:
         """Train up to `epochs` epochs or `max_steps`.
 
-        Raises UserError when the loss is not finite or a checkpoint cannot be written, Interrupted after SIGTERM or
-        Ctrl-C, when the state is saved.
+        Raises UserError when loss or weights are not finite or a checkpoint cannot be written, Interrupted after
+        SIGTERM or Ctrl-C, when the state is saved.
         """
         first = self.fabric.is_global_zero
         self.log = RunLog(self.config.run_dir, self.step, self.epoch) if first else None
@@ -142,7 +143,8 @@ class Trainer:
         if self.config.channels_last:
             batch = {name: value.contiguous(memory_format=torch.channels_last) for name, value in batch.items()}
         terms = self.model(batch)
-        self._naming_last_good(lambda: self.terms.add(self.step + 1, terms, bool(self._signal)))
+        with self._naming_last_good():
+            self.terms.add(self.step + 1, terms, bool(self._signal))
         self.fabric.backward(terms["total"])
         if self.config.grad_clip:
             self.fabric.clip_gradients(
@@ -162,14 +164,14 @@ class Trainer:
         if finished or self.step % settings.log_every == 0:
             self._log_interval()
         if finished or epoch_over:
-            self._naming_last_good(self.terms.look)
+            self._check_finite()
             self._end_epoch(epoch_over, finished)
         # One process sees its own signal; several agree through the terms on the step to stop at.
         stop = self.terms.stop or bool(self._signal and self.fabric.world_size == 1)
         due = epoch_over and self.epoch % settings.save_epochs == 0
         due = due or (settings.save_steps is not None and self.step % settings.save_steps == 0)
         if finished or due or stop:
-            self._naming_last_good(self.terms.look)
+            self._check_finite()
             self._save()
         if stop and not finished:
             name = signal.Signals(self._signal or signal.SIGTERM).name
@@ -320,9 +322,18 @@ class Trainer:
         for group, settings in zip(self.optimizer.param_groups, configured, strict=True):
             group.update(settings, lr=group["lr"] if before == base else group["lr"] * base / before)
 
-    def _naming_last_good(self, look: Callable[[], None]) -> None:
+    def _check_finite(self) -> None:
+        """Look at loss and weights before anything is saved: a finite loss may have a gradient that is not."""
+        with self._naming_last_good():
+            self.terms.look()
+            largest = torch.stack(torch._foreach_norm(self._trained, math.inf)).max()
+            if not largest.isfinite():
+                raise UserError(f"step {self.step}: the weights are not finite")
+
+    @contextmanager
+    def _naming_last_good(self) -> Iterator[None]:
         try:
-            look()
+            yield
         except UserError as error:
             raise UserError(f"{error}; last good checkpoint: {self._last_good}") from None
 

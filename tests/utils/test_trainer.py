@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.run_log import RunLog
 from utils.schedule import LearningRate
 from utils.terms import Terms
-from utils.trainer import Interrupted
+from utils.trainer import Interrupted, Trainer
 
 
 def run_folder(trainer):
@@ -153,6 +153,35 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_terms_and_last_g
     assert all(part in message for part in ("step 7:", "restore nan", "tone nan", f"{LAST} (step 5)")), message
     last = read_checkpoint(tmp_path / "run" / LAST)
     assert last["step"] == 5 and all(value.isfinite().all() for value in last["state_dict"].values())
+
+
+def test_weights_that_a_finite_loss_made_not_finite_are_never_saved(stand_in, tmp_path):
+    class NoGradient(torch.autograd.Function):
+        @staticmethod
+        def forward(context, loss):
+            return loss.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            return gradient * math.nan
+
+    class Poisoned(stand_in.Objective):
+        def forward(self, batch):
+            terms = super().forward(batch)
+            if self.number == 10:  # the last step of the second epoch
+                terms["total"] = NoGradient.apply(terms["total"])
+            return terms
+
+    config = stand_in.make_config(tmp_path)
+    config.run_dir.mkdir()
+    with pytest.raises(UserError) as caught:
+        Trainer(config, make_fabric(config), Poisoned(), stand_in.Stream()).fit()
+    assert f"step 10: the weights are not finite; last good checkpoint: {config.run_dir / LAST} (step 5)" in str(
+        caught.value
+    )
+    for file in (LAST, BEST):
+        kept = read_checkpoint(config.run_dir / file)
+        assert kept["step"] == 5 and all(value.isfinite().all() for value in kept["state_dict"].values())
 
 
 def test_looking_a_step_late_still_stops_before_anything_is_saved(stand_in, tmp_path):
