@@ -305,6 +305,22 @@ def test_speed_switches_train_to_nearly_the_same_weights(stand_in, tmp_path, swi
         torch.testing.assert_close(fast[name], value, atol=0.03, rtol=0.03)
 
 
+def test_in_bfloat16_the_networks_compute_and_the_targets_stay_exact(stand_in, tmp_path):
+    seen = {}
+
+    class Looking(stand_in.Objective):
+        def forward(self, batch):
+            seen["batch"] = batch["colour"]
+            seen["network"] = self.network.decoder(batch["colour"][:, :1])
+            return super().forward(batch)
+
+    config = stand_in.make_config(tmp_path, precision="bf16-mixed")
+    trainer = Trainer(config, make_fabric(config), Looking(), stand_in.Stream())
+    batch = next(stand_in.Stream().batches(0))
+    trainer._train_step(batch)
+    assert torch.equal(seen["batch"], batch["colour"]) and seen["network"].dtype == torch.bfloat16
+
+
 def rates(stand_in, tmp_path, steps, losses=(), **settings):
     config = stand_in.make_config(tmp_path, **{f"lr_sheduler__{key}": value for key, value in settings.items()})
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.optimizer.lr)
