@@ -97,6 +97,24 @@ def test_resumed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(arguments,
     assert losses(tmp_path / "alone") == losses(tmp_path / "cut")
 
 
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"data_loader__batch_size": 2}, "batch_size: found 2, allowed: 4, as the run began with"),
+        ({"trainer__steps_per_epoch": 4}, "steps in an epoch: found 4, allowed: 2, as the run began with"),
+    ],
+)
+def test_a_run_goes_on_in_steps_of_the_same_size_only(arguments, tmp_path, capsys, changes, part):
+    settings = {"name": "run", "vggLossWeight": 0, "trainer__validate_every": None}
+    assert train.main(arguments(trainer__epochs=1, **settings)) == 0
+    logged = losses(tmp_path / "run")
+    capsys.readouterr()
+    assert train.main(arguments("-r", "auto", **(settings | changes))) == 2
+    error = capsys.readouterr().err
+    assert part in error and error.count("\n") == 1
+    assert losses(tmp_path / "run") == logged
+
+
 def test_a_finished_run_has_nothing_left_and_its_folder_is_config_enough(arguments, tmp_path, capsys):
     train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
     before = (tmp_path / "run" / LAST).read_bytes()
@@ -169,6 +187,11 @@ def test_a_dry_run_prints_the_resolved_config_and_creates_nothing(command, tmp_p
         (train, {"vggLossWeight": 0, "data_dir": "nowhere"}, "nowhere/HalftoneVOC2012.json: cannot be read"),
         (train, {"vggLossWeight": 0, "initial_ckpt": "nofile"}, "initial_ckpt: nofile: no such checkpoint file"),
         (train, {"vggLossWeight": 0, "data_loader__crop_size": 64}, "crop_size: 64 does not fit"),
+        (
+            train,
+            {"vggLossWeight": 0, "trainer__validate_every": None, "trainer__monitor": "restored_psnr"},
+            'trainer.monitor: found "restored_psnr", allowed without validation pictures: "loss"',
+        ),
         (train, {"vgg_weights": "nofile"}, "fetch https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"),
         (
             train,
@@ -192,6 +215,28 @@ def test_a_folder_that_holds_a_run_is_not_written_over(arguments, tmp_path, caps
     assert train.main(arguments(name="run", vggLossWeight=0)) == 2
     assert "holds a run already; go on with --resume auto" in capsys.readouterr().err
     assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
+def test_another_run_resumed_does_not_write_over_a_folder_either(arguments, tmp_path, capsys):
+    for name in ("run", "other"):
+        assert train.main(arguments(name=name, vggLossWeight=0, trainer__max_steps=1)) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    other = str(tmp_path / "other" / LAST)
+    assert train.main(arguments("--resume", other, name="run", vggLossWeight=0)) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+    own = str(tmp_path / "run" / LAST)
+    assert train.main(arguments("--resume", own, name="run", vggLossWeight=0, trainer__max_steps=2)) == 0
+    assert train.main(arguments("--resume", other, name="branch", vggLossWeight=0, trainer__max_steps=2)) == 0
+
+
+def test_a_resume_that_fails_leaves_the_folders_config_alone(arguments, tmp_path, capsys):
+    settings = {"name": "run", "vggLossWeight": 0, "trainer__max_steps": 1}
+    assert train.main(arguments(**settings)) == 0
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    assert train.main(arguments("--resume", "auto", **(settings | {"width": 8}))) == 2
+    assert "does not fit the configured network" in capsys.readouterr().err
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
 
 
 def test_another_stages_checkpoint_is_refused_as_a_start(arguments, tmp_path, capsys):

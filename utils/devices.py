@@ -3,9 +3,11 @@
 import os
 import sys
 from datetime import timedelta
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.strategies import DDPStrategy
 
 from utils.config import TrainConfig
@@ -13,6 +15,24 @@ from utils.errors import UserError
 
 SLOWEST = timedelta(hours=3)
 """How long processes wait for one another, as when the first halftones a whole data set."""
+
+
+class _Autocast(MixedPrecision):
+    """bfloat16 in what autocast picks, the networks' convolutions; the batch stays float32, so targets are exact."""
+
+    def __init__(self, device: str):
+        super().__init__("bf16-mixed", device)
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
+def gather(fabric: Fabric, mine: Any) -> list[Any]:
+    """What every process brings, in the order of their ranks."""
+    gathered = [mine] * fabric.world_size
+    if fabric.world_size > 1:
+        torch.distributed.all_gather_object(gathered, mine)
+    return gathered
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -36,12 +56,13 @@ def make_fabric(config: TrainConfig) -> Fabric:
         raise UserError(f"data_loader.batch_size: found {batch} for {world} processes, allowed: a multiple of {world}")
     if world > 1 and not config.data_loader.shuffle:
         raise UserError(f"data_loader.shuffle: found false for {world} processes, allowed: true")
+    device = "cuda" if cuda else "cpu"
     fabric = Fabric(
-        accelerator="cuda" if cuda else "cpu",
+        accelerator=device,
         devices=per_host,
         num_nodes=hosts,
         strategy=DDPStrategy(timeout=SLOWEST) if world > 1 else "auto",
-        precision=config.precision,
+        plugins=[_Autocast(device)] if config.precision == "bf16-mixed" else None,
     )
     fabric.launch()
     if config.cuda and not cuda and fabric.is_global_zero:

@@ -31,8 +31,13 @@ class Terms:
         self.stop = False
 
     def add(self, step: int, terms: dict[str, Tensor], asked_to_stop: bool) -> None:
-        """Add one step's scalar terms. Raises UserError naming step and terms when one is not finite."""
-        self._names = list(terms)
+        """Add one step's scalar terms. Raises UserError naming step and terms when one is not finite.
+
+        Sums of other terms, from before a resume, are forgotten.
+        """
+        if self._names != list(terms):
+            self._names = list(terms)
+            self.start_epoch()
         request = terms["total"].new_tensor(float(asked_to_stop))
         values = torch.stack([value.detach().double() for value in (*terms.values(), request)])
         if self._fabric.world_size > 1:

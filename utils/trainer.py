@@ -7,12 +7,13 @@ so that the global step alone says where the data stand. All else a run depends 
 takes the very steps it would have taken.
 """
 
+import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from utils.checkpoint import BEST, LAST, write_checkpoint, write_rotating
-from utils.config import TrainConfig
+from utils.config import TrainConfig, flatten
+from utils.devices import gather
 from utils.ema import Ema
 from utils.errors import UserError
 from utils.randomness import kept_random_state, random_state, seed_all, set_random_state
@@ -53,7 +55,7 @@ class Interrupted(Exception):
 
 
 class Trainer:
-    """Trains `objective` on `stream` as `config` says and writes into config.run_dir, which exists.
+    """Trains `objective` on `stream` as `config` says; `fit` writes into config.run_dir, which then exists.
 
     validation  stream of pictures to measure every `validate_every` epochs; None: no metrics
     flat        stream of constant grays (utils.validation.flat_grays) whose halftones' spectrum is drawn with them
@@ -91,8 +93,8 @@ class Trainer:
         if config.compile:
             for child in self.network.children():
                 child.compile()
-        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        optimizer = OPTIMIZERS[config.optimizer_type](trained, **config.optimizer.model_dump(), fused=True)
+        self._trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        optimizer = OPTIMIZERS[config.optimizer_type](self._trained, **config.optimizer.model_dump(), fused=True)
         self.model, self.optimizer = fabric.setup(objective, optimizer)
         self.schedule = LearningRate(optimizer, config.lr_sheduler, config.optimizer.lr, self.total_steps)
         self.ema = Ema(self.network, config.ema_decay) if config.ema_decay else None
@@ -109,8 +111,8 @@ class Trainer:
     def fit(self) -> None:
         """Train up to `epochs` epochs or `max_steps`.
 
-        Raises UserError when the loss is not finite or a checkpoint cannot be written, Interrupted after SIGTERM or
-        Ctrl-C, when the state is saved.
+        Raises UserError when loss or weights are not finite or a checkpoint cannot be written, Interrupted after
+        SIGTERM or Ctrl-C, when the state is saved.
         """
         first = self.fabric.is_global_zero
         self.log = RunLog(self.config.run_dir, self.step, self.epoch) if first else None
@@ -141,7 +143,8 @@ class Trainer:
         if self.config.channels_last:
             batch = {name: value.contiguous(memory_format=torch.channels_last) for name, value in batch.items()}
         terms = self.model(batch)
-        self._naming_last_good(lambda: self.terms.add(self.step + 1, terms, bool(self._signal)))
+        with self._naming_last_good():
+            self.terms.add(self.step + 1, terms, bool(self._signal))
         self.fabric.backward(terms["total"])
         if self.config.grad_clip:
             self.fabric.clip_gradients(
@@ -161,14 +164,14 @@ class Trainer:
         if finished or self.step % settings.log_every == 0:
             self._log_interval()
         if finished or epoch_over:
-            self._naming_last_good(self.terms.look)
+            self._check_finite()
             self._end_epoch(epoch_over, finished)
         # One process sees its own signal; several agree through the terms on the step to stop at.
         stop = self.terms.stop or bool(self._signal and self.fabric.world_size == 1)
         due = epoch_over and self.epoch % settings.save_epochs == 0
         due = due or (settings.save_steps is not None and self.step % settings.save_steps == 0)
         if finished or due or stop:
-            self._naming_last_good(self.terms.look)
+            self._check_finite()
             self._save()
         if stop and not finished:
             name = signal.Signals(self._signal or signal.SIGTERM).name
@@ -223,7 +226,7 @@ class Trainer:
             if self.flat is not None and self.log:
                 plot_spectrum(self.config.run_dir / "spectrum.png", self._flat_halftones())
                 self.log.picture_file("validation/spectrum", self.config.run_dir / "spectrum.png", self.step)
-        measured = [metrics for part in self._from_all(measured) for metrics in part]
+        measured = [metrics for part in gather(self.fabric, measured) for metrics in part]
         metrics = {name: sum(each[name] for each in measured) / len(measured) for name in measured[0]}
         if self.log:
             self.log.validation(self.step, self.step / self.steps_per_epoch, metrics, shown)
@@ -233,13 +236,6 @@ class Trainer:
     def _flat_halftones(self) -> list[np.ndarray]:
         batches = self.flat.batches(0, 0, self.fabric.device)
         return [pictures["halftone"] for batch in batches for pictures in to_pictures(self.objective.predict(batch))]
-
-    def _from_all(self, mine: Any) -> list[Any]:
-        """What every process brings, in the order of their ranks."""
-        gathered = [mine] * self.fabric.world_size
-        if self.fabric.world_size > 1:
-            torch.distributed.all_gather_object(gathered, mine)
-        return gathered
 
     def _weights_to_use(self) -> Any:
         return self.ema.in_place() if self.ema else nullcontext()
@@ -256,7 +252,7 @@ class Trainer:
 
     def _save(self) -> None:
         """The whole state of the run; every process takes part, the first one writes."""
-        generators = self._from_all(random_state())
+        generators = gather(self.fabric, random_state())
         path = self.config.run_dir / LAST
         if self.fabric.is_global_zero:
             content = self._common() | {
@@ -277,6 +273,7 @@ class Trainer:
             "arch": self.network.arch(),
             "epoch": self.epoch,
             "step": self.step,
+            "steps_per_epoch": self.steps_per_epoch,
             "monitor_best": self.best,
             "config": self.config.dump(),
         }
@@ -288,11 +285,19 @@ class Trainer:
                 f"{path}: holds weights but not the state of a run ({', '.join(missing)} missing); resume from a "
                 "model_last.pth.tar, or start anew with --set initial_ckpt"
             )
+        before = flatten(checkpoint.get("config") or {})
+        batch, steps = self.config.data_loader.batch_size, self.steps_per_epoch
+        for what, found, begun in (
+            ("data_loader.batch_size", batch, before.get("data_loader.batch_size", batch)),
+            ("steps in an epoch", steps, checkpoint.get("steps_per_epoch", steps)),
+        ):
+            if found != begun:  # the step alone says where the data and the epochs stand
+                raise UserError(f"{path}: {what}: found {found}, allowed: {begun}, as the run began with")
         try:
             self.network.load_state_dict(checkpoint["state_dict"])
             if self.partners is not None:
                 self.partners.load_state_dict(checkpoint.get("partners") or {})
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            self._restore_optimizer(checkpoint)
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(f"{path}: does not fit the configured network: {reason}") from None
@@ -306,9 +311,29 @@ class Trainer:
             set_random_state(generators[rank])
         self._last_good = f"{path} (step {self.step})"
 
-    def _naming_last_good(self, look: Callable[[], None]) -> None:
+    def _restore_optimizer(self, checkpoint: dict[str, Any]) -> None:
+        """Moments and rate of the checkpoint, all else from the config; another base rate scales the rate reached."""
+        configured = [
+            {key: group[key] for key in group.keys() - {"params", "lr"}} for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        base = self.config.optimizer.lr
+        before = flatten(checkpoint.get("config") or {}).get("optimizer.lr", base)
+        for group, settings in zip(self.optimizer.param_groups, configured, strict=True):
+            group.update(settings, lr=group["lr"] if before == base else group["lr"] * base / before)
+
+    def _check_finite(self) -> None:
+        """Look at loss and weights before anything is saved: a finite loss may have a gradient that is not."""
+        with self._naming_last_good():
+            self.terms.look()
+            largest = torch.stack(torch._foreach_norm(self._trained, math.inf)).max()
+            if not largest.isfinite():
+                raise UserError(f"step {self.step}: the weights are not finite")
+
+    @contextmanager
+    def _naming_last_good(self) -> Iterator[None]:
         try:
-            look()
+            yield
         except UserError as error:
             raise UserError(f"{error}; last good checkpoint: {self._last_good}") from None
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from utils.checkpoint import BEST, LAST, PREVIOUS, find_checkpoint, read_checkpoint
 from utils.config import Stage, TrainConfig, flatten, load_config
 from utils.dataset import BatchStream
-from utils.devices import make_fabric
+from utils.devices import gather, make_fabric
 from utils.errors import UserError
 from utils.files import atomic_write, remove_leftovers
 from utils.photo_set import PhotoSet
@@ -143,15 +143,15 @@ def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: 
     fabric = make_fabric(config)
     say = print if fabric.is_global_zero else _silent
     say(json.dumps(config.dump(), indent=4))
-    path, checkpoint = _find_state(config, resume, say)
+    path, checkpoint = _find_same_state(fabric, config, resume, say)
     objective = _build(config, checkpoint is not None, build, say)
     streams = make_streams(config, objective.network, fabric)
+    trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))
     config.run_dir.mkdir(parents=True, exist_ok=True)
     if fabric.is_global_zero:
         remove_leftovers([config.run_dir])
         with atomic_write(config.run_dir / "config.json") as temporary:
             temporary.write_text(json.dumps(config.dump(), indent=4) + "\n", encoding="utf-8")
-    trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))
     if trainer.step >= trainer.total_steps:
         say(f"{path}: already at step {trainer.step} of {trainer.total_steps}, nothing left to train")
         return
@@ -195,15 +195,35 @@ def _first_on_each_host(fabric: Fabric) -> Iterator[None]:
         fabric.barrier()
 
 
+def _find_same_state(
+    fabric: Fabric, config: TrainConfig, resume: str | None, say: Callable[[str], None]
+) -> tuple[Path | None, dict | None]:
+    """`_find_state` of every process; UserError in all of them where one fails or they do not stand at one step."""
+    path, checkpoint, mistake = None, None, None
+    try:
+        path, checkpoint = _find_state(config, resume, say)
+    except UserError as error:
+        mistake = str(error)
+    found = gather(fabric, (mistake, checkpoint.get("step") if checkpoint else None))
+    mistake = next((message for message, _ in found if message), None)
+    if mistake:
+        raise UserError(mistake)
+    steps = [step for _, step in found]
+    if len(set(steps)) > 1:
+        stands = ", ".join("none" if step is None else f"step {step}" for step in steps)
+        raise UserError(f"{config.run_dir}: the processes find states of different steps ({stands}); share the folder")
+    return path, checkpoint
+
+
 def _find_state(config: TrainConfig, resume: str | None, say: Callable[[str], None]) -> tuple[Path | None, dict | None]:
-    """The checkpoint to go on from, or None for a new run, whose folder must not hold another one's state."""
+    """The checkpoint to go on from, or None for a new run; the folder must not hold the state of another."""
     folder = config.run_dir
     begun = any((folder / name).exists() for name in (LAST, PREVIOUS))
-    if resume is None or (resume == "auto" and not begun):
-        if begun:
-            raise UserError(
-                f"{folder}: holds a run already; go on with --resume auto, choose another --set name=... or remove it"
-            )
+    if begun and resume != "auto" and (resume is None or _folder_of(resume).resolve() != folder.resolve()):
+        raise UserError(
+            f"{folder}: holds a run already; go on with --resume auto, choose another --set name=... or remove it"
+        )
+    if not begun and resume in (None, "auto"):
         if resume:
             say(f"{folder}: no run to resume, starting a new one")
         return None, None
@@ -222,8 +242,12 @@ def _config_of(resume: str | None) -> Path | None:
     """The config that a run folder, or the folder of a checkpoint, keeps."""
     if resume in (None, "auto"):
         return None
-    folder = Path(resume) if Path(resume).is_dir() else Path(resume).parent
-    return folder / "config.json" if (folder / "config.json").is_file() else None
+    file = _folder_of(resume) / "config.json"
+    return file if file.is_file() else None
+
+
+def _folder_of(resume: str) -> Path:
+    return Path(resume) if Path(resume).is_dir() else Path(resume).parent
 
 
 def _fail(message: str, code: int) -> int:

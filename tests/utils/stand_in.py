@@ -1,10 +1,12 @@
 """Stand-ins for objective and stream, and a script that runs them in processes that are killed or work together."""
 
+import io
 import json
 import os
 import signal
 import sys
 import traceback
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ from utils.checkpoint import find_checkpoint
 from utils.config import parse_config
 from utils.devices import make_fabric
 from utils.trainer import Interrupted, Trainer
+from utils.training import run_stage
 
 STEPS_PER_EPOCH, EPOCHS = 5, 3
 
@@ -190,6 +193,14 @@ def several_processes(folder):
     run(folder / "alone", trainer__max_steps=8)
     run(folder / "resumed", trainer__max_steps=3)
     run(folder / "resumed", trainer__max_steps=8, resume=True)
+
+    # As on two hosts that do not share the folder: only the first process finds a state there.
+    config = make_config(folder / ("resumed" if rank == 0 else "elsewhere"), trainer__max_steps=9)
+    (folder / f"config {rank}.json").write_text(json.dumps(config.dump()))
+    command = ["--config", str(folder / f"config {rank}.json"), "--resume", "auto"]
+    with redirect_stderr(io.StringIO()) as said:
+        code = run_stage(command, "joint", "", lambda config: Objective(), lambda *_: {"stream": Stream()})
+    (folder / f"apart {rank}.txt").write_text(f"{code} {said.getvalue()}")
 
     def ask_one_process(number):
         if number == 3 and rank == 1:

@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.run_log import RunLog
 from utils.schedule import LearningRate
 from utils.terms import Terms
-from utils.trainer import Interrupted
+from utils.trainer import Interrupted, Trainer
 
 
 def run_folder(trainer):
@@ -68,6 +68,25 @@ def test_a_run_made_longer_goes_on_where_it_ended(stand_in, tmp_path):
     assert same_weights(alone.network.state_dict(), longer.network.state_dict())
     per_epoch = [(tmp_path / name / "run/total_per_epoch.txt").read_text() for name in ("a", "b")]
     assert per_epoch[0] == per_epoch[1]
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "constant"])
+def test_optimizer_settings_changed_on_resume_hold(stand_in, tmp_path, schedule):
+    def groups():
+        return read_checkpoint(tmp_path / "run" / LAST)["optimizer"]["param_groups"]
+
+    settings = {"validate": False, "lr_sheduler__name": schedule, "lr_sheduler__patience": 0}
+    settings |= {"lr_sheduler__threshold": 0.5}  # so that the plateau halves the rate
+    stand_in.run(tmp_path, trainer__max_steps=10, **settings)
+    before = groups()[0]["lr"]
+    assert before == (0.005 if schedule == "plateau" else 0.01)
+    changed = {"optimizer__lr": 0.04, "optimizer__weight_decay": 0.1, "optimizer_type": "AdamW"}
+    trainer = stand_in.run(tmp_path, trainer__max_steps=11, resume=True, **settings, **changed)
+    group = groups()[0]
+    assert (group["lr"], group["weight_decay"]) == (4 * before, 0.1)
+    fresh = torch.optim.AdamW([torch.zeros(1)]).param_groups[0]
+    assert group.get("decoupled_weight_decay") == fresh.get("decoupled_weight_decay")
+    assert trainer.schedule.rate == 4 * before
 
 
 def test_the_best_weights_are_those_of_the_lowest_epoch_loss(stand_in, tmp_path):
@@ -136,6 +155,35 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_terms_and_last_g
     assert last["step"] == 5 and all(value.isfinite().all() for value in last["state_dict"].values())
 
 
+def test_weights_that_a_finite_loss_made_not_finite_are_never_saved(stand_in, tmp_path):
+    class NoGradient(torch.autograd.Function):
+        @staticmethod
+        def forward(context, loss):
+            return loss.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            return gradient * math.nan
+
+    class Poisoned(stand_in.Objective):
+        def forward(self, batch):
+            terms = super().forward(batch)
+            if self.number == 10:  # the last step of the second epoch
+                terms["total"] = NoGradient.apply(terms["total"])
+            return terms
+
+    config = stand_in.make_config(tmp_path)
+    config.run_dir.mkdir()
+    with pytest.raises(UserError) as caught:
+        Trainer(config, make_fabric(config), Poisoned(), stand_in.Stream()).fit()
+    assert f"step 10: the weights are not finite; last good checkpoint: {config.run_dir / LAST} (step 5)" in str(
+        caught.value
+    )
+    for file in (LAST, BEST):
+        kept = read_checkpoint(config.run_dir / file)
+        assert kept["step"] == 5 and all(value.isfinite().all() for value in kept["state_dict"].values())
+
+
 def test_looking_a_step_late_still_stops_before_anything_is_saved(stand_in, tmp_path):
     terms = Terms(make_fabric(stand_in.make_config(tmp_path)), late=True)
     terms.add(1, {"total": torch.tensor(1.0)}, asked_to_stop=False)
@@ -146,6 +194,15 @@ def test_looking_a_step_late_still_stops_before_anything_is_saved(stand_in, tmp_
     assert not terms.stop
     terms.add(4, {"total": torch.tensor(1.0)}, asked_to_stop=False)
     assert terms.stop
+
+
+def test_an_epoch_resumed_with_other_terms_is_the_mean_of_what_follows(stand_in, tmp_path):
+    fabric = make_fabric(stand_in.make_config(tmp_path))
+    before, after = Terms(fabric), Terms(fabric)
+    before.add(1, {"restore": torch.tensor(1.0), "tone": torch.tensor(2.0), "total": torch.tensor(3.0)}, False)
+    after.load_state_dict(before.state_dict())
+    after.add(2, {"restore": torch.tensor(5.0), "total": torch.tensor(5.0)}, False)
+    assert after.epoch_mean() == after.interval_mean() == {"restore": 5.0, "total": 5.0}
 
 
 def test_a_log_on_a_full_disk_is_named(tmp_path):
@@ -246,6 +303,22 @@ def test_speed_switches_train_to_nearly_the_same_weights(stand_in, tmp_path, swi
     for name, value in plain.items():
         assert fast[name].dtype == torch.float32
         torch.testing.assert_close(fast[name], value, atol=0.03, rtol=0.03)
+
+
+def test_in_bfloat16_the_networks_compute_and_the_targets_stay_exact(stand_in, tmp_path):
+    seen = {}
+
+    class Looking(stand_in.Objective):
+        def forward(self, batch):
+            seen["batch"] = batch["colour"]
+            seen["network"] = self.network.decoder(batch["colour"][:, :1])
+            return super().forward(batch)
+
+    config = stand_in.make_config(tmp_path, precision="bf16-mixed")
+    trainer = Trainer(config, make_fabric(config), Looking(), stand_in.Stream())
+    batch = next(stand_in.Stream().batches(0))
+    trainer._train_step(batch)
+    assert torch.equal(seen["batch"], batch["colour"]) and seen["network"].dtype == torch.bfloat16
 
 
 def rates(stand_in, tmp_path, steps, losses=(), **settings):

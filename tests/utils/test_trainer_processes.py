@@ -74,3 +74,11 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step_with_the_state_save
     messages = {(runs / f"stopped {rank}.txt").read_text() for rank in (0, 1)}
     assert len(messages) == 1 and "SIGTERM at step 3 of 15" in messages.pop()
     assert state(runs, "asked")["step"] == 3
+
+
+def test_processes_that_do_not_stand_at_one_step_all_stop_in_one_line(runs):
+    for rank in (0, 1):
+        said = (runs / f"apart {rank}.txt").read_text()
+        assert said.startswith("2 error: ") and said.count("\n") == 1
+        assert "find states of different steps (step 8, none)" in said
+    assert not (runs / "elsewhere").exists()
