@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from utils.config import DataConfig, FolderName, Strict, TrainConfig, Weight
+from utils.config import (
+    CropSize,
+    DataConfig,
+    FolderName,
+    Positive,
+    ScheduleConfig,
+    ScheduleName,
+    ShareBelowOne,
+    Strict,
+    TrainConfig,
+    TrainerConfig,
+    Weight,
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -63,12 +75,31 @@ class DetailsLossConfig(Strict):
     adversarial: Weight = 1.0  # 0: no discriminators
 
 
+class ScansConfig(DataConfig):
+    special_set: str | None = None
+    crop_size: CropSize | None = 224
+    flip: bool = True
+
+
+class PublishedTrainerConfig(TrainerConfig):
+    epochs: Positive = 20
+
+
+class PublishedScheduleConfig(ScheduleConfig):
+    name: ScheduleName = "exponential"
+    factor: ShareBelowOne = 0.9
+
+
 class DescreenConfig(TrainConfig):
-    """Stage "CoarseNet", then "EdgeNet" (needs coarse_ckpt), then "DetailsNet" (needs edge_ckpt, which holds both)."""
+    """The defaults are the paper's recipe.
+
+    Stage "CoarseNet", then "EdgeNet" (needs coarse_ckpt), then "DetailsNet" (needs edge_ckpt, which holds both)."""
 
     name: FolderName = "descreen_coarse"
     model: Literal["CoarseNet", "EdgeNet", "DetailsNet"] = "CoarseNet"
-    data_loader: DataConfig = DataConfig(special_set=None, crop_size=224, flip=True)
+    data_loader: ScansConfig = ScansConfig()
+    trainer: PublishedTrainerConfig = PublishedTrainerConfig()
+    lr_sheduler: PublishedScheduleConfig = PublishedScheduleConfig()
     coarse_net: CoarseNetConfig = CoarseNetConfig()  # of CoarseNet's own stage; the later ones take it as it is
     coarse_ckpt: str | None = None
     edge_ckpt: str | None = None

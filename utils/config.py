@@ -16,6 +16,9 @@ Stage = Literal["invhalf", "warm", "joint"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
 Positive = Annotated[int, Field(ge=1)]
+CropSize = Annotated[int, Field(ge=8, multiple_of=8)]
+ScheduleName = Literal["plateau", "cosine", "constant", "exponential"]
+ShareBelowOne = Annotated[float, Field(gt=0, lt=1)]
 RestoreLoss = Literal["l2_loss", "l1_loss", "charbonnier", "psnr"]  # model.loss.RESTORE_LOSSES
 
 
@@ -43,7 +46,7 @@ class DataConfig(Strict):
     batch_size: Positive = 8  # joint batch of all processes
     shuffle: bool = True
     num_workers: Annotated[int, Field(ge=0)] = 32  # kept for the original files; values never depend on it
-    crop_size: Annotated[int, Field(ge=8, multiple_of=8)] | None = None  # pixels; null: whole photographs
+    crop_size: CropSize | None = None  # pixels; null: whole photographs
     flip: bool = False
 
 
@@ -53,9 +56,9 @@ class OptimizerConfig(Strict):
 
 
 class ScheduleConfig(Strict):
-    name: Literal["plateau", "cosine", "constant"] = "plateau"
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5  # this and the next three: plateau
-    patience: Annotated[int, Field(ge=0)] = 3
+    name: ScheduleName = "plateau"
+    factor: ShareBelowOne = 0.5  # of a plateau, or of each epoch of an exponential
+    patience: Annotated[int, Field(ge=0)] = 3  # this and the next two: plateau
     threshold: Weight = 1e-5
     cooldown: Annotated[int, Field(ge=0)] = 0
     warmup_steps: Annotated[int, Field(ge=0)] = 0  # the rate rises linearly over these

@@ -1,4 +1,4 @@
-"""The learning rate: plateau as released, cosine or constant, each with a linear warm-up."""
+"""The learning rate: plateau as released, cosine, exponential or constant, each with a linear warm-up."""
 
 import math
 
@@ -11,10 +11,17 @@ _COUNTERS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 
 class LearningRate:
-    """Sets the rate of every parameter group; `total_steps` is where a cosine ends at `min_lr`."""
+    """Sets the rate of every parameter group.
 
-    def __init__(self, optimizer: Optimizer, config: ScheduleConfig, base: float, total_steps: int):
+    total_steps      where a cosine ends at `min_lr`
+    steps_per_epoch  after which an exponential falls
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, config: ScheduleConfig, base: float, total_steps: int, steps_per_epoch: int
+    ):
         self._optimizer, self._config, self._base, self._total = optimizer, config, base, total_steps
+        self._steps_per_epoch = steps_per_epoch
         self._plateau = ReduceLROnPlateau(
             optimizer,
             factor=config.factor,
@@ -32,6 +39,8 @@ class LearningRate:
         elif config.name == "cosine":
             done = (step - config.warmup_steps) / max(1, self._total - config.warmup_steps)
             rate = config.min_lr + (base - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        elif config.name == "exponential":
+            rate = max(config.min_lr, base * config.factor ** (step // self._steps_per_epoch))
         elif config.name == "constant" or step == config.warmup_steps:
             rate = base
         else:

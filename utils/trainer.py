@@ -96,7 +96,9 @@ class Trainer:
         self._trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         optimizer = OPTIMIZERS[config.optimizer_type](self._trained, **config.optimizer.model_dump(), fused=True)
         self.model, self.optimizer = fabric.setup(objective, optimizer)
-        self.schedule = LearningRate(optimizer, config.lr_sheduler, config.optimizer.lr, self.total_steps)
+        self.schedule = LearningRate(
+            optimizer, config.lr_sheduler, config.optimizer.lr, self.total_steps, self.steps_per_epoch
+        )
         self.ema = Ema(self.network, config.ema_decay) if config.ema_decay else None
         self.terms = Terms(fabric)
         seed_all(config.seed + fabric.global_rank)  # each process draws its own noise

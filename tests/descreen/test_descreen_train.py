@@ -167,3 +167,11 @@ def test_the_configs_in_scripts_share_screens_and_a_width_that_stays_under_6_meg
         parts = ("coarse", "edge", "details")
         network = train.Descreener(config.width, parts, "small", **first.coarse_net.model_dump())
     assert sum(2 * value.numel() for value in network.state_dict().values()) < 6e6
+
+
+def test_without_a_config_the_recipe_is_the_papers():
+    config = load_config(train.DescreenConfig, None, ["data_loader.batch_size=4", "trainer.save_epochs=1"])
+    assert (config.optimizer_type, config.optimizer.lr, config.trainer.epochs) == ("Adam", 1e-4, 20)
+    assert (config.lr_sheduler.name, config.lr_sheduler.factor) == ("exponential", 0.9)
+    assert (config.data_loader.crop_size, config.data_loader.flip, config.screens.rotate) == (224, True, 30)
+    assert (config.coarse_net.kind, config.width) == ("unet", 64)

@@ -324,7 +324,7 @@ def test_in_bfloat16_the_networks_compute_and_the_targets_stay_exact(stand_in, t
 def rates(stand_in, tmp_path, steps, losses=(), **settings):
     config = stand_in.make_config(tmp_path, **{f"lr_sheduler__{key}": value for key, value in settings.items()})
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.optimizer.lr)
-    schedule = LearningRate(optimizer, config.lr_sheduler, config.optimizer.lr, steps)
+    schedule = LearningRate(optimizer, config.lr_sheduler, config.optimizer.lr, steps, steps_per_epoch=2)
     seen = []
     for step in range(steps):
         schedule.before_step(step)
@@ -344,6 +344,11 @@ def test_the_cosine_rises_over_the_warm_up_and_ends_at_min_lr(stand_in, tmp_path
     assert seen[:5] == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01])
     assert seen[54] == pytest.approx((0.01 + 0.001) / 2) and seen[-1] == pytest.approx(1e-3, rel=0.01)
     assert seen[4:] == sorted(seen[4:], reverse=True)
+
+
+def test_the_exponential_falls_by_its_factor_after_every_epoch(stand_in, tmp_path):
+    seen = rates(stand_in, tmp_path, 6, name="exponential", factor=0.9, min_lr=0.0085)
+    assert seen == pytest.approx([0.01, 0.01, 0.009, 0.009, 0.0085, 0.0085])
 
 
 def test_a_plateau_waits_for_the_end_of_the_warm_up(stand_in, tmp_path):
