@@ -241,6 +241,35 @@ def test_a_request_to_stop_saves_and_the_resumed_run_ends_with_the_same_bits(sta
     assert same_weights(alone.network.state_dict(), resumed.network.state_dict())
 
 
+def test_a_validation_begins_when_the_state_is_saved(stand_in, tmp_path):
+    saved = []
+    last = tmp_path / "run" / LAST
+    stand_in.run(tmp_path, at_picture=lambda number: saved.append(read_checkpoint(last)["step"]), trainer__epochs=2)
+    assert saved == [5, 5, 10, 10]
+
+
+@pytest.mark.parametrize("number", [3, 5])
+def test_asked_to_stop_in_a_validation_it_saves_at_once_and_validates_when_resumed(stand_in, tmp_path, number):
+    seen = []
+
+    def at_picture(now):
+        seen.append(now)
+        if now == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    settings = {"trainer__monitor": "restored_psnr", "ema_decay": 0.9, "trainer__save_epochs": 10}
+    with pytest.raises(Interrupted, match=f"step {5 * (number + 1) // 2} of 15"):
+        stand_in.run(tmp_path / "a", at_picture=at_picture, **settings)
+    assert seen[-1] == number, "the second picture of that validation was not asked for"
+    resumed, alone = stand_in.run(tmp_path / "a", resume=True, **settings), stand_in.run(tmp_path / "b", **settings)
+    assert same_weights(alone.network.state_dict(), resumed.network.state_dict())
+    assert same_weights(alone.ema.weights, resumed.ema.weights) and alone.best == resumed.best
+    logs = [stats(tmp_path / name / "run") for name in ("a", "b")]
+    assert [line.get("validation") for line in logs[0]] == [line.get("validation") for line in logs[1]]
+    best = [read_checkpoint(tmp_path / name / "run" / BEST) for name in ("a", "b")]
+    assert best[0]["step"] == best[1]["step"] and same_weights(best[0]["state_dict"], best[1]["state_dict"])
+
+
 def test_a_truncated_state_is_not_trusted_and_the_one_before_goes_on(stand_in, tmp_path):
     alone = stand_in.run(tmp_path / "a")
     stand_in.run(tmp_path / "b", trainer__max_steps=9, trainer__save_steps=2)
