@@ -2,14 +2,17 @@ import json
 import math
 import os
 import signal
+from types import SimpleNamespace
 
 import cv2
 import pytest
 import torch
 
+from utils import devices
 from utils.checkpoint import BEST, LAST, PREVIOUS, read_checkpoint, write_rotating
 from utils.devices import make_fabric
 from utils.errors import UserError
+from utils.randomness import random_state, set_random_state
 from utils.run_log import RunLog
 from utils.schedule import LearningRate
 from utils.terms import Terms
@@ -384,6 +387,27 @@ def test_cuda_without_cuda_falls_back_to_the_cpu_and_says_so(stand_in, tmp_path,
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     fabric = make_fabric(stand_in.make_config(tmp_path, cuda=True))
     assert fabric.device.type == "cpu" and "training on the CPU" in capsys.readouterr().err
+
+
+def test_a_run_on_the_cpu_leaves_a_gpu_alone(monkeypatch):
+    def touched(*arguments):
+        raise AssertionError("CUDA was asked for its state")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", touched)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", touched)
+    state = random_state()
+    set_random_state(state | {"cuda": state["torch"]})  # as a run on a GPU saved it
+
+
+def test_processes_that_fabric_launched_know_rank_and_share_as_under_torchrun(stand_in, tmp_path, monkeypatch):
+    launched = SimpleNamespace(global_rank=1, is_global_zero=False, launch=lambda: None)
+    monkeypatch.setattr(devices, "Fabric", lambda **settings: launched)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices.os, "environ", {})
+    make_fabric(stand_in.make_config(tmp_path, cuda=True))
+    assert devices.os.environ == {"RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 
 
 def test_a_joint_batch_that_cannot_be_shared_out_is_refused(stand_in, tmp_path, monkeypatch):
