@@ -70,6 +70,14 @@ def test_a_step_that_fails_is_the_last(voc, monkeypatch, tmp_path):
     assert len(ran) == 2
 
 
+@pytest.mark.parametrize(("codes", "end"), [([3, 0, 0, 0, 0], 0), ([0, 3], 3), ([2], 2)])
+def test_photographs_left_out_stop_nothing(voc, monkeypatch, tmp_path, capsys, codes, end):
+    left = list(codes)
+    monkeypatch.setattr(reproduce, "call", lambda step: left.pop(0))
+    assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper")]) == end
+    assert not left and ("left out" in capsys.readouterr().out) == (codes[0] == 3)
+
+
 STEP = """
 import signal, sys, time
 def save(*_):

@@ -65,6 +65,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
         plugins=[_Autocast(device)] if config.precision == "bf16-mixed" else None,
     )
     fabric.launch()
+    # What torchrun sets and Fabric's own launcher does not; utils.photo_set reads it.
+    os.environ |= {"RANK": str(fabric.global_rank), "LOCAL_WORLD_SIZE": str(per_host)}
     if config.cuda and not cuda and fabric.is_global_zero:
         print("warning: cuda is true but no CUDA device is here; training on the CPU", file=sys.stderr)
     torch.backends.cudnn.benchmark = cuda

@@ -17,25 +17,25 @@ def seed_all(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """States of Python, numpy, torch and this process's CUDA device if there is one."""
+    """States of Python, numpy, torch and this process's CUDA device if it computes on one."""
     name, key, *rest = np.random.get_state()
     state = {
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(key.astype(np.int64)), *rest],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # asking a GPU that is not in use would take memory of it
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Inverse of `random_state`; a CUDA state is left aside where there is no CUDA."""
+    """Inverse of `random_state`; a CUDA state is left aside where no CUDA device is in use."""
     random.setstate(state["python"])
     name, key, *rest = state["numpy"]
     np.random.set_state((name, key.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
+    if "cuda" in state and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"])
 
 

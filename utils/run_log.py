@@ -17,12 +17,15 @@ SHOWN = 8
 
 
 class RunLog:
-    """Writes into `folder`; what a resumed run is going to write again, after `step` and `epoch`, is cut off first."""
+    """Writes into `folder`; what a resumed run is going to write again is cut off first.
 
-    def __init__(self, folder: Path, step: int = 0, epoch: int = 0):
+    That is what comes after `step` and after `epoch` whole epochs, and unless `validated` the validation at `step`.
+    """
+
+    def __init__(self, folder: Path, step: int = 0, epoch: int = 0, validated: bool = True):
         self.folder = folder
         self._stats = folder / "stats.jsonl"
-        _rewrite(self._stats, lambda lines: [line for line in lines if _step_of(line) <= step])
+        _rewrite(self._stats, lambda lines: [line for line in lines if _stays(line, step, validated)])
         for file in folder.glob("*_per_epoch.txt"):
             _rewrite(file, lambda lines: lines[:epoch])
         self._board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
@@ -86,8 +89,9 @@ def _rewrite(file: Path, choose: Callable[[list[str]], list[str]]) -> None:
             temporary.write_text("".join(choose(lines)), encoding="utf-8")
 
 
-def _step_of(line: str) -> float:
+def _stays(line: str, step: int, validated: bool) -> bool:
     try:
-        return json.loads(line)["step"]
+        values = json.loads(line)
+        return values["step"] < step or (values["step"] == step and (validated or "validation" not in values))
     except (ValueError, KeyError):  # cut short by a kill
-        return float("inf")
+        return False

@@ -83,6 +83,7 @@ class Trainer:
         self.total_steps = min(settings.epochs * self.steps_per_epoch, settings.max_steps or sys.maxsize)
         self.step = 0
         self.best: float | None = None
+        self._unmeasured: dict[str, float] | None = None  # means of an epoch that ended but was not validated yet
         self._last_good = "none was written yet"
         self._signal, self._signal_time = 0, 0.0
 
@@ -110,6 +111,11 @@ class Trainer:
         """Whole epochs done."""
         return self.step // self.steps_per_epoch
 
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to train, nor to validate."""
+        return self.step >= self.total_steps and not self._unmeasured
+
     def fit(self) -> None:
         """Train up to `epochs` epochs or `max_steps`.
 
@@ -117,12 +123,18 @@ class Trainer:
         SIGTERM or Ctrl-C, when the state is saved.
         """
         first = self.fabric.is_global_zero
-        self.log = RunLog(self.config.run_dir, self.step, self.epoch) if first else None
+        # What comes after the state is logged again, and the end of an epoch that was cut with it.
+        logged = (self.step - 1) // self.steps_per_epoch if self._unmeasured else self.epoch
+        self.log = RunLog(self.config.run_dir, self.step, logged, validated=not self._unmeasured) if first else None
         self.bar = tqdm(total=self.total_steps, initial=self.step, unit="step", disable=not first)
         self._interval_start = (time.perf_counter(), self.step)
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         batches = self._endless()
         try:
+            if self._unmeasured:
+                self._measure_epoch()
+                if self.finished:
+                    self._save()
             while self.step < self.total_steps:
                 self._train_step(next(batches))
                 self._after_step()
@@ -165,23 +177,31 @@ class Trainer:
         self.bar.update()
         if finished or self.step % settings.log_every == 0:
             self._log_interval()
-        if finished or epoch_over:
-            self._check_finite()
-            self._end_epoch(epoch_over, finished)
-        # One process sees its own signal; several agree through the terms on the step to stop at.
-        stop = self.terms.stop or bool(self._signal and self.fabric.world_size == 1)
         due = epoch_over and self.epoch % settings.save_epochs == 0
         due = due or (settings.save_steps is not None and self.step % settings.save_steps == 0)
+        if finished or epoch_over:
+            self._check_finite()
+            self._end_epoch(epoch_over, save=due or finished)
+            due = False
+        # One process sees its own signal; several agree through the terms on the step to stop at.
+        stop = self.terms.stop or self._asked_alone
         if finished or due or stop:
             self._check_finite()
             self._save()
         if stop and not finished:
-            name = signal.Signals(self._signal or signal.SIGTERM).name
-            raise Interrupted(
-                self._signal or signal.SIGTERM,
-                f"stopped by {name} at step {self.step} of {self.total_steps}, state saved; "
-                f"go on with --resume {self.config.run_dir}",
-            )
+            raise self._interrupted()
+
+    @property
+    def _asked_alone(self) -> bool:
+        return bool(self._signal) and self.fabric.world_size == 1
+
+    def _interrupted(self) -> Interrupted:
+        name = signal.Signals(self._signal or signal.SIGTERM).name
+        return Interrupted(
+            self._signal or signal.SIGTERM,
+            f"stopped by {name} at step {self.step} of {self.total_steps}, state saved; "
+            f"go on with --resume {self.config.run_dir}",
+        )
 
     def _log_interval(self) -> None:
         now, (then, step) = time.perf_counter(), self._interval_start
@@ -193,21 +213,33 @@ class Trainer:
             extra = {"lr": self.schedule.rate, "images_per_second": speed}
             self.log.interval(self.step, self.step / self.steps_per_epoch, means | extra)
 
-    def _end_epoch(self, whole: bool, finished: bool) -> None:
-        start = time.perf_counter()
-        settings, means = self.config.trainer, self.terms.epoch_mean()
+    def _end_epoch(self, whole: bool, save: bool) -> None:
+        self._unmeasured = self.terms.epoch_mean()
         if whole:
-            self.schedule.after_epoch(means["total"], self.step)
+            self.schedule.after_epoch(self._unmeasured["total"], self.step)
             self.terms.start_epoch()
+        if save:  # before the validation, which takes longer than a scheduler may wait for
+            self._save()
+        self._measure_epoch()
+
+    def _measure_epoch(self) -> None:
+        """Log, validate and compare the epoch that ended; one cut here does it all again when resumed."""
+        start, means = time.perf_counter(), self._unmeasured
+        settings = self.config.trainer
         if self.log:
             self.log.epoch(means)
         measured = {}
+        finished = self.step == self.total_steps
         if self.validation is not None and (finished or self.epoch % (settings.validate_every or 1) == 0):
             measured = self._validate()
+            if measured is None:
+                self._save()
+                raise self._interrupted()
         monitored = means["total"] if settings.monitor == "loss" else measured.get(settings.monitor)
         if monitored is not None and self._is_best(monitored):
             self.best = monitored
             self._save_best(measured)
+        self._unmeasured = None
         then, step = self._interval_start
         self._interval_start = (then + time.perf_counter() - start, step)
 
@@ -216,11 +248,16 @@ class Trainer:
             return True
         return value < self.best if self.config.trainer.monitor == "loss" else value > self.best
 
-    def _validate(self) -> dict[str, float]:
-        """Means over the validation pictures of all processes, of the averaged weights where there are any."""
+    def _validate(self) -> dict[str, float] | None:
+        """Means over the validation pictures of all processes, of the averaged weights where there are any.
+
+        None: left because a run in one process was asked to stop.
+        """
         measured, shown = [], []
         with kept_random_state(), self._weights_to_use():
             for batch in self.validation.batches(0, 0, self.fabric.device):
+                if self._asked_alone:
+                    return None
                 for pictures in to_pictures(self.objective.predict(batch)):
                     measured.append(picture_metrics(pictures))
                     if len(shown) < SHOWN:
@@ -263,6 +300,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "terms": self.terms.state_dict(),
+                "unmeasured": self._unmeasured,
                 "ema": self.ema.weights if self.ema else None,
                 "rng": generators,
             }
@@ -308,6 +346,8 @@ class Trainer:
         if self.ema:
             self.ema.load(checkpoint["ema"] or checkpoint["state_dict"])
         self.step, self.best = checkpoint["step"], checkpoint["monitor_best"]
+        if self.step % self.steps_per_epoch == 0 or self.step == self.total_steps:  # else the epoch goes on
+            self._unmeasured = checkpoint.get("unmeasured")
         rank, generators = self.fabric.global_rank, checkpoint["rng"]
         if rank < len(generators):
             set_random_state(generators[rank])

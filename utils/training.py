@@ -152,7 +152,7 @@ def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: 
         remove_leftovers([config.run_dir])
         with atomic_write(config.run_dir / "config.json") as temporary:
             temporary.write_text(json.dumps(config.dump(), indent=4) + "\n", encoding="utf-8")
-    if trainer.step >= trainer.total_steps:
+    if trainer.finished:
         say(f"{path}: already at step {trainer.step} of {trainer.total_steps}, nothing left to train")
         return
     trainer.fit()

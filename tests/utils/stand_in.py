@@ -23,6 +23,10 @@ from utils.training import run_stage
 STEPS_PER_EPOCH, EPOCHS = 5, 3
 
 
+def ignore(number):
+    """Of what a run is about to do."""
+
+
 class Network(nn.Module):
     def __init__(self):
         super().__init__()
@@ -33,12 +37,13 @@ class Network(nn.Module):
 
 
 class Objective(nn.Module):
-    """`at_step` is called with the 1-based number of every step before it is computed."""
+    """`at_step` and `at_picture` are called with the 1-based number of every step and every `predict` to come."""
 
-    def __init__(self, noise=0.1, at_step=lambda number: None):
+    def __init__(self, noise=0.1, at_step=ignore, at_picture=ignore):
         super().__init__()
         torch.manual_seed(0)
         self.network, self.noise, self.at_step, self.number = Network(), noise, at_step, 0
+        self.at_picture, self.predicted = at_picture, 0
 
     def forward(self, batch):
         self.number += 1
@@ -51,6 +56,8 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def predict(self, batch):
+        self.predicted += 1
+        self.at_picture(self.predicted)
         colour = batch["colour"]
         drawn = torch.randn_like(colour[:, :1])  # must not change what the training draws
         halftone = torch.where(self.network.encoder(torch.cat((colour, 0 * drawn), dim=1)) < 0, -1.0, 1.0)
@@ -93,7 +100,7 @@ def make_config(folder, **changes):
     return parse_config("joint", values)
 
 
-def run(folder, *, noise=0.1, at_step=lambda number: None, resume=False, validate=True, stream=None, **changes):
+def run(folder, *, noise=0.1, at_step=None, at_picture=None, resume=False, validate=True, stream=None, **changes):
     """Train in folder/run, from its last state if `resume` and there is one; returns the trainer."""
     config = make_config(folder, **changes)
     config.run_dir.mkdir(parents=True, exist_ok=True)
@@ -103,7 +110,7 @@ def run(folder, *, noise=0.1, at_step=lambda number: None, resume=False, validat
     if resume and any(config.run_dir.glob("model_*.pth.tar")):
         path, state, _ = find_checkpoint(config.run_dir)
     validation = Stream(length=2, **share) if validate else None
-    objective = Objective(noise, at_step)
+    objective = Objective(noise, at_step or ignore, at_picture or ignore)
     stream = stream or Stream(**share)
     trainer = Trainer(config, fabric, objective, stream, validation=validation, resume=state, resume_path=str(path))
     trainer.fit()
@@ -170,6 +177,10 @@ def killed_and_resumed(folder):
         place = folder / f"save {number}"
         statuses[f"kill save {number}"] = in_child(kill_while_saving, number, place)
         statuses[f"resume save {number}"] = in_child(run, place, resume=True, **everything)
+    for number in (2, 6):  # in the first validation and in the last
+        place = folder / f"validation {number}"
+        statuses[f"kill validation {number}"] = in_child(run, place, at_picture=kill_at(number), **everything)
+        statuses[f"resume validation {number}"] = in_child(run, place, resume=True, **everything)
     place = folder / "twice"
     statuses["kill twice"] = in_child(run, place, at_step=kill_at(7), **everything)
     statuses["kill again"] = in_child(run, place, at_step=kill_at(4), resume=True, **everything)

@@ -2,14 +2,17 @@ import json
 import math
 import os
 import signal
+from types import SimpleNamespace
 
 import cv2
 import pytest
 import torch
 
+from utils import devices
 from utils.checkpoint import BEST, LAST, PREVIOUS, read_checkpoint, write_rotating
 from utils.devices import make_fabric
 from utils.errors import UserError
+from utils.randomness import random_state, set_random_state
 from utils.run_log import RunLog
 from utils.schedule import LearningRate
 from utils.terms import Terms
@@ -241,6 +244,35 @@ def test_a_request_to_stop_saves_and_the_resumed_run_ends_with_the_same_bits(sta
     assert same_weights(alone.network.state_dict(), resumed.network.state_dict())
 
 
+def test_a_validation_begins_when_the_state_is_saved(stand_in, tmp_path):
+    saved = []
+    last = tmp_path / "run" / LAST
+    stand_in.run(tmp_path, at_picture=lambda number: saved.append(read_checkpoint(last)["step"]), trainer__epochs=2)
+    assert saved == [5, 5, 10, 10]
+
+
+@pytest.mark.parametrize("number", [3, 5])
+def test_asked_to_stop_in_a_validation_it_saves_at_once_and_validates_when_resumed(stand_in, tmp_path, number):
+    seen = []
+
+    def at_picture(now):
+        seen.append(now)
+        if now == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    settings = {"trainer__monitor": "restored_psnr", "ema_decay": 0.9, "trainer__save_epochs": 10}
+    with pytest.raises(Interrupted, match=f"step {5 * (number + 1) // 2} of 15"):
+        stand_in.run(tmp_path / "a", at_picture=at_picture, **settings)
+    assert seen[-1] == number, "the second picture of that validation was not asked for"
+    resumed, alone = stand_in.run(tmp_path / "a", resume=True, **settings), stand_in.run(tmp_path / "b", **settings)
+    assert same_weights(alone.network.state_dict(), resumed.network.state_dict())
+    assert same_weights(alone.ema.weights, resumed.ema.weights) and alone.best == resumed.best
+    logs = [stats(tmp_path / name / "run") for name in ("a", "b")]
+    assert [line.get("validation") for line in logs[0]] == [line.get("validation") for line in logs[1]]
+    best = [read_checkpoint(tmp_path / name / "run" / BEST) for name in ("a", "b")]
+    assert best[0]["step"] == best[1]["step"] and same_weights(best[0]["state_dict"], best[1]["state_dict"])
+
+
 def test_a_truncated_state_is_not_trusted_and_the_one_before_goes_on(stand_in, tmp_path):
     alone = stand_in.run(tmp_path / "a")
     stand_in.run(tmp_path / "b", trainer__max_steps=9, trainer__save_steps=2)
@@ -360,6 +392,27 @@ def test_cuda_without_cuda_falls_back_to_the_cpu_and_says_so(stand_in, tmp_path,
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     fabric = make_fabric(stand_in.make_config(tmp_path, cuda=True))
     assert fabric.device.type == "cpu" and "training on the CPU" in capsys.readouterr().err
+
+
+def test_a_run_on_the_cpu_leaves_a_gpu_alone(monkeypatch):
+    def touched(*arguments):
+        raise AssertionError("CUDA was asked for its state")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", touched)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", touched)
+    state = random_state()
+    set_random_state(state | {"cuda": state["torch"]})  # as a run on a GPU saved it
+
+
+def test_processes_that_fabric_launched_know_rank_and_share_as_under_torchrun(stand_in, tmp_path, monkeypatch):
+    launched = SimpleNamespace(global_rank=1, is_global_zero=False, launch=lambda: None)
+    monkeypatch.setattr(devices, "Fabric", lambda **settings: launched)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices.os, "environ", {})
+    make_fabric(stand_in.make_config(tmp_path, cuda=True))
+    assert devices.os.environ == {"RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 
 
 def test_a_joint_batch_that_cannot_be_shared_out_is_refused(stand_in, tmp_path, monkeypatch):

@@ -41,6 +41,7 @@ def same(a, b):
 
 
 KILLED = ["step 1", "step 4", "step 5", "step 6", "step 8", "step 15", "save 1", "save 4", "twice"]
+KILLED += ["validation 2", "validation 6"]
 
 
 def test_every_kill_was_a_kill_and_every_resumed_run_finished(runs):
