@@ -39,13 +39,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def load_codec(arguments: argparse.Namespace) -> evaluation.Codec:
+def load_codec(arguments: argparse.Namespace) -> evaluation.FileCodec:
     network = load_reshalf(arguments.model)
     try:
         engine = Engine(network, arguments.device, bf16=False, seed=arguments.seed)
     except RuntimeError as error:
         raise UserError(f"--device {arguments.device}: {str(error).splitlines()[0]}") from None
-    return evaluation.Codec(engine, arguments.save_dir)
+    return evaluation.FileCodec(engine, arguments.save_dir)
 
 
 def find_photos(arguments: argparse.Namespace) -> list[Path]:

@@ -96,6 +96,7 @@ def composite_search(
     The cost is || G(luma_sigma) ∗ (h - Y) ||² + chroma_weight Σ || G(chroma_sigma) ∗ (h c - m) ||², m as `modulation`
     gives it, sigmas in pixels, minus pilot Σ h w, w the `pilot_wave`.
     """
+    # Cut off, which bounds the time of the search; a chroma filter of sigma 5 is then nearly a box of 13 pixels.
     luma_filter, chroma_filter = gaussian_filter(luma_sigma, 5), gaussian_filter(chroma_sigma, 6)
 
     def terms(rows: slice) -> list[Term]:

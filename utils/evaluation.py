@@ -45,7 +45,7 @@ CLASSICAL: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-class Codec:
+class FileCodec:
     """An engine, seen through the files in `folder`/halftone and `folder`/restored."""
 
     def __init__(self, engine: Engine, folder: str | Path):
@@ -78,7 +78,7 @@ def check_size(bgr: np.ndarray, name: str) -> None:
         raise UserError(f"{name}: {size} is too small to measure, {SMALLEST_SIDE} a side at least")
 
 
-def measure_photo(codec: Codec, bgr: np.ndarray, name: str, *, references: bool, robustness: bool) -> Sections:
+def measure_photo(codec: FileCodec, bgr: np.ndarray, name: str, *, references: bool, robustness: bool) -> Sections:
     """All figures of one photo (H, W, 3) BGR uint8 that passes `check_size`: halftone, restoration, robustness.
 
     The halftone is the one in its file. references: classical halftones, and JPEG and WebP at 1 bit per pixel and at
@@ -112,13 +112,13 @@ def _coded_metrics(bgr: np.ndarray, suffix: str, bits: int) -> dict[str, float]:
     return {**restoration_metrics(bgr, coded[0]), "bits/pixel": coded[1] / bgr[..., 0].size}
 
 
-def measure_flat(codec: Codec) -> Iterator[tuple[str, dict[str, spectra.Spectrum]]]:
+def measure_flat(codec: FileCodec) -> Iterator[tuple[str, dict[str, spectra.Spectrum]]]:
     """Yield (name, {method: Spectrum}) of every constant field of GRAYS, then of COLOURS.
 
     The classical methods halftone the colour's gray, rounded to 8 bits, and are measured against that level.
     """
     with tempfile.TemporaryDirectory() as folder:
-        through_files = Codec(codec.engine, folder)
+        through_files = FileCodec(codec.engine, folder)
         for name, colour in (GRAYS | COLOURS).items():
             field = np.full((*FIELD, 3), colour, np.uint8)
             level = float(gray_of(field)[0, 0])
@@ -158,9 +158,9 @@ def spectrum_rows(flat: dict[str, dict[str, spectra.Spectrum]]) -> dict[str, dic
     return rows
 
 
-def gray_ramp_chroma(codec: Codec) -> float:
+def gray_ramp_chroma(codec: FileCodec) -> float:
     """Mean chroma (`mean_chroma`, levels of 0..255) of the restoration of a gray ramp, 256×256, column x of gray x."""
     ramp = np.repeat(np.tile(np.arange(256, dtype=np.uint8), (256, 1))[..., None], 3, axis=2)
     with tempfile.TemporaryDirectory() as folder:
-        through_files = Codec(codec.engine, folder)
+        through_files = FileCodec(codec.engine, folder)
         return mean_chroma(through_files.restore(through_files.halftone(ramp, "ramp")[0], "ramp"))

@@ -44,7 +44,7 @@ def black_and_white(height=48, width=50):
 
 def test_what_is_measured_is_what_the_files_hold(tmp_path):
     photo, engine = black_and_white(), Copy()
-    codec = evaluation.Codec(engine, tmp_path)
+    codec = evaluation.FileCodec(engine, tmp_path)
     evaluation.measure_photo(codec, photo, "picture", references=False, robustness=False)
     written = cv2.imread(str(tmp_path / "halftone" / "picture.png"), cv2.IMREAD_GRAYSCALE)
     assert np.array_equal(written, photo[..., 0])
@@ -53,13 +53,13 @@ def test_what_is_measured_is_what_the_files_hold(tmp_path):
 
 
 def test_smallest_photo_can_be_measured(tmp_path):
-    codec = evaluation.Codec(Copy(), tmp_path)
+    codec = evaluation.FileCodec(Copy(), tmp_path)
     sections = evaluation.measure_photo(codec, black_and_white(32, 32), "p", references=True, robustness=True)
     assert math.isnan(sections["restoration"]["JPEG, 1 bit"]["psnr"])  # not even a header fits into 128 bytes
 
 
 def test_robustness_of_a_copy_is_that_of_the_halftone(tmp_path):
-    codec = evaluation.Codec(Copy(), tmp_path)
+    codec = evaluation.FileCodec(Copy(), tmp_path)
     sections = evaluation.measure_photo(codec, black_and_white(), "p", references=False, robustness=True)
     found = {name: row["psnr"] for name, row in sections["robustness"].items()}
     for share in FLIPS[1:]:
@@ -70,7 +70,7 @@ def test_robustness_of_a_copy_is_that_of_the_halftone(tmp_path):
 
 def test_references_stand_beside_at_no_more_bits(tmp_path):
     photo = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (160, 144, 3), dtype=np.uint8), (0, 0), 3)
-    codec = evaluation.Codec(Copy(), tmp_path)
+    codec = evaluation.FileCodec(Copy(), tmp_path)
     sections = evaluation.measure_photo(codec, photo, "p", references=True, robustness=False)
     assert list(sections["halftone"]) == ["network", *evaluation.CLASSICAL]
     rows = sections["restoration"]
@@ -91,7 +91,7 @@ def test_classical_halftones_keep_the_mean(method, level):
 
 
 def test_flat_fields_rank_blue_noise_below_white_noise(tmp_path):
-    flat = dict(evaluation.measure_flat(evaluation.Codec(Copy(), tmp_path)))
+    flat = dict(evaluation.measure_flat(evaluation.FileCodec(Copy(), tmp_path)))
     assert list(flat) == [*evaluation.GRAYS, *evaluation.COLOURS]
     assert flat["1/8"]["network"].level == pytest.approx(32 / 255)
     assert flat["red"]["network"].level == pytest.approx(0.299)
@@ -104,15 +104,15 @@ def test_flat_fields_rank_blue_noise_below_white_noise(tmp_path):
 
 
 def test_gray_ramp_shows_false_colour(tmp_path):
-    assert evaluation.gray_ramp_chroma(evaluation.Codec(Copy(), tmp_path)) == pytest.approx(0, abs=1e-9)
+    assert evaluation.gray_ramp_chroma(evaluation.FileCodec(Copy(), tmp_path)) == pytest.approx(0, abs=1e-9)
     # −20 levels of blue where it is white, lost where black saturates: half the pixels.
-    blue_less = evaluation.gray_ramp_chroma(evaluation.Codec(Copy((-20, 0, 0)), tmp_path))
+    blue_less = evaluation.gray_ramp_chroma(evaluation.FileCodec(Copy((-20, 0, 0)), tmp_path))
     assert blue_less == pytest.approx(10 * math.hypot(0.564 * 0.886, 0.713 * 0.114), rel=0.01)
 
 
 def test_network_that_yields_no_numbers_is_refused(tmp_path, monkeypatch):
     network = ResHalf(4, {"halftone": "error_diffusion"}, levels=1)
-    codec = evaluation.Codec(Engine(network, "cpu"), tmp_path)
+    codec = evaluation.FileCodec(Engine(network, "cpu"), tmp_path)
     monkeypatch.setattr(network, "decode", lambda halftone: halftone.expand(-1, 3, -1, -1) * math.inf)
     with pytest.raises(UserError, match="p: .*not finite"):
         evaluation.measure_photo(codec, black_and_white(), "p", references=False, robustness=False)
