@@ -43,7 +43,8 @@ class DataConfig(Strict):
     batch_size: Positive = 8  # joint batch of all processes
     shuffle: bool = True
     num_workers: Annotated[int, Field(ge=0)] = 32  # kept for the original files; values never depend on it
-    crop_size: Annotated[int, Field(ge=8, multiple_of=8)] | None = None  # pixels; null: whole photographs
+    # Pixels, at least what the 11 x 11 filters and VGG19's four poolings need; null: whole photographs.
+    crop_size: Annotated[int, Field(ge=16, multiple_of=8)] | None = None
     flip: bool = False
 
 
@@ -70,7 +71,7 @@ class TrainConfig(Strict):
     initial_ckpt: str | None = None  # weights to start from
     data_dir: str = "dataset/"
     save_dir: str = "./"
-    seed: int = 131
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 131
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 64
     trainer: TrainerConfig = TrainerConfig()
     data_loader: DataConfig = DataConfig()
