@@ -75,6 +75,7 @@ def measure(width: int, arguments, vgg: dict | None, peaks: dict[str, float], de
         values = {
             "name": "bench",
             "save_dir": folder,
+            "multi-gpus": False,
             "width": width,
             "vggLossWeight": 2e-4 if vgg else 0,
             "data_loader": {"batch_size": arguments.batch},

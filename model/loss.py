@@ -19,8 +19,8 @@ LOW_FREQUENCY_SHARE = 50 / 256
 
 def gray(colour: Tensor) -> Tensor:
     """Luma 0.114 B + 0.587 G + 0.299 R: (N, 3, H, W) → (N, 1, H, W)."""
-    weights = torch.tensor([0.114, 0.587, 0.299], dtype=colour.dtype, device=colour.device).view(1, 3, 1, 1)
-    return (colour * weights).sum(dim=1, keepdim=True)
+    blue, green, red = colour.split(1, dim=1)
+    return 0.114 * blue + 0.587 * green + 0.299 * red
 
 
 def tone_loss(halftone: Tensor, target: Tensor) -> Tensor:

@@ -50,21 +50,22 @@ class _HalftoneObjective(nn.Module):
     """The terms that judge the halftone alone, shared by the warm-up and the joint training.
 
     freeze          "encoder" or "decoder": that half is not trained
+    restores        whether a term looks at the restoration; without one the decoder is not trained either
     quantized_tone  tone and blue noise look at the halftone after the quantizer instead of before
     """
 
-    def __init__(self, network: ResHalf, weights: dict[str, float], freeze: str, quantized_tone: bool):
+    def __init__(self, network: ResHalf, weights: dict[str, float], freeze: str, quantized_tone: bool, restores: bool):
         super().__init__()
         self.network = network
         self.weights = weights
         self.quantized_tone = quantized_tone
         if freeze == "encoder" and network.encoder is not None:
             network.encoder.requires_grad_(False)
-        if freeze == "decoder":
+        if freeze == "decoder" or not restores:  # processes would wait for gradients that never come
             network.decoder.requires_grad_(False)
         self.encoder_learns = network.encoder is not None and freeze != "encoder"
         if not any(parameter.requires_grad for parameter in network.parameters()):
-            raise ValueError("nothing to train: the encoder has no parameters and the decoder is frozen")
+            raise ValueError("nothing to train: each half is frozen, has no parameters or is reached by no term")
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures for validation: "halftone" (N, 1, H, W), "restored" and "target" (N, 3, H, W); noise of seed 0."""
@@ -132,7 +133,7 @@ class WarmObjective(_HalftoneObjective):
         freeze: str = "decoder",
         quantized_tone: bool = False,
     ):
-        super().__init__(network, weights, freeze, quantized_tone)
+        super().__init__(network, weights, freeze, quantized_tone, restores=False)
         if extractor is None and weights["feature"]:
             raise ValueError("the feature term needs the trained extractor")
         self.extractor = extractor.requires_grad_(False).eval() if extractor is not None else None
@@ -168,7 +169,8 @@ class JointObjective(_HalftoneObjective):
         quantized_tone: bool = False,
         bit_flip: float = 0.0,
     ):
-        super().__init__(network, weights, freeze, quantized_tone)
+        restores = bool(weights["restore"] or weights["perceptual"])
+        super().__init__(network, weights, freeze, quantized_tone, restores)
         if vgg is None and weights["perceptual"]:
             raise ValueError("the perceptual term needs VGG19")
         self.restore = RESTORE_LOSSES[restore]

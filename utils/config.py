@@ -16,7 +16,8 @@ Stage = Literal["invhalf", "warm", "joint"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
 Positive = Annotated[int, Field(ge=1)]
-CropSize = Annotated[int, Field(ge=8, multiple_of=8)]
+# Pixels, at least what the 11 x 11 filters and VGG19's four poolings need.
+CropSize = Annotated[int, Field(ge=16, multiple_of=8)]
 ScheduleName = Literal["plateau", "cosine", "constant", "exponential"]
 ShareBelowOne = Annotated[float, Field(gt=0, lt=1)]
 RestoreLoss = Literal["l2_loss", "l1_loss", "charbonnier", "psnr"]  # model.loss.RESTORE_LOSSES
@@ -73,7 +74,7 @@ class TrainConfig(Strict):
     initial_ckpt: str | None = None  # weights to start from
     data_dir: str = "dataset/"
     save_dir: str = "./"
-    seed: int = 131
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 131
     width: Annotated[int, Field(ge=4, multiple_of=4)] = 64
     trainer: TrainerConfig = TrainerConfig()
     data_loader: DataConfig = DataConfig()

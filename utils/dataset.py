@@ -27,14 +27,15 @@ class BatchStream:
     """The batches of one rank.
 
     photos, specials  the photographs, and constant colours of which every batch gets as many, in turn
-    batch_size        joint batch of all ranks; rank r of `world_size` gets the r-th part of it
+    batch_size        joint batch of all ranks; rank r of `world_size` gets the r-th part of it (utils.devices sees to
+                      it that the parts are equal)
     crop_size         side of a random square crop at even offsets, pixels; None: whole photographs
     flip              mirror at random, left to right
     shuffle           a new order each epoch, the last batch filled up from the epoch's beginning, so that all have one
                       size. Without it each photograph comes once, in order, and the last batch may be short
     num_workers       threads that prepare batches ahead; 0: none. Values never depend on it
 
-    Raises UserError when the crop does not fit or a shuffled batch cannot be split evenly.
+    Raises UserError when the crop does not fit.
     """
 
     def __init__(
@@ -51,8 +52,6 @@ class BatchStream:
         world_size: int = 1,
         num_workers: int = 1,
     ):
-        if shuffle and batch_size % world_size:
-            raise UserError(f"batch_size: {batch_size} cannot be split evenly over {world_size} processes")
         for photo_set in (photos, specials):
             if photo_set is not None and crop_size is not None and crop_size > min(photo_set.size):
                 height, width = photo_set.size

@@ -23,6 +23,7 @@ def low_frequency_dct(x: Tensor, count: int) -> Tensor:
     """
     height, width = x.shape[-2:]
     down, along = (
-        torch.from_numpy(_dct_rows(side, min(count, side))).to(x.device, x.dtype) for side in (height, width)
+        torch.from_numpy(_dct_rows(side, min(count, side))).to(x.dtype).to(x.device, non_blocking=True)
+        for side in (height, width)
     )
     return down @ x @ along.T

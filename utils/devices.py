@@ -36,18 +36,20 @@ def gather(fabric: Fabric, mine: Any) -> list[Any]:
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
-    """Launched Fabric for a config: as many processes as torchrun has started, else one per GPU with `multi-gpus`.
+    """Launched Fabric for a config: as many processes as torchrun has started, else one per GPU with `multi-gpus`, or
+    on fewer GPUs, saying so, as many as share out the joint batch evenly.
 
     `cuda: true` without CUDA falls back to the CPU and says so. Raises UserError when the joint batch cannot be shared
     out evenly or a host has fewer GPUs than processes.
     """
     cuda = config.cuda and torch.cuda.is_available()
-    per_host, hosts = 1, 1
+    per_host, hosts, gpus = 1, 1, 0
     if torch.distributed.is_torchelastic_launched():
         per_host = int(os.environ["LOCAL_WORLD_SIZE"])
         hosts = int(os.environ["WORLD_SIZE"]) // per_host
     elif cuda and config.multi_gpus:
-        per_host = torch.cuda.device_count()
+        gpus = torch.cuda.device_count()
+        per_host = next(count for count in range(gpus, 0, -1) if config.data_loader.batch_size % count == 0)
     if cuda and per_host > torch.cuda.device_count():
         raise UserError(f"cuda: found {torch.cuda.device_count()} GPUs for {per_host} processes on this host")
     world = per_host * hosts
@@ -69,5 +71,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
     os.environ |= {"RANK": str(fabric.global_rank), "LOCAL_WORLD_SIZE": str(per_host)}
     if config.cuda and not cuda and fabric.is_global_zero:
         print("warning: cuda is true but no CUDA device is here; training on the CPU", file=sys.stderr)
+    if per_host < gpus and fabric.is_global_zero:
+        reason = f"data_loader.batch_size {config.data_loader.batch_size} is no multiple of more"
+        print(f"warning: training on {per_host} of {gpus} GPUs: {reason}", file=sys.stderr)
     torch.backends.cudnn.benchmark = cuda
     return fabric

@@ -27,7 +27,7 @@ def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> 
     if border not in ("valid", "zero", "renormalize"):
         raise ValueError(f"border must be valid, zero or renormalize, not {border!r}")
     taps = gaussian_taps(size, sigma)
-    line = torch.tensor(taps, dtype=x.dtype, device=x.device)
+    line = torch.tensor(taps, dtype=x.dtype).to(x.device, non_blocking=True)  # waiting would drain a GPU's queue
     if border == "valid":
         x = conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
         return conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)

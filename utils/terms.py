@@ -38,7 +38,7 @@ class Terms:
         if self._names != list(terms):
             self._names = list(terms)
             self.start_epoch()
-        request = terms["total"].new_tensor(float(asked_to_stop))
+        request = terms["total"].new_full((), float(asked_to_stop))
         values = torch.stack([value.detach().double() for value in (*terms.values(), request)])
         if self._fabric.world_size > 1:
             torch.distributed.all_reduce(values)  # Fabric's own would wait at a barrier every step

@@ -58,6 +58,7 @@ def arguments(data, tmp_path):
             "name": name,
             "data_dir": str(data),
             "save_dir": str(tmp_path),
+            "multi-gpus": False,  # which would start this test once more for every further GPU
             "width": 8,
             "data_loader.batch_size": 4,
             "trainer.epochs": 4,
@@ -109,18 +110,26 @@ def test_every_switch_trains(arguments, tmp_path, switch):
     np.testing.assert_allclose(losses(tmp_path / "on"), losses(tmp_path / "plain"), rtol=0.1)
 
 
-def test_a_cut_run_goes_on(arguments, tmp_path):
-    settings = {"vggLossWeight": 0, "cuda": True, "ema_decay": 0.9}
+def test_a_cut_run_goes_on(arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    settings = {"vggLossWeight": 0, "cuda": True, "ema_decay": 0.9, "optimizer__lr": 0.003}
     assert train.main(arguments("alone", **settings)) == 0
     assert train.main(arguments("cut", trainer__max_steps=3, **settings)) == 0
+    before = read_checkpoint(tmp_path / "cut" / LAST)
     assert train.main(["--resume", "auto", *arguments("cut", **settings)]) == 0
     alone, cut = (read_checkpoint(tmp_path / name / LAST) for name in ("alone", "cut"))
     assert alone["step"] == cut["step"] == 8
-    for name, value in alone["state_dict"].items():  # cuDNN sums in an order that may change
-        torch.testing.assert_close(cut["state_dict"][name], value, rtol=0.02, atol=1e-3)
+    # cuDNN sums in an order that may change. A resume without the noise is off by 0.04, without the moments by 2.
+    for weights in ("state_dict", "ema"):
+        assert distance(cut[weights], alone[weights]) < 0.02 * distance(before[weights], alone[weights])
 
 
-def test_all_gpus_train_together(arguments, tmp_path):
+def distance(a, b):
+    return sum(float((a[name] - value).square().sum()) for name, value in b.items()) ** 0.5
+
+
+def test_a_process_for_every_gpu_trains_under_torchrun(arguments, tmp_path):
+    """On one GPU that is torchrun's way in; several also average their gradients over NCCL."""
     count = torch.cuda.device_count()
     flags = arguments("all", vggLossWeight=0, cuda=True, data_loader__batch_size=4 * count, trainer__epochs=2)
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", "train.py", *flags]
@@ -128,6 +137,7 @@ def test_all_gpus_train_together(arguments, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert load_reshalf(tmp_path / "all" / BEST).width == 8
+    assert len(read_checkpoint(tmp_path / "all" / LAST)["rng"]) == count
 
 
 def test_halftones_and_restorations_are_those_of_the_cpu(astronaut):

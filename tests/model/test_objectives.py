@@ -170,3 +170,15 @@ def test_objectives_are_built_from_configs():
     warm = build_objective(parse_config("warm", {}), tiny(), InverseHalf(4))
     assert isinstance(warm, WarmObjective) and warm.weights == WARM
     assert isinstance(build_objective(parse_config("invhalf", {}), InverseHalf(4)), InverseHalfObjective)
+
+
+def test_a_decoder_that_no_term_reaches_is_frozen():
+    """Several processes would wait for its gradients."""
+    warm = WarmObjective(tiny(), WARM, InverseHalf(4), freeze="none")
+    joint = JointObjective(tiny(), JOINT | {"restore": 0.0})
+    for objective in (warm, joint):
+        objective(batch())["total"].backward()
+        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        assert trained and all(parameter.grad is not None for parameter in trained)
+    with pytest.raises(ValueError, match="nothing to train"):
+        JointObjective(tiny(), JOINT | {"restore": 0.0}, freeze="encoder")

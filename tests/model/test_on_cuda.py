@@ -5,10 +5,13 @@ which a GPU would have to be waited for. tests/cuda computes on a real one. Olde
 crashes at the first operation in place.
 """
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import vgg16_bn, vgg19, vgg19_bn
 
 from descreen.config import CoarseLossConfig, DetailsLossConfig
@@ -18,6 +21,7 @@ from descreen.system import Descreener
 from model.loss import PerceptualLoss
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.reshalf import InverseHalf, ResHalf
+from utils import terms as terms_module
 
 pytest.importorskip("torch", minversion="2.15")
 
@@ -85,14 +89,30 @@ def batch(network):
     return {name: torch.randn(2, count, 64, 64, device="cuda") for name, count in channels.items()}
 
 
+class Copies(TorchDispatchMode):
+    """Fails where the host waits until a copy of its own has arrived on the GPU."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        keywords = keywords or {}
+        if function is torch.ops.aten._to_copy.default:
+            to = torch.device(keywords.get("device") or arguments[0].device)
+            waits = arguments[0].device.type == "cpu" and to.type == "cuda" and not keywords.get("non_blocking")
+            assert not waits, "a copy to the GPU that the host waits for"
+        return function(*arguments, **keywords)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_step_stays_on_the_gpu_and_never_waits_for_it(name):
+def test_a_step_stays_on_the_gpu_and_never_waits_for_it(name, monkeypatch):
+    monkeypatch.setattr(terms_module, "_copy_to_host", lambda values: (values, None))  # an event cannot be pretended
     with torch.device("meta"):
         objective = OBJECTIVES[name]()
     with FakeTensorMode():
         pretend(objective)
         data = batch(objective.network)
-        terms = objective(data)
+        with Copies():
+            terms = objective(data)
+            sums = terms_module.Terms(SimpleNamespace(device=torch.device("cuda"), world_size=1))
+            sums.add(1, terms, asked_to_stop=False)
         assert {value.device.type for value in terms.values()} == {"cuda"}
         assert all(value.shape == () for value in terms.values())
         assert {value.device.type for value in objective.predict(data).values()} == {"cuda"}

@@ -69,6 +69,8 @@ def test_command_line_beats_file_beats_defaults(tmp_path):
         ("restoreLoss=l3_loss", ["restoreLoss", "l3_loss", "'l2_loss', 'l1_loss', 'charbonnier' or 'psnr'"]),
         ("model=__import__('os')", ["model", "'ResHalf'"]),
         ("data_loader.crop_size=12", ["crop_size", "found 12", "multiple of 8"]),
+        ("data_loader.crop_size=8", ["crop_size", "found 8", "greater than or equal to 16"]),
+        ("seed=100000000000000000000000", ["seed", "found 1000", "less than 9223372036854775808"]),
         ('prior={"a": [1]}', ["prior", "number, string or true/false"]),
         ("name=../up", ["name", "without slashes"]),
         ("name=..", ["name", "folder name"]),

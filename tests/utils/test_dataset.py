@@ -116,11 +116,6 @@ def test_ranks_together_see_what_one_process_sees(world_size, shuffle):
         assert_same([expected], [{name: torch.cat([part[name] for part in parts]) for name in expected}])
 
 
-def test_shuffled_batches_that_cannot_be_split_are_refused():
-    with pytest.raises(UserError, match="batch_size: 4 cannot be split evenly over 3"):
-        stream(photo_set(), world_size=3)
-
-
 def shown(batches) -> list[int]:
     """Which of the photographs each picture is, by its first pixel."""
     return [round(float(value)) for batch in batches for value in (batch["colour"][:, 0, 0, 0] + 1) * 127.5]

@@ -405,14 +405,36 @@ def test_a_run_on_the_cpu_leaves_a_gpu_alone(monkeypatch):
     set_random_state(state | {"cuda": state["torch"]})  # as a run on a GPU saved it
 
 
-def test_processes_that_fabric_launched_know_rank_and_share_as_under_torchrun(stand_in, tmp_path, monkeypatch):
-    launched = SimpleNamespace(global_rank=1, is_global_zero=False, launch=lambda: None)
-    monkeypatch.setattr(devices, "Fabric", lambda **settings: launched)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(devices.os, "environ", {})
+@pytest.fixture
+def launched(monkeypatch):
+    """Function from a number of GPUs to the environment and the settings that Fabric's own launcher is given."""
+
+    def make(gpus):
+        settings = {}
+        fabric = SimpleNamespace(global_rank=0, is_global_zero=True, launch=lambda: None)
+        monkeypatch.setattr(devices, "Fabric", lambda **given: settings.update(given) or fabric)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+        monkeypatch.setattr(devices.os, "environ", {})
+        return devices.os.environ, settings
+
+    return make
+
+
+def test_processes_that_fabric_launched_know_rank_and_share_as_under_torchrun(stand_in, tmp_path, launched):
+    environment, _ = launched(2)
     make_fabric(stand_in.make_config(tmp_path, cuda=True))
-    assert devices.os.environ == {"RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    assert environment == {"RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(("gpus", "used"), [(1, 1), (2, 2), (3, 2), (7, 4), (8, 4)])
+def test_as_many_gpus_are_used_as_share_out_the_batch(stand_in, tmp_path, launched, capsys, gpus, used):
+    _, settings = launched(gpus)
+    make_fabric(stand_in.make_config(tmp_path, cuda=True))
+    assert settings["devices"] == used
+    warning = f"training on {used} of {gpus} GPUs: data_loader.batch_size 4 is no multiple of more"
+    assert (warning in capsys.readouterr().err) == (used < gpus)
 
 
 def test_a_joint_batch_that_cannot_be_shared_out_is_refused(stand_in, tmp_path, monkeypatch):
