@@ -5,7 +5,7 @@
 writes SAVE_DIR/scans/, restored/, screened/ and, for the eye, demo.png: photograph, scan, restoration and, in the first
 row, the new screen. FILE gets a few rows of it, for the model card. Without a checkpoint the best method without
 learning restores.
-Exit code: 0 done, 2 wrong usage.
+Exit code: 0 done, 2 wrong usage, 3 a scan was skipped, 130 or 143 interrupted.
 """
 
 import argparse

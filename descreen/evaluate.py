@@ -10,6 +10,7 @@ the eye what is left of the screen has (descreen/visibility.py), in the mean and
 "no notch" is a network without the last step, which cuts the frequencies of the scan's screens out of what it restored.
 The margin is over the method without learning of the highest PSNR. A network of several parts has a row for the whole
 and one for the coarse part, which says what the adversarial stage costs.
+Exit code: 0 done, 2 wrong usage, 130 or 143 interrupted.
 """
 
 import argparse
