@@ -1,5 +1,6 @@
 """python -m descreen.restore and descreen.rescreen on real files, with and without a checkpoint."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from torch import nn
 
 from descreen import command, demo, rescreen, restore
 from descreen.engine import DescreenEngine
-from descreen.screen_finder import find_screens
+from descreen.screen_finder import common_pitch, find_screens
 from descreen.system import COARSE_NETS, Descreener
 from halftone.screens import am_cmyk
 from utils.checkpoint import write_checkpoint
+from utils.image_io import read_image
+from utils.scores import psnr
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,6 +96,18 @@ def test_by_default_the_new_screen_is_the_scans_own(scans, tmp_path):
     for ink in first.keys() & second.keys():
         assert second[ink].pitch == pytest.approx(first[ink].pitch, rel=0.03)
         assert second[ink].angle % 90 == pytest.approx(first[ink].angle % 90, abs=2)
+
+
+def test_a_coarse_screen_is_taken_out_at_half_size_and_screened_again_at_its_own(tmp_path, capsys):
+    truth = read_image(ROOT / "test_imgs/astronaut.jpg").bgr[:255, :257]
+    (tmp_path / "scans").mkdir()
+    cv2.imwrite(str(tmp_path / "scans/page.png"), am_cmyk(truth, pitch=12, supersample=3))
+    assert call(rescreen, tmp_path / "scans", tmp_path / "out", "--pitch", "auto") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"black (11\.9|12\.0)\d px 45\.\d°, restored at half size", said), said
+    assert psnr(truth, cv2.imread(str(tmp_path / "out/restored/page.png"))) > 20
+    again = find_screens(cv2.imread(str(tmp_path / "out/screened/page.png")))
+    assert common_pitch(again) == pytest.approx(12, rel=0.02)
 
 
 def test_a_bad_file_costs_only_itself_and_what_is_done_is_not_done_again(scans, tmp_path, capsys):
