@@ -136,10 +136,15 @@ def _networks(args: argparse.Namespace) -> dict[str, Restore]:
     if args.model is None and not CHECKPOINT.exists():
         print(f"{CHECKPOINT} is not there: only the methods without learning are measured", file=sys.stderr)
         return {}
+    paths = args.model or [CHECKPOINT]
+    names = [f"{path.parent.name}/{path.name.removesuffix('.pth.tar')}" for path in paths]
     found = {}
-    for path in args.model or [CHECKPOINT]:
+    for path, name in zip(paths, names, strict=True):
         engine = load_trained(path, args.device, args.tile)
-        name = "network" if len(args.model or [path]) == 1 else f"{path.parent.name}/{path.name.split('.')[0]}"
+        if len(paths) == 1:
+            name = "network"
+        elif names.count(name) > 1:
+            name = str(path)
         if engine.network.parts != ("coarse",):
             found[f"{name}, coarse"] = partial(engine.restore, coarse=True)
         found[f"{name}, no notch"] = partial(engine.restore, notch=False)

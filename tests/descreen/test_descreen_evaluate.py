@@ -1,5 +1,6 @@
 """The table of methods over printed and scanned photographs."""
 
+import argparse
 import json
 
 import cv2
@@ -54,6 +55,18 @@ def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(
         assert row["visible"] <= row["worst"]
     assert am["nothing"]["visible"] > 10 > am["gaussian 1"]["visible"]
     assert "ostromoukhov" in capsys.readouterr().out
+
+
+def test_every_checkpoint_has_rows_of_its_own(tmp_path):
+    network = Descreener(4, ("coarse",))
+    names = ("a/run/best.pth.tar", "b/run/best.pth.tar", "b/run/epoch_1.5.pth.tar", "b/run/epoch_1.6.pth.tar")
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
+    found = evaluate._networks(argparse.Namespace(model=paths, device="cpu", tile=None))
+    rows = [str(paths[0]), str(paths[1]), "run/epoch_1.5", "run/epoch_1.6"]
+    assert list(found) == [name for row in rows for name in (f"{row}, no notch", row)]
 
 
 def test_scans_are_the_same_every_time(data):
