@@ -115,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--seed must be 0 or more")
     if args.json and not args.json.parent.is_dir():
         raise UserError(f"{args.json}: its folder does not exist")
+    if args.json and args.json.is_dir():
+        raise UserError(f"{args.json}: is a folder, not a file to write")
     networks = _networks(args)
     table: dict[str, dict[str, Score]] = {}
     for kind in KINDS:

@@ -84,3 +84,5 @@ def test_a_missing_list_is_one_line(tmp_path, capsys):
 def test_a_table_that_could_not_be_written_is_refused_before_the_work(data, tmp_path, capsys):
     assert evaluate.main(["--data_dir", str(data), "--json", str(tmp_path / "nowhere" / "table.json")]) == 2
     assert "table.json: its folder does not exist" in capsys.readouterr().err
+    assert evaluate.main(["--data_dir", str(data), "--json", str(tmp_path)]) == 2
+    assert f"{tmp_path}: is a folder" in capsys.readouterr().err
