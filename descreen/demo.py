@@ -18,8 +18,8 @@ from descreen import restore
 from descreen.command import CHECKPOINT
 from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
-from descreen.rescreen import screen_again
 from descreen.screen_finder import find_screens
+from descreen.screening import screen_again
 from utils.command import exit_code
 from utils.folder_job import RESTORED
 from utils.image_io import list_images, read_image, write_image

@@ -12,41 +12,11 @@ import sys
 
 import numpy as np
 
-from descreen.baselines import DEFAULT_PITCH
 from descreen.command import make_parser, run
-from descreen.screen_finder import Screen, common_pitch
+from descreen.screening import screen_again
 from halftone.inks import INKS
-from halftone.screens import SPOTS, TRADE_ANGLES, am_cmyk
+from halftone.screens import SPOTS
 from utils.command import exit_code
-
-SUPERSAMPLE = 4
-
-
-def screen_again(
-    picture: np.ndarray,
-    screens: dict[str, Screen],
-    pitch: float | None = None,
-    angles: dict[str, float] | None = None,
-    dot: str = "round",
-    under_colour_removal: float = 1.0,
-) -> np.ndarray:
-    """Print (H, W, 3) BGR uint8 in screened inks.
-
-    pitch   pixels; None takes that of the scan's `screens`, or 4 where it had none
-    angles  degrees by ink; None takes those found in the scan, for the other inks those of the trade
-    """
-    if pitch is None:
-        pitch = max(2.0, common_pitch(screens) or DEFAULT_PITCH)
-    if angles is None:
-        angles = {**TRADE_ANGLES, **{ink: screen.angle for ink, screen in screens.items()}}
-    return am_cmyk(
-        picture,
-        spot=dot,
-        pitch=pitch,
-        angles=angles,
-        under_colour_removal=under_colour_removal,
-        supersample=SUPERSAMPLE,
-    )
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
