@@ -165,10 +165,20 @@ def test_wrong_usage_is_one_line(scans, tmp_path, checkpoint, capsys):
     write_checkpoint(other, {"state_dict": {"a": torch.zeros(1)}, "arch": {"name": "ResHalf"}})
     assert call(restore, scans, out, "--model", other) == 2
     assert "other.pth.tar: not a descreening checkpoint: holds ResHalf" in capsys.readouterr().err
-    for wrong in (("--pitch", "1"), ("--pitch", "wide"), ("--angles", "1,2,3"), ("--dot", "star")):
+    refusals = {
+        ("--pitch", "1"): "argument --pitch: 1 is neither auto nor pixels in 2..1000",
+        ("--pitch", "wide"): "argument --pitch: wide is neither auto nor pixels in 2..1000",
+        ("--angles", "1,2,3"): "argument --angles: 1,2,3 is neither auto nor four angles, as in 15,75,0,45",
+        ("--angles", "a,b,c,d"): "argument --angles: a,b,c,d is neither auto nor four angles, as in 15,75,0,45",
+        ("--under_colour_removal", "x"): "argument --under_colour_removal: x is not a share in 0..1",
+        ("--under_colour_removal", "2"): "argument --under_colour_removal: 2 is not a share in 0..1",
+        ("--dot", "star"): "argument --dot: invalid choice",
+    }
+    for wrong, reason in refusals.items():
         with pytest.raises(SystemExit) as exit:
             call(rescreen, scans, out, *wrong)
-        assert exit.value.code == 2
+        assert exit.value.code == 2 and reason in capsys.readouterr().err
+    assert rescreen.parse(["--data_dir", "scans", "--angles=-15,75,0,45"]).angles["cyan"] == -15
 
 
 def test_the_commands_start_as_modules_from_the_repository():
