@@ -8,7 +8,7 @@ import numpy as np
 
 from descreen.engine import Restore
 from descreen.screen_finder import Screen, find_screens, shrink_for
-from utils.folder_job import RESTORED, FolderJob, Pictures
+from utils.folder_job import RESTORED, Done, FolderJob, Pictures
 from utils.image_io import write_image
 from utils.tasks import Task, with_folder
 
@@ -33,6 +33,12 @@ class ScanJob(FolderJob):
         restored = self.engine(pictures.photo, screens)
         screened = self.rescreen(restored, screens) if self.rescreen else None
         return pictures._replace(restored=restored, halftone=screened, note=describe(screens))
+
+    def write(self, task: Task, pictures: Pictures) -> Done:
+        """As of every folder; the overview has scan, restoration and, last, the new screen."""
+        done = super().write(task, pictures)
+        scan, *screened, restored = done.pictures
+        return done._replace(pictures=[scan, restored, *screened])
 
     def save(self, task: Task, pictures: Pictures) -> list[Path]:
         """Write the outputs; their paths."""

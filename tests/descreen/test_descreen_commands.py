@@ -83,7 +83,10 @@ def test_a_new_screen_has_the_pitch_and_angles_asked_for(scans, tmp_path):
     found = find_screens(cv2.imread(str(out / "screened/a page.png")))
     assert found["black"].pitch == pytest.approx(7.5, rel=0.03) and found["black"].angle == pytest.approx(35, abs=2)
     assert found["magenta"].angle == pytest.approx(50, abs=2)
-    assert (out / "restored/a page.png").is_file()
+    row = [cv2.imread(str(path)) for path in (scans / "a page.png", out / "restored/a page.png", *out.glob("s*/a*"))]
+    gap = np.full((180, 8, 3), 255, np.uint8)
+    overview = cv2.imread(str(out / "overview.png"))
+    np.testing.assert_array_equal(overview[:180], np.hstack([row[0], gap, row[1], gap, row[2]]))
 
 
 def test_by_default_the_new_screen_is_the_scans_own(scans, tmp_path):
