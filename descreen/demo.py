@@ -5,7 +5,7 @@
 writes SAVE_DIR/scans/, restored/, screened/ and, for the eye, demo.png: photograph, scan, restoration and, in the first
 row, the new screen. FILE gets a few rows of it, for the model card. Without a checkpoint the best method without
 learning restores.
-Exit code: 0 done, 2 wrong usage.
+Exit code: 0 done, 2 wrong usage, 3 a scan was skipped, 130 or 143 interrupted.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from descreen import restore
 from descreen.command import CHECKPOINT
 from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
-from descreen.rescreen import screen_again
 from descreen.screen_finder import find_screens
+from descreen.screening import screen_again
 from utils.command import exit_code
 from utils.folder_job import RESTORED
 from utils.image_io import list_images, read_image, write_image

@@ -10,7 +10,7 @@ from torch import Tensor
 from descreen.baselines import DEFAULT_PITCH, METHODS, fft_notch
 from descreen.networks import COARSE_STRIDE
 from descreen.notch import without_screens
-from descreen.screen_finder import Screen, common_pitch, find_screens
+from descreen.screen_finder import Screen, common_pitch, find_screens, shrink_for
 from descreen.system import Descreener
 from descreen.waves import FoundWaves, beside
 from utils.engine import Tiler
@@ -37,12 +37,15 @@ class DescreenEngine(Tiler):
     ) -> np.ndarray:
         """Scan (H, W, 3) BGR uint8 → continuous tone, by all parts or the `coarse` alone.
 
-        screens  the scan's, None looks for them. A network that sees waves is told where they lie, and with `notch`
-                 their last traces are cut out of what it restored
+        screens  the scan's, None looks for them; coarse ones are taken out at half or quarter size. A network that
+                 sees waves is told where they lie, and with `notch` their last traces are cut out of what it restored
         Raises MemoryError when not even the smallest tile fits.
         """
-        function = self.network.coarse if coarse else self.network.restore
         found = find_screens(scan) if screens is None else screens
+        return _at_fitting_size(partial(self._restore, coarse=coarse, notch=notch), scan, found)
+
+    def _restore(self, scan: np.ndarray, found: dict[str, Screen], coarse: bool, notch: bool) -> np.ndarray:
+        function = self.network.coarse if coarse else self.network.restore
         waves = FoundWaves(scan, found) if self.network.settings["waves"] else None
 
         def window(at: tuple[slice, slice]) -> tuple[Tensor]:
@@ -54,17 +57,36 @@ class DescreenEngine(Tiler):
 
 
 def classical(method: str, strength: float, mask: str) -> Restore:
-    """A method of baselines.METHODS, adapted to the pitch of each scan's own screen; it may raise MemoryError."""
+    """A method of baselines.METHODS, adapted to the pitch of each scan's own screen; it may raise MemoryError.
+
+    Coarse screens are taken out at half or quarter size.
+    """
     function = METHODS[method]
     if function is fft_notch:
         function = partial(function, mask=mask)
 
+    def by_pitch(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+        return function(scan, common_pitch(screens) or DEFAULT_PITCH, strength)
+
     def restore(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
         try:
-            return function(scan, common_pitch(screens) or DEFAULT_PITCH, strength)
+            return _at_fitting_size(by_pitch, scan, screens)
         except cv2.error as error:
             if error.code != NO_MEMORY:
                 raise
             raise MemoryError(error.err) from error
 
     return restore
+
+
+def _at_fitting_size(restore: Restore, scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+    """`restore` a scan shrunk by what `shrink_for` says, and enlarge what it returns to the scan's size."""
+    shrink = shrink_for(screens)
+    if shrink == 1:
+        return restore(scan, screens)
+    height, width = scan.shape[:2]
+    padded = cv2.copyMakeBorder(scan, 0, -height % shrink, 0, -width % shrink, cv2.BORDER_REPLICATE)
+    small = cv2.resize(padded, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+    restored = restore(small, {ink: screen._replace(pitch=screen.pitch / shrink) for ink, screen in screens.items()})
+    enlarged = cv2.resize(restored, padded.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(enlarged[:height, :width])

@@ -10,6 +10,7 @@ the eye what is left of the screen has (descreen/visibility.py), in the mean and
 "no notch" is a network without the last step, which cuts the frequencies of the scan's screens out of what it restored.
 The margin is over the method without learning of the highest PSNR. A network of several parts has a row for the whole
 and one for the coarse part, which says what the adversarial stage costs.
+Exit code: 0 done, 2 wrong usage, 130 or 143 interrupted.
 """
 
 import argparse
@@ -44,7 +45,7 @@ FLAWED_AM = ScreensConfig(
 )
 AM = {"AM": FLAWED_AM.model_copy(update={"flawed": 0.0}), "AM, flawed press": FLAWED_AM}
 KINDS = (*AM, "floyd_steinberg", "ostromoukhov")
-STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
+STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
 TUNED_ON = 20  # training photographs
 
 Score = dict[str, float]
@@ -114,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--seed must be 0 or more")
     if args.json and not args.json.parent.is_dir():
         raise UserError(f"{args.json}: its folder does not exist")
+    if args.json and args.json.is_dir():
+        raise UserError(f"{args.json}: is a folder, not a file to write")
     networks = _networks(args)
     table: dict[str, dict[str, Score]] = {}
     for kind in KINDS:
@@ -135,10 +138,15 @@ def _networks(args: argparse.Namespace) -> dict[str, Restore]:
     if args.model is None and not CHECKPOINT.exists():
         print(f"{CHECKPOINT} is not there: only the methods without learning are measured", file=sys.stderr)
         return {}
+    paths = args.model or [CHECKPOINT]
+    names = [f"{path.parent.name}/{path.name.removesuffix('.pth.tar')}" for path in paths]
     found = {}
-    for path in args.model or [CHECKPOINT]:
+    for path, name in zip(paths, names, strict=True):
         engine = load_trained(path, args.device, args.tile)
-        name = "network" if len(args.model or [path]) == 1 else f"{path.parent.name}/{path.name.split('.')[0]}"
+        if len(paths) == 1:
+            name = "network"
+        elif names.count(name) > 1:
+            name = str(path)
         if engine.network.parts != ("coarse",):
             found[f"{name}, coarse"] = partial(engine.restore, coarse=True)
         found[f"{name}, no notch"] = partial(engine.restore, notch=False)

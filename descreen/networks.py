@@ -22,7 +22,6 @@ class CoarseNet(nn.Module):
 
     H and W are reflected to multiples of 32.
 
-
     deepest  most channels of any layer; None: 8 · width, as published
     blur     σ in pixels: the network learns what the scan lacks under this Gaussian blur, and begins with nothing to
              add; 0, as published: it learns the picture itself

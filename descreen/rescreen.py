@@ -8,52 +8,24 @@ Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interr
 """
 
 import argparse
+import math
 import sys
 
 import numpy as np
 
-from descreen.baselines import DEFAULT_PITCH
 from descreen.command import make_parser, run
-from descreen.screen_finder import Screen, common_pitch
+from descreen.screening import screen_again
 from halftone.inks import INKS
-from halftone.screens import SPOTS, TRADE_ANGLES, am_cmyk
+from halftone.screens import SPOTS
 from utils.command import exit_code
-
-SUPERSAMPLE = 4
-
-
-def screen_again(
-    picture: np.ndarray,
-    screens: dict[str, Screen],
-    pitch: float | None = None,
-    angles: dict[str, float] | None = None,
-    dot: str = "round",
-    under_colour_removal: float = 1.0,
-) -> np.ndarray:
-    """Print (H, W, 3) BGR uint8 in screened inks.
-
-    pitch   pixels; None takes that of the scan's `screens`, or 4 where it had none
-    angles  degrees by ink; None takes those found in the scan, for the other inks those of the trade
-    """
-    if pitch is None:
-        pitch = max(2.0, common_pitch(screens) or DEFAULT_PITCH)
-    if angles is None:
-        angles = {**TRADE_ANGLES, **{ink: screen.angle for ink, screen in screens.items()}}
-    return am_cmyk(
-        picture,
-        spot=dot,
-        pitch=pitch,
-        angles=angles,
-        under_colour_removal=under_colour_removal,
-        supersample=SUPERSAMPLE,
-    )
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--pitch", type=_pitch, default=None, help="distance of the dots in pixels, or auto: the scan's own (default)")
-    add("--angles", type=_angles, default=None, help="degrees of cyan, magenta, yellow, black, or auto (default)")
+    angles = "degrees of cyan, magenta, yellow, black, as in 15,75,0,45 or --angles=-15,75,0,45, or auto (default)"
+    add("--angles", type=_angles, default=None, help=angles)
     add("--dot", choices=SPOTS, default="round", help="shape of the dots (default: round)")
     add("--under_colour_removal", type=_share, default=1.0, help="share of gray printed in black, 0 to 1 (default)")
     return parser.parse_args(argv)
@@ -62,24 +34,34 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def _pitch(text: str) -> float | None:
     if text == "auto":
         return None
-    if not 2 <= (pitch := float(text)) <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} is neither auto nor in 2..1000")
+    pitch = _number(text)
+    if not 2 <= pitch <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is neither auto nor pixels in 2..1000")
     return pitch
 
 
 def _angles(text: str) -> dict[str, float] | None:
     if text == "auto":
         return None
-    angles = [float(part) for part in text.split(",")]
+    angles = [_number(part) for part in text.split(",")]
     if len(angles) != len(INKS) or not np.isfinite(angles).all():
         raise argparse.ArgumentTypeError(f"{text} is neither auto nor four angles, as in 15,75,0,45")
     return dict(zip(INKS, angles, strict=True))
 
 
 def _share(text: str) -> float:
-    if not 0 <= (share := float(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0..1")
+    share = _number(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share in 0..1")
     return share
+
+
+def _number(text: str) -> float:
+    """A number, or NaN, which is in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from descreen.engine import Restore
-from descreen.screen_finder import Screen, find_screens
-from utils.folder_job import RESTORED, FolderJob, Pictures
+from descreen.screen_finder import Screen, find_screens, shrink_for
+from utils.folder_job import RESTORED, Done, FolderJob, Pictures
 from utils.image_io import write_image
 from utils.tasks import Task, with_folder
 
@@ -34,6 +34,12 @@ class ScanJob(FolderJob):
         screened = self.rescreen(restored, screens) if self.rescreen else None
         return pictures._replace(restored=restored, halftone=screened, note=describe(screens))
 
+    def write(self, task: Task, pictures: Pictures) -> Done:
+        """As of every folder; the overview has scan, restoration and, last, the new screen."""
+        done = super().write(task, pictures)
+        scan, *screened, restored = done.pictures
+        return done._replace(pictures=[scan, restored, *screened])
+
     def save(self, task: Task, pictures: Pictures) -> list[Path]:
         """Write the outputs; their paths."""
         outputs = [self.out / RESTORED / task.name]
@@ -49,9 +55,10 @@ class ScanJob(FolderJob):
 
 
 def describe(screens: dict[str, Screen]) -> str:
-    """One line: each ink's pitch and angle."""
+    """One line: each ink's pitch and angle, and at which size the scan is restored where that is not its own."""
     inks = [
         f"{ink} {screen.pitch:.2f} px {screen.angle:.1f}°{' lines' if screen.is_line else ''}"
         for ink, screen in screens.items()
     ]
-    return ", ".join(inks) or "no regular screen"
+    size = {1: [], 2: ["restored at half size"], 4: ["restored at quarter size"]}[shrink_for(screens)]
+    return ", ".join(inks + size) or "no regular screen"

@@ -9,7 +9,11 @@ from scipy.optimize import linear_sum_assignment
 from halftone.inks import INKS
 
 PATCH, STEP = 256, 128
-LARGEST_PITCH, SMALLEST_PITCH = 10.0, 1.9  # pixels; beyond lie pictures, not screens
+LARGEST_PITCH, SMALLEST_PITCH = 10.0, 1.9  # pixels of the scan or of a shrunk one; beyond lie pictures, not screens
+SURE_PITCH = 6.5
+"""Pixels; a screen of a larger pitch may be the diagonal or the second harmonic of one beyond LARGEST_PITCH."""
+RESTORED_PITCH = 8.5
+"""Pixels; scans of coarser screens are restored better at half or quarter size."""
 CLEAR = 18.0
 """How far a peak must stand out from the median of its surroundings, as a ratio of amplitudes."""
 ALONE = 2.5
@@ -48,10 +52,32 @@ def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
 
     The clearest screen says the pitch, which is nearly that of all inks. Screens of about this pitch are then told by
     the channels they show in: cyan most in red, magenta in green, yellow in blue, black evenly. Inks on one angle are
-    found as black.
+    found as black. Coarse dots are looked for in the scan at half and quarter size, too; pitches are the scan's.
     """
     if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
         raise ValueError(f"expected uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
+    found, small = _find_fine(bgr), bgr
+    for shrink in (2, 4):
+        pitch = common_pitch(found)
+        if pitch is not None and pitch <= SURE_PITCH * shrink / 2:
+            break
+        small = cv2.pyrDown(small)  # no fine screen gets through its blur and folds into a coarse one
+        coarse = {ink: screen._replace(pitch=screen.pitch * shrink) for ink, screen in _find_fine(small).items()}
+        # Lines so far apart are those of a text, say.
+        dots = coarse and not any(screen.is_line for screen in coarse.values())
+        if dots and common_pitch(coarse) > max(RESTORED_PITCH, 0.9 * (pitch or 0)):
+            found = coarse
+    return found
+
+
+def shrink_for(screens: dict[str, Screen]) -> int:
+    """1, 2 or 4: by how much a scan with these screens is best shrunk before it is restored."""
+    pitch = common_pitch(screens) or 0
+    return next((shrink for shrink in (1, 2) if pitch <= RESTORED_PITCH * shrink), 4)
+
+
+def _find_fine(bgr: np.ndarray) -> dict[str, Screen]:
+    """The screens of (H, W, 3) up to LARGEST_PITCH."""
     side = min(PATCH, *bgr.shape[:2])
     if side < 32:
         return {}

@@ -18,18 +18,22 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     The data is flushed to the disk before the rename, so a crash leaves either the old file or the new one.
     The parent folder must exist. The temporary name keeps the suffix, which image encoders look at. An empty file of
-    that name exists already and is locked, which tells `remove_leftovers` that its writer lives.
+    that name exists already and is locked, which tells `remove_leftovers` that its writer lives. Errors name `path`.
     """
     path = Path(path)
-    temporary, lock = _claim(path)
+    try:
+        temporary, lock = _claim(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None:  # a full disk, say, met through an open file
-            error.filename = str(path)
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename, error.filename2 = str(path), None  # nobody knows the temporary; an open file has no name
         raise
     finally:
         temporary.unlink(missing_ok=True)

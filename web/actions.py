@@ -13,9 +13,9 @@ from descreen.baselines import METHODS as WITHOUT_LEARNING
 from descreen.command import CHECKPOINT as DESCREENER
 from descreen.command import load_trained
 from descreen.engine import Restore, classical
-from descreen.rescreen import screen_again
 from descreen.scan_job import describe
 from descreen.screen_finder import find_screens
+from descreen.screening import screen_again
 from halftone.light import luminance
 from halftone.methods import METHODS
 from halftone.screens import TRADE_ANGLES

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from descreen.rescreen import screen_again
+from descreen.screening import screen_again
 from utils.image_io import read_image, write_halftone, write_image
 from web.actions import Shown
 

@@ -1,5 +1,6 @@
 """python -m descreen.restore and descreen.rescreen on real files, with and without a checkpoint."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from torch import nn
 
 from descreen import command, demo, rescreen, restore
 from descreen.engine import DescreenEngine
-from descreen.screen_finder import find_screens
+from descreen.screen_finder import common_pitch, find_screens
 from descreen.system import COARSE_NETS, Descreener
 from halftone.screens import am_cmyk
 from utils.checkpoint import write_checkpoint
+from utils.image_io import read_image
+from utils.scores import psnr
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,7 +83,10 @@ def test_a_new_screen_has_the_pitch_and_angles_asked_for(scans, tmp_path):
     found = find_screens(cv2.imread(str(out / "screened/a page.png")))
     assert found["black"].pitch == pytest.approx(7.5, rel=0.03) and found["black"].angle == pytest.approx(35, abs=2)
     assert found["magenta"].angle == pytest.approx(50, abs=2)
-    assert (out / "restored/a page.png").is_file()
+    row = [cv2.imread(str(path)) for path in (scans / "a page.png", out / "restored/a page.png", *out.glob("s*/a*"))]
+    gap = np.full((180, 8, 3), 255, np.uint8)
+    overview = cv2.imread(str(out / "overview.png"))
+    np.testing.assert_array_equal(overview[:180], np.hstack([row[0], gap, row[1], gap, row[2]]))
 
 
 def test_by_default_the_new_screen_is_the_scans_own(scans, tmp_path):
@@ -93,6 +99,18 @@ def test_by_default_the_new_screen_is_the_scans_own(scans, tmp_path):
     for ink in first.keys() & second.keys():
         assert second[ink].pitch == pytest.approx(first[ink].pitch, rel=0.03)
         assert second[ink].angle % 90 == pytest.approx(first[ink].angle % 90, abs=2)
+
+
+def test_a_coarse_screen_is_taken_out_at_half_size_and_screened_again_at_its_own(tmp_path, capsys):
+    truth = read_image(ROOT / "test_imgs/astronaut.jpg").bgr[:255, :257]
+    (tmp_path / "scans").mkdir()
+    cv2.imwrite(str(tmp_path / "scans/page.png"), am_cmyk(truth, pitch=12, supersample=3))
+    assert call(rescreen, tmp_path / "scans", tmp_path / "out", "--pitch", "auto") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"black (11\.9|12\.0)\d px 45\.\d°, restored at half size", said), said
+    assert psnr(truth, cv2.imread(str(tmp_path / "out/restored/page.png"))) > 20
+    again = find_screens(cv2.imread(str(tmp_path / "out/screened/page.png")))
+    assert common_pitch(again) == pytest.approx(12, rel=0.02)
 
 
 def test_a_bad_file_costs_only_itself_and_what_is_done_is_not_done_again(scans, tmp_path, capsys):
@@ -150,10 +168,20 @@ def test_wrong_usage_is_one_line(scans, tmp_path, checkpoint, capsys):
     write_checkpoint(other, {"state_dict": {"a": torch.zeros(1)}, "arch": {"name": "ResHalf"}})
     assert call(restore, scans, out, "--model", other) == 2
     assert "other.pth.tar: not a descreening checkpoint: holds ResHalf" in capsys.readouterr().err
-    for wrong in (("--pitch", "1"), ("--pitch", "wide"), ("--angles", "1,2,3"), ("--dot", "star")):
+    refusals = {
+        ("--pitch", "1"): "argument --pitch: 1 is neither auto nor pixels in 2..1000",
+        ("--pitch", "wide"): "argument --pitch: wide is neither auto nor pixels in 2..1000",
+        ("--angles", "1,2,3"): "argument --angles: 1,2,3 is neither auto nor four angles, as in 15,75,0,45",
+        ("--angles", "a,b,c,d"): "argument --angles: a,b,c,d is neither auto nor four angles, as in 15,75,0,45",
+        ("--under_colour_removal", "x"): "argument --under_colour_removal: x is not a share in 0..1",
+        ("--under_colour_removal", "2"): "argument --under_colour_removal: 2 is not a share in 0..1",
+        ("--dot", "star"): "argument --dot: invalid choice",
+    }
+    for wrong, reason in refusals.items():
         with pytest.raises(SystemExit) as exit:
             call(rescreen, scans, out, *wrong)
-        assert exit.value.code == 2
+        assert exit.value.code == 2 and reason in capsys.readouterr().err
+    assert rescreen.parse(["--data_dir", "scans", "--angles=-15,75,0,45"]).angles["cyan"] == -15
 
 
 def test_the_commands_start_as_modules_from_the_repository():

@@ -1,5 +1,6 @@
 """The table of methods over printed and scanned photographs."""
 
+import argparse
 import json
 
 import cv2
@@ -56,6 +57,18 @@ def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(
     assert "ostromoukhov" in capsys.readouterr().out
 
 
+def test_every_checkpoint_has_rows_of_its_own(tmp_path):
+    network = Descreener(4, ("coarse",))
+    names = ("a/run/best.pth.tar", "b/run/best.pth.tar", "b/run/epoch_1.5.pth.tar", "b/run/epoch_1.6.pth.tar")
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
+    found = evaluate._networks(argparse.Namespace(model=paths, device="cpu", tile=None))
+    rows = [str(paths[0]), str(paths[1]), "run/epoch_1.5", "run/epoch_1.6"]
+    assert list(found) == [name for row in rows for name in (f"{row}, no notch", row)]
+
+
 def test_scans_are_the_same_every_time(data):
     photos = evaluate.PhotoSet.from_lists(data, "HalftoneVOC2012.json", "val")
     first, second, other = (evaluate.scans(photos, 2, "AM", seed) for seed in (0, 0, 50))
@@ -71,3 +84,5 @@ def test_a_missing_list_is_one_line(tmp_path, capsys):
 def test_a_table_that_could_not_be_written_is_refused_before_the_work(data, tmp_path, capsys):
     assert evaluate.main(["--data_dir", str(data), "--json", str(tmp_path / "nowhere" / "table.json")]) == 2
     assert "table.json: its folder does not exist" in capsys.readouterr().err
+    assert evaluate.main(["--data_dir", str(data), "--json", str(tmp_path)]) == 2
+    assert f"{tmp_path}: is a folder" in capsys.readouterr().err

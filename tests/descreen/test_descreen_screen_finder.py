@@ -10,7 +10,7 @@ import pytest
 from descreen.config import ScreensConfig
 from descreen.evaluate import FLAWED_AM
 from descreen.printing import draw_printing, print_and_scan
-from descreen.screen_finder import common_pitch, find_screens
+from descreen.screen_finder import common_pitch, find_screens, shrink_for
 from halftone.inks import INKS
 from halftone.screens import am_cmyk, am_screen
 from utils.image_io import list_images, read_image
@@ -86,6 +86,25 @@ def test_photographs_and_fm_halftones_have_no_screen(photos):
     smooth = cv2.resize(random.integers(0, 256, (6, 6, 3)).astype(np.uint8), (150, 120))
     assert find_screens(smooth) == {}
     assert common_pitch({}) is None
+
+
+@pytest.mark.parametrize(("pitch", "shrink"), [(6, 1), (8, 1), (10, 2), (12, 2), (16, 2), (20, 4)])
+def test_coarse_dots_are_found_in_the_shrunk_scan(photos, pitch, shrink):
+    # At full size a diagonal or a harmonic of some is found: 8.5 pixels for 12, 8 for 16.
+    found = find_screens(am_cmyk(read_image(EVERY[0]).bgr[:320, :320], pitch=pitch, supersample=3))
+    assert common_pitch(found) == pytest.approx(pitch, rel=0.01) and turned_by(found["black"], 45.0) < 1
+    assert shrink_for(found) == shrink
+
+
+def test_neither_photographs_nor_lines_of_text_nor_folded_fine_screens_are_coarse_screens():
+    for path in EVERY:
+        assert find_screens(read_image(path).bgr) == {}
+    lines = np.tile(128 + 100 * np.cos(2 * np.pi * np.arange(320) / 14), (320, 3, 1)).transpose(2, 0, 1)
+    assert find_screens(lines.astype(np.uint8)) == {}
+    # At half size 0.44 cycles a pixel fold into 0.12, were it not for the blur before.
+    y, x = np.mgrid[:256, :256]
+    fine = 128 + 60 * (np.cos(2 * np.pi * 0.44 * (x + y)) + np.cos(2 * np.pi * 0.44 * (x - y)))
+    assert find_screens(np.repeat(fine.astype(np.uint8)[..., None], 3, axis=2)) == {}
 
 
 def test_lines_of_two_inks_may_cross_at_a_right_angle():

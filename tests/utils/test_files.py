@@ -44,6 +44,23 @@ def test_a_file_appears_when_it_is_complete_and_not_after_an_error(tmp_path):
     assert not hidden(tmp_path)
 
 
+def test_what_goes_wrong_names_the_file_and_not_the_temporary_one(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "missing/x.png", tmp_path / "folder"):
+        with pytest.raises(OSError) as failed, atomic_write(path):
+            pass
+        assert failed.value.filename == str(path) and ".tmp" not in str(failed.value)
+    with pytest.raises(OSError) as failed, atomic_write(tmp_path / "x") as temporary:
+        temporary.unlink()
+        temporary.mkdir()
+        try:
+            temporary.write_text("")
+        finally:
+            temporary.rmdir()
+    assert failed.value.filename == str(tmp_path / "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_files_have_the_rights_that_the_users_mask_leaves(tmp_path):
     before = os.umask(0o027)
     try:
