@@ -15,6 +15,7 @@ from model.build import build_network
 from model.reshalf import InverseHalf, ResHalf
 from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
 from utils.errors import UserError
+from utils.files import locked
 from utils.pretrained import vgg_weights
 from utils.training import CACHES_KEPT, load_initial
 
@@ -215,6 +216,18 @@ def test_a_folder_that_holds_a_run_is_not_written_over(arguments, tmp_path, caps
     assert train.main(arguments(name="run", vggLossWeight=0)) == 2
     assert "holds a run already; go on with --resume auto" in capsys.readouterr().err
     assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
+def test_two_trainings_do_not_write_into_one_folder(arguments, tmp_path, capsys):
+    flags = arguments("-r", "auto", name="run", vggLossWeight=0, trainer__max_steps=1)
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run/.lock", "busy"):  # as the first one does
+        assert train.main(flags) == 2
+        assert capsys.readouterr().err.endswith(f"error: {tmp_path / 'run'}: another training is writing into it\n")
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert train.main(flags) == 0
+    with locked(tmp_path / "run/.lock", "busy"):
+        pass  # it was given back
 
 
 def test_another_run_resumed_does_not_write_over_a_folder_either(arguments, tmp_path, capsys):

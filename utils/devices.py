@@ -1,7 +1,10 @@
 """Where a training runs: one CPU, one GPU, or as many processes as torchrun or the config asks for."""
 
 import os
+import signal
 import sys
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +38,21 @@ def gather(fabric: Fabric, mine: Any) -> list[Any]:
     return gathered
 
 
+def end_with_parent(seconds: float = 2.0) -> None:
+    """Kill this process when its parent has died, looked for every so many seconds.
+
+    Fabric's launcher starts the other processes from the first; without it they would wait until `SLOWEST`.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def make_fabric(config: TrainConfig) -> Fabric:
     """Launched Fabric for a config: as many processes as torchrun has started, else one per GPU with `multi-gpus`, or
     on fewer GPUs, saying so, as many as share out the joint batch evenly.
@@ -44,7 +62,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
     """
     cuda = config.cuda and torch.cuda.is_available()
     per_host, hosts, gpus = 1, 1, 0
-    if torch.distributed.is_torchelastic_launched():
+    torchrun = torch.distributed.is_torchelastic_launched()
+    if torchrun:
         per_host = int(os.environ["LOCAL_WORLD_SIZE"])
         hosts = int(os.environ["WORLD_SIZE"]) // per_host
     elif cuda and config.multi_gpus:
@@ -66,6 +85,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
         strategy=DDPStrategy(timeout=SLOWEST) if world > 1 else "auto",
         plugins=[_Autocast(device)] if config.precision == "bf16-mixed" else None,
     )
+    if world > 1 and not torchrun and os.environ.get("LOCAL_RANK", "0") != "0":
+        end_with_parent()
     fabric.launch()
     # What torchrun sets and Fabric's own launcher does not; utils.photo_set reads it.
     os.environ |= {"RANK": str(fabric.global_rank), "LOCAL_WORLD_SIZE": str(per_host)}

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from utils.errors import UserError
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp(\.[^.]*)?")
 
 
@@ -38,6 +40,22 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold a lock on the file `path`, which is made where it is missing; the system drops it when the process ends.
+
+    Raises UserError saying `busy` when another holds it. On file systems without locks it holds nothing.
+    """
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(busy) from None
+        except OSError:
+            pass
+        yield
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:

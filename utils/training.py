@@ -6,7 +6,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from utils.config import Stage, TrainConfig, flatten, load_config
 from utils.dataset import BatchStream
 from utils.devices import gather, make_fabric
 from utils.errors import UserError
-from utils.files import atomic_write, remove_leftovers
+from utils.files import atomic_write, locked, remove_leftovers
 from utils.photo_set import PhotoSet
 from utils.randomness import seed_all
 from utils.trainer import Interrupted, Trainer
@@ -148,14 +148,16 @@ def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: 
     streams = make_streams(config, objective.network, fabric)
     trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))
     config.run_dir.mkdir(parents=True, exist_ok=True)
-    if fabric.is_global_zero:
-        remove_leftovers([config.run_dir])
-        with atomic_write(config.run_dir / "config.json") as temporary:
-            temporary.write_text(json.dumps(config.dump(), indent=4) + "\n", encoding="utf-8")
-    if trainer.finished:
-        say(f"{path}: already at step {trainer.step} of {trainer.total_steps}, nothing left to train")
-        return
-    trainer.fit()
+    alone = locked(config.run_dir / ".lock", f"{config.run_dir}: another training is writing into it")
+    with alone if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
+            remove_leftovers([config.run_dir])
+            with atomic_write(config.run_dir / "config.json") as temporary:
+                temporary.write_text(json.dumps(config.dump(), indent=4) + "\n", encoding="utf-8")
+        if trainer.finished:
+            say(f"{path}: already at step {trainer.step} of {trainer.total_steps}, nothing left to train")
+            return
+        trainer.fit()
     best = config.run_dir / BEST
     say(f"done: {trainer.step} steps, best {config.trainer.monitor} {trainer.best:.6g}, weights to use: {best}")
 

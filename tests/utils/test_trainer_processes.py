@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -82,3 +83,30 @@ def test_processes_that_do_not_stand_at_one_step_all_stop_in_one_line(runs):
         assert said.startswith("2 error: ") and said.count("\n") == 1
         assert "find states of different steps (step 8, none)" in said
     assert not (runs / "elsewhere").exists()
+
+
+ORPHAN = """
+import os, signal
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from utils import devices
+from utils.config import parse_config
+
+devices.Fabric = lambda **given: Fabric(accelerator="cpu", devices=2, strategy=DDPStrategy())
+devices.torch.cuda.is_available, devices.torch.cuda.device_count = lambda: True, lambda: 2
+fabric = devices.make_fabric(parse_config("joint", {}))
+if fabric.global_rank == 0:
+    os.kill(os.getpid(), signal.SIGKILL)
+signal.pause()
+"""
+
+
+def test_the_processes_that_fabric_launched_end_with_the_first(tmp_path):
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # Both hold the pipe: the call returns when the second one is gone as well.
+    done = subprocess.run(
+        [sys.executable, script], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
