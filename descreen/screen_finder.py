@@ -62,6 +62,8 @@ def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
         if pitch is not None and pitch <= SURE_PITCH * shrink / 2:
             break
         small = cv2.pyrDown(small)  # no fine screen gets through its blur and folds into a coarse one
+        if min(small.shape[:2]) < PATCH // 2:
+            break  # too few periods: smooth pictures have peaks as well
         coarse = {ink: screen._replace(pitch=screen.pitch * shrink) for ink, screen in _find_fine(small).items()}
         # Lines so far apart are those of a text, say.
         dots = coarse and not any(screen.is_line for screen in coarse.values())

@@ -91,7 +91,7 @@ def test_photographs_and_fm_halftones_have_no_screen(photos):
 @pytest.mark.parametrize(("pitch", "shrink"), [(6, 1), (8, 1), (10, 2), (12, 2), (16, 2), (20, 4)])
 def test_coarse_dots_are_found_in_the_shrunk_scan(photos, pitch, shrink):
     # At full size a diagonal or a harmonic of some is found: 8.5 pixels for 12, 8 for 16.
-    found = find_screens(am_cmyk(read_image(EVERY[0]).bgr[:320, :320], pitch=pitch, supersample=3))
+    found = find_screens(am_cmyk(read_image(EVERY[0]).bgr[: 32 * pitch, : 32 * pitch], pitch=pitch, supersample=3))
     assert common_pitch(found) == pytest.approx(pitch, rel=0.01) and turned_by(found["black"], 45.0) < 1
     assert shrink_for(found) == shrink
 
