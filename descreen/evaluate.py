@@ -45,7 +45,7 @@ FLAWED_AM = ScreensConfig(
 )
 AM = {"AM": FLAWED_AM.model_copy(update={"flawed": 0.0}), "AM, flawed press": FLAWED_AM}
 KINDS = (*AM, "floyd_steinberg", "ostromoukhov")
-STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
+STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 TUNED_ON = 20  # training photographs
 
 Score = dict[str, float]
