@@ -25,9 +25,9 @@ from halftone.methods import METHODS, Method
 from halftone.palette import diffuse_to_palette
 from halftone.screens import TRADE_ANGLES
 from utils.command import exit_code
-from utils.errors import UserError, naming
+from utils.errors import UserError, naming, printable
 from utils.image_io import MAX_PIXELS, read_image, write_halftone, write_image
-from utils.tasks import check_folder, plan, with_folder
+from utils.tasks import check_folder, check_writable, plan, with_folder
 
 COLOURS = ("gray", "rgb", "cmyk", "palette")
 DEFAULT = "ostromoukhov"
@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.gallery:
         if arguments.method or arguments.set or arguments.linear or arguments.colour or arguments.palette:
             raise UserError("--gallery shows all methods as they are: it takes no other options")
-        convert = lambda bgr: contact_sheet(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))  # noqa: E731
+        convert = _gallery
     else:
         convert = _conversion(arguments)
     if arguments.input.is_dir() and not arguments.gallery:
@@ -87,6 +87,10 @@ def _run(arguments: argparse.Namespace) -> int:
     _check_output(arguments.input, arguments.output)
     _convert(convert, arguments.input, arguments.output, arguments.max_pixels)
     return 0
+
+
+def _gallery(bgr: np.ndarray) -> np.ndarray:
+    return contact_sheet(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))
 
 
 def _check_output(photo: Path, target: Path) -> None:
@@ -101,14 +105,15 @@ def _check_output(photo: Path, target: Path) -> None:
 
 def _convert_folder(arguments: argparse.Namespace, convert: Callable[[np.ndarray], np.ndarray]) -> int:
     tasks, skipped = plan(arguments.input, arguments.output, arguments.recursive, (".",)), []
+    check_writable(arguments.output)
     for path, name in tqdm(tasks, "halftoning", unit="image"):
         try:
             _convert(convert, path, arguments.output / name, arguments.max_pixels)
         except UserError as error:
-            tqdm.write(f"skipped: {error}", file=sys.stderr)
-            skipped.append(path.name)
+            tqdm.write(printable(f"skipped: {error}"), file=sys.stderr)
+            skipped.append(name.with_name(path.name).as_posix())
     if skipped:
-        print(f"{len(skipped)} of {len(tasks)} skipped: {', '.join(skipped)}", file=sys.stderr)
+        print(f"{len(skipped)} of {len(tasks)} skipped: {printable(', '.join(skipped))}", file=sys.stderr)
     return 3 if skipped else 0
 
 

@@ -4,7 +4,7 @@ An objective is a module with `.network` (what is checkpointed), `forward(batch)
 `predict(batch)` → pictures; what else it trains, as adversaries do, is in `.partners`, if it has any. A stream has a
 length, the steps of one pass over the data, and `batches(epoch, start_step, device)`, a pure function of its arguments,
 so that the global step alone says where the data stand. All else a run depends on is in the checkpoint: resumed, it
-takes the very steps it would have taken.
+takes the very steps it would have taken (on a CPU to the bit; a GPU's convolutions are not so exact).
 """
 
 import math
