@@ -10,10 +10,18 @@ from halftone.inks import INKS
 
 PATCH, STEP = 256, 128
 LARGEST_PITCH, SMALLEST_PITCH = 10.0, 1.9  # pixels of the scan or of a shrunk one; beyond lie pictures, not screens
-SURE_PITCH = 6.5
-"""Pixels; a screen of a larger pitch may be the diagonal or the second harmonic of one beyond LARGEST_PITCH."""
 RESTORED_PITCH = 8.5
 """Pixels; scans of coarser screens are restored better at half or quarter size."""
+LEAST_COARSE = 7.0
+"""Pixels; finer screens are found in the scan itself."""
+SMALLEST_SHRUNK = 64
+"""Pixels a side of a shrunk scan in which coarse screens are looked for: below, there are too few of their periods."""
+STARK = 12.0
+"""Levels; coarse dots are resolved, so the wave of some ink has at least this amplitude: 14 to 90 levels in prints of
+test_imgs/ with pitches from 9 to 40 pixels. Patterns in photographs were below 4, those of FM halftones 11."""
+STRONGER, HIGHEST_OVERTONE = 1.4, 4.5
+"""How many times the amplitude of an overtone that was found in its stead a coarse screen has at least (1.6 to 10 in
+those prints), and how many times its pitch at most."""
 CLEAR = 18.0
 """How far a peak must stand out from the median of its surroundings, as a ratio of amplitudes."""
 ALONE = 2.5
@@ -38,13 +46,15 @@ GRAY_CHROMA = 6.0
 class Screen(NamedTuple):
     """`pitch` in pixels; `angle` in degrees counter-clockwise, 0..90 for dots, 0..180 for lines (`is_line`).
 
-    `strength` is the ratio of the peak's amplitude to the spectrum around it.
+    `strength` is the ratio of the peak's amplitude to the spectrum around it, `amplitude` that of the screen's wave in
+    levels, root mean square over the scan, where it is known.
     """
 
     pitch: float
     angle: float
     is_line: bool
     strength: float
+    amplitude: float = 0.0
 
 
 def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
@@ -52,24 +62,33 @@ def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
 
     The clearest screen says the pitch, which is nearly that of all inks. Screens of about this pitch are then told by
     the channels they show in: cyan most in red, magenta in green, yellow in blue, black evenly. Inks on one angle are
-    found as black. Coarse dots are looked for in the scan at half and quarter size, too; pitches are the scan's.
+    found as black. Dots with pitches beyond 10 pixels are looked for in the scan at half and quarter size; what was
+    found in their stead is an overtone and has the weaker wave. Pitches are the scan's.
     """
     if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
         raise ValueError(f"expected uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
     found, small = _find_fine(bgr), bgr
     for shrink in (2, 4):
-        pitch = common_pitch(found)
-        if pitch is not None and pitch <= SURE_PITCH * shrink / 2:
-            break
         small = cv2.pyrDown(small)  # no fine screen gets through its blur and folds into a coarse one
-        if min(small.shape[:2]) < PATCH // 2:
-            break  # too few periods: smooth pictures have peaks as well
+        if min(small.shape[:2]) < SMALLEST_SHRUNK:
+            break
         coarse = {ink: screen._replace(pitch=screen.pitch * shrink) for ink, screen in _find_fine(small).items()}
-        # Lines so far apart are those of a text, say.
-        dots = coarse and not any(screen.is_line for screen in coarse.values())
-        if dots and common_pitch(coarse) > max(RESTORED_PITCH, 0.9 * (pitch or 0)):
+        if _is_coarser(coarse, found):
             found = coarse
     return found
+
+
+def _is_coarser(coarse: dict[str, Screen], found: dict[str, Screen]) -> bool:
+    """Whether what a shrunk scan shows are coarse dots, and what was `found`, if anything, is an overtone of theirs."""
+    pitch, amplitude = common_pitch(coarse) or 0, _amplitude_of(coarse)
+    # Lines so far apart are those of a text, say.
+    if pitch < LEAST_COARSE or amplitude < STARK or any(screen.is_line for screen in coarse.values()):
+        return False
+    return not found or (pitch < HIGHEST_OVERTONE * common_pitch(found) and amplitude > STRONGER * _amplitude_of(found))
+
+
+def _amplitude_of(screens: dict[str, Screen]) -> float:
+    return max((screen.amplitude for screen in screens.values()), default=0.0)
 
 
 def shrink_for(screens: dict[str, Screen]) -> int:
@@ -187,7 +206,14 @@ def _screen(spectrum: np.ndarray, at: tuple[int, int], is_line: bool, strength: 
     angle = np.degrees(np.arctan2(-fy, fx))
     if is_line:
         angle += 90  # lines run across the direction in which they repeat
-    return Screen(float(1 / np.hypot(fy, fx)), float(angle % (180 if is_line else 90)), is_line, float(strength))
+    angle = float(angle % (180 if is_line else 90))
+    amplitude = _amplitude(spectrum, at, is_line) / _one_level(side)
+    return Screen(float(1 / np.hypot(fy, fx)), angle, is_line, float(strength), amplitude)
+
+
+def _one_level(side: int) -> float:
+    """What a wave with an amplitude of one level has in a spectrum of `side`, under the Hann window."""
+    return side**2 / 8
 
 
 def _grid(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -199,7 +225,7 @@ def _grid(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _contrast(spectrum: np.ndarray, within: np.ndarray) -> np.ndarray:
     """How far amplitudes stand out of those around them, 0 outside of `within`."""
     # Where a blur has emptied the spectrum, the mirror images that resampling left stand out of next to nothing.
-    faint = max(FAINT * spectrum[within].max(), FAINTEST * spectrum.size / 8)  # a wave of amplitude 1 has side² / 8
+    faint = max(FAINT * spectrum[within].max(), FAINTEST * _one_level(spectrum.shape[0]))
     return np.where(within, spectrum / np.maximum(_surroundings(spectrum), faint), 0)
 
 

@@ -129,3 +129,14 @@ def test_a_picture_too_small_to_tell_has_none_and_a_wrong_shape_is_refused():
     assert find_screens(np.zeros((31, 500, 3), np.uint8)) == {}
     with pytest.raises(ValueError, match="uint8"):
         find_screens(np.zeros((40, 40), np.uint8))
+
+
+def test_an_overtone_is_not_taken_for_the_screen():
+    random = np.random.default_rng(5)
+    for least, most in ((8.6, 12), (12, 17), (17, 24)):
+        for path in EVERY:
+            pitch, sharpness = random.uniform(least, most), random.uniform(0.3, 0.9)
+            scan = am_cmyk(read_image(path).bgr, pitch=pitch, supersample=2)
+            scan = cv2.GaussianBlur(scan, (0, 0), sharpness) + random.normal(0, 2, scan.shape)
+            found = find_screens(np.clip(scan, 0, 255).astype(np.uint8))
+            assert common_pitch(found) == pytest.approx(pitch, rel=0.03), path.name
