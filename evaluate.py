@@ -19,6 +19,7 @@ from utils.command import exit_code
 from utils.engine import Engine
 from utils.errors import UserError
 from utils.files import checksum
+from utils.folder_job import HALFTONES, RESTORED
 from utils.image_io import list_images, read_image
 from utils.photo_list import read_photo_list, write_photo_list
 from utils.tasks import check_folder, check_overwriting
@@ -52,9 +53,10 @@ def find_photos(arguments: argparse.Namespace) -> list[Path]:
     photos = read_photo_list(arguments.list, arguments.data_dir) if arguments.list else list_images(arguments.data_dir)
     if not photos:
         raise UserError(f"{arguments.data_dir}: no images")
-    for kind in ("halftone", "restored"):
-        check_folder(arguments.save_dir / kind)
-        check_overwriting(photos, (arguments.save_dir / kind / f"{photo.stem}.png" for photo in photos))
+    folders = [arguments.save_dir / kind for kind in (HALFTONES, RESTORED)]
+    for folder in folders:
+        check_folder(folder)
+    check_overwriting(photos, (folder / f"{photo.stem}.png" for folder in folders for photo in photos))
     stems: dict[str, Path] = {}
     for photo in photos:
         if stems.setdefault(photo.stem, photo) != photo:

@@ -93,7 +93,8 @@ class PublishedScheduleConfig(ScheduleConfig):
 class DescreenConfig(TrainConfig):
     """The defaults are the paper's recipe.
 
-    Stage "CoarseNet", then "EdgeNet" (needs coarse_ckpt), then "DetailsNet" (needs edge_ckpt, which holds both)."""
+    Stage "CoarseNet", then "EdgeNet" (needs coarse_ckpt), then "DetailsNet" (needs edge_ckpt, which holds both).
+    """
 
     name: FolderName = "descreen_coarse"
     model: Literal["CoarseNet", "EdgeNet", "DetailsNet"] = "CoarseNet"

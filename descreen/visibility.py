@@ -49,7 +49,7 @@ def visible_screen(restored: np.ndarray, truth: np.ndarray, frequencies: list[Fr
     of a frequency is what its peak holds above the ring around it, averaged in power over windows; amplitudes times
     sensitivities add as squares.
     """
-    mean = luminance(truth).mean() + 1e-3
+    mean = luminance(truth).mean() + 1e-3 * 255
     powers = [_power(luminance(picture) / mean) for picture in (restored, truth)]
     side = powers[0].shape[0]
     y, x = np.mgrid[:side, :side]

@@ -14,6 +14,7 @@ from utils.codecs import code_within
 from utils.damage import damages
 from utils.engine import Engine
 from utils.errors import UserError, naming
+from utils.folder_job import HALFTONES, RESTORED
 from utils.image_io import read_halftone, write_halftone, write_image
 from utils.metrics import gray_of, halftone_metrics, mean_chroma, psnr, restoration_metrics
 from utils.report import Sections
@@ -50,7 +51,7 @@ class FileCodec:
 
     def __init__(self, engine: Engine, folder: str | Path):
         self.engine = engine
-        self.halftones, self.restorations = Path(folder) / "halftone", Path(folder) / "restored"
+        self.halftones, self.restorations = Path(folder) / HALFTONES, Path(folder) / RESTORED
         for made in (self.halftones, self.restorations):
             made.mkdir(parents=True, exist_ok=True)
 

@@ -94,7 +94,8 @@ def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MA
     """
     colour, alpha = _read(path, max_pixels)
     if alpha is not None:  # as if on white paper
-        colour = np.where((alpha > 127).reshape(*alpha.shape, *[1] * (colour.ndim - 2)), colour, np.uint8(255))
+        colour = colour.copy()
+        colour[alpha <= 127] = 255
     darkest, brightest = (colour, colour) if colour.ndim == 2 else (colour.min(axis=2), colour.max(axis=2))
     if not force:
         gray = np.count_nonzero((brightest > GRAY_MARGIN) & (darkest < 255 - GRAY_MARGIN)) / darkest.size

@@ -43,13 +43,11 @@ class Manifest:
         if entry is None or entry.get("input") != digest or entry.get("made_by") != self.made_by:
             return False
         outputs = entry.get("outputs")
-        return (
-            isinstance(outputs, dict)
-            and bool(outputs)
-            and all(
-                (self.folder / output).is_file() and (self.folder / output).stat().st_size == size
-                for output, size in outputs.items()
-            )
+        if not isinstance(outputs, dict) or not outputs:
+            return False
+        return all(
+            (self.folder / output).is_file() and (self.folder / output).stat().st_size == size
+            for output, size in outputs.items()
         )
 
     def add(self, name: str, digest: str, outputs: Sequence[Path]) -> None:

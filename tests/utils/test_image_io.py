@@ -390,6 +390,13 @@ def test_a_gray_picture_has_one_channel(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png").bgr[..., 2], BGR[..., 0])
 
 
+def test_a_transparent_halftone_is_read_as_on_white_paper(tmp_path):
+    bits = np.random.default_rng(2).random((16, 24)) < 0.5
+    black = np.zeros((16, 24, 3), np.uint8)
+    write_image(tmp_path / "a.png", black, alpha=np.where(bits, 0, 255).astype(np.uint8))
+    np.testing.assert_array_equal(read_halftone(tmp_path / "a.png"), bits * np.uint8(255))
+
+
 def test_writers_refuse_other_arrays(tmp_path):
     with pytest.raises(ValueError, match="0 and 255"):
         write_halftone(tmp_path / "a.png", np.ones((4, 4), np.uint8))
