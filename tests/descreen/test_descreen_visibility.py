@@ -71,3 +71,11 @@ def test_inks_on_one_angle_count_once():
     sets = ((15.0, 75.0, 0.0, 45.0), (45.0,) * 4)
     apart, together = (screen_frequencies(replace(printing, angles=angles)) for angles in sets)
     assert len(together) == 6 < len(apart)
+
+
+def test_what_is_left_in_the_dark_is_seen_against_a_thousandth_of_white():
+    x = np.arange(256)
+    wave = np.rint(2 + 2 * np.cos(2 * np.pi * x / 4)).astype(np.uint8)  # 0 to 4 levels, linear in light there
+    left = np.repeat(np.tile(wave, (256, 1))[..., None], 3, axis=2)
+    seen = visible_screen(left, np.zeros_like(left), [(0.25, 0.0)])
+    assert seen == pytest.approx(sensitivity(0.25) * (2 / 12.92 / 255) / 1e-3, rel=0.02)
