@@ -6,39 +6,32 @@ import cv2
 import numpy as np
 import scipy.fft
 
+from descreen.lattice import Frequency, lattice
 from descreen.screen_finder import Screen, common_pitch
 from halftone.inks import INKS
 
 WIDTH = 0.01
 """σ of a notch, cycles per pixel: as a filter it reaches 16 pixels, so a screen that changes its strength is met."""
-STRONG, STRONG_WIDTH = 4.0, 0.02
-"""Where the restoration's power is so many times that around, the trace is a strong one, cut out this wide."""
+STRONG = 4.0
+"""Where the restoration's power is so many times that around, the trace is a strong one."""
+STRONG_WIDTH = 0.02
+"""WIDTH of the notch for a strong trace."""
 AROUND = (0.025, 0.05)
 """Cycles per pixel: from where to where a peak's surroundings reach."""
-LOCAL, NEARBY, UNSEEN, WHOLE = 15, 11, 0.05, 0.5
-"""Sides in pixels of the squares whose mean is no detail and over which a trace is compared; levels² that do not count;
-from which share on that is there a trace is cut as a whole.
-"""
-TILE, MARGIN = 512, 64
-ORDERS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2))
-LINE_ORDERS = ((1,), (2,))
+LOCAL = 15
+"""Side in pixels of the square whose mean is no detail."""
+NEARBY = 11
+"""Side in pixels of the square over which a trace is compared with what is to be cut."""
+NEGLIGIBLE = 0.05
+"""Levels²: what is to be cut with less power than this does not count."""
+WHOLE = 0.5
+"""From which share on that is there a trace is cut as a whole."""
+TILE = 512
+"""Side in pixels of the squares that are transformed at a time."""
+MARGIN = 64
+"""Pixels around a tile that are transformed with it."""
 APART = 15.0
 """Degrees: presses turn inks by multiples of this against one another."""
-
-Frequency = tuple[float, float]
-
-
-def fundamentals(pitch: float, angle: float, is_line: bool = False) -> list[Frequency]:
-    """Cycles per pixel along x and y of the waves of a screen: two of dots, am_screen's u and v, one of lines, v."""
-    x, y = math.cos(math.radians(angle)) / pitch, math.sin(math.radians(angle)) / pitch
-    return [(y, x)] if is_line else [(x, -y), (y, x)]
-
-
-def lattice(pitch: float, angle: float, is_line: bool = False) -> list[Frequency]:
-    """Cycles per pixel along x and y of a screen up to the second order, those that pixels can hold."""
-    waves = np.array(fundamentals(pitch, angle, is_line))
-    found = (np.array(LINE_ORDERS if is_line else ORDERS) @ waves).tolist()
-    return [(fx, fy) for fx, fy in found if max(abs(fx), abs(fy)) < 0.5]
 
 
 def without_screens(restored: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
@@ -93,7 +86,7 @@ def _presence(bgr: np.ndarray, cut: np.ndarray) -> np.ndarray:
         cv2.blur(product, (NEARBY, NEARBY), borderType=cv2.BORDER_REFLECT)
         for product in (detail(bgr.astype(np.float32)) * cut, cut * cut)
     )
-    return np.clip(both / (own + UNSEEN) / WHOLE, 0, 1)
+    return np.clip(both / (own + NEGLIGIBLE) / WHOLE, 0, 1)
 
 
 def _stands_out(power: np.ndarray, size: tuple[int, int], x: float, y: float) -> bool:

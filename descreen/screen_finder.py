@@ -8,8 +8,12 @@ from scipy.optimize import linear_sum_assignment
 
 from halftone.inks import INKS
 
-PATCH, STEP = 256, 128
-LARGEST_PITCH, SMALLEST_PITCH = 10.0, 1.9  # pixels of the scan or of a shrunk one; beyond lie pictures, not screens
+PATCH = 256
+"""Side in pixels of the squares whose spectra are averaged."""
+STEP = 128
+"""Pixels from one of them to the next."""
+SMALLEST_PITCH, LARGEST_PITCH = 1.9, 10.0
+"""Pixels of the scan, or of a shrunk one; beyond lie pictures, not screens."""
 RESTORED_PITCH = 8.5
 """Pixels; scans of coarser screens are restored better at half or quarter size."""
 LEAST_COARSE = 7.0
@@ -19,9 +23,11 @@ SMALLEST_SHRUNK = 64
 STARK = 12.0
 """Levels; coarse dots are resolved, so the wave of some ink has at least this amplitude: 14 to 90 levels in prints of
 test_imgs/ with pitches from 9 to 40 pixels. Patterns in photographs were below 4, those of FM halftones 11."""
-STRONGER, HIGHEST_OVERTONE = 1.4, 4.5
+STRONGER = 1.4
 """How many times the amplitude of an overtone that was found in its stead a coarse screen has at least (1.6 to 10 in
-those prints), and how many times its pitch at most."""
+those prints)."""
+HIGHEST_OVERTONE = 4.5
+"""How many times that overtone's pitch it has at most."""
 CLEAR = 18.0
 """How far a peak must stand out from the median of its surroundings, as a ratio of amplitudes."""
 ALONE = 2.5
@@ -31,14 +37,20 @@ FAINT = 0.01
 FAINTEST = 0.05
 """The same in levels of a wave: a screen has an amplitude of at least CLEAR times this, what files round less."""
 SAME_PITCH = 0.06
+"""By which share the pitches of a print's screens differ at most."""
 CLEAR_OF_PITCH = 8.0
 """CLEAR for a screen whose pitch is known."""
-MOST, WIDE = 6, 6.0
-"""Screens of one pitch that are looked at, and samples about a peak that are its own."""
-LEAST_LEAD, MOST_LEAD, LED, EVEN = 0.07, 1.0, 0.3, 2.0
-"""Logarithms: by how much an ink's own channel must lead, and beyond which it says nothing more, as a mirror image in
-a JPEG's halved colours leads most; what an ink and what black are worth beside lead and spread, so that one screen
-alone is black unless another channel leads clearly."""
+MOST = 6
+"""Screens of one pitch that are looked at."""
+WIDE = 6.0
+"""Samples about a peak that are its own."""
+LEAST_LEAD = 0.07
+"""By how much (a logarithm) an ink's own channel must lead the others."""
+MOST_LEAD = 1.0
+"""A larger lead says nothing more: a mirror image in a JPEG's halved colours leads most."""
+INK, BLACK = 0.3, 2.0
+"""What an ink is worth beside its lead, and black beside its spread (logarithms): one screen alone is black unless a
+channel leads clearly."""
 GRAY_CHROMA = 6.0
 """Mean spread of the channels, levels, below which a scan has black ink alone."""
 
@@ -165,8 +177,8 @@ def _inks_of(shown: list[list[float]], strengths: list[float]) -> dict[str, int]
         weight = np.log(2 * strength / CLEAR_OF_PITCH)
         for ink in range(3):
             lead = amplitudes[ink] - np.delete(amplitudes, ink).max()
-            gains[ink, number] = weight * (LED + min(lead, MOST_LEAD)) if lead > LEAST_LEAD else -1
-        gains[3, number] = weight * (EVEN - np.ptp(amplitudes))
+            gains[ink, number] = weight * (INK + min(lead, MOST_LEAD)) if lead > LEAST_LEAD else -1
+        gains[3, number] = weight * (BLACK - np.ptp(amplitudes))
     given = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
     return {INKS[ink]: number for ink, number in given if number < len(shown) and gains[ink, number] > 0}
 

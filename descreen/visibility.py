@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from descreen.notch import Frequency, lattice
+from descreen.lattice import Frequency, lattice
 from descreen.printing import Printing
 from halftone.light import luminance
 

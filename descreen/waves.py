@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descreen.notch import Frequency, detail, fundamentals
+from descreen.lattice import Frequency, fundamentals
+from descreen.notch import detail
 from descreen.printing import Printing
 from descreen.screen_finder import Screen
 from halftone.inks import INKS
@@ -19,7 +20,10 @@ REACH = 24.0
 """σ in pixels of the window over which a wave is taken to keep its phase: a page that is not quite flat is followed."""
 STEP = 8
 """The phase, which changes slowly, is held for every eighth pixel."""
-BAND, MARGIN = 512, 8
+BAND = 512
+"""Rows that are looked at together."""
+MARGIN = 8
+"""Rows above and below them that `detail` sees."""
 UNSEEN = 0.5
 """Levels: waves of less amplitude fade, for there the paper is empty and what is found is noise."""
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from descreen import notch
-from descreen.notch import TILE, WIDTH, lattice, without_screens
+from descreen.lattice import lattice
+from descreen.notch import TILE, WIDTH, without_screens
 from descreen.screen_finder import Screen
 from halftone.inks import INKS
 from halftone.screens import am_screen
