@@ -1,12 +1,14 @@
 """One joint training step: images/s, memory and share of the matrix peak, ours against the released loop's work.
 
 python bench/train_throughput.py [--width 16 64] [--batch 8] [--side 256] [--seconds 60] [--precision bf16-mixed] ...
-Both train the same network on the same batches in the same process, step by step in turns.
+Both train the same network on the same batches in the same process, step by step in turns; each loop's memory is that
+of a process of its own.
 """
 
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +34,7 @@ from utils.photo_set import PhotoSet  # noqa: E402
 from utils.trainer import Trainer  # noqa: E402
 
 Step = Callable[[], None]
+LOOPS = ("released", "ours")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,15 +52,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--no_vgg", action="store_true", help="leave the perceptual term out of both")
     parser.add_argument("--out", type=Path, help="a JSON file")
+    parser.add_argument(
+        "--memory_of", choices=LOOPS, help="print one loop's peak memory in bytes instead, at one width"
+    )
     arguments = parser.parse_args(argv)
     device = torch.device("cuda" if cuda else "cpu")
+    if arguments.memory_of:
+        print(peak_memory(arguments, device))
+        return 0
     name = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
     peaks = {precision: matrix_peak(device, precision) for precision in {"32-true", arguments.precision}}
     peak_text = ", ".join(f"{precision} {peak / 1e12:.3g} TFLOP/s" for precision, peak in peaks.items())
     print(f"{name}; matrix peak measured: {peak_text}; {arguments.side}² pixels, batch {arguments.batch}")
-    # Random weights cost what trained ones do.
-    vgg = None if arguments.no_vgg else random_vgg19()
-    rows = [row for width in arguments.width for row in measure(width, arguments, vgg, peaks, device)]
+    rows = [row for width in arguments.width for row in measure(width, arguments, peaks, device)]
     print(f"{'width':>5} {'loop':<9} {'images/s':>9} {'gain':>6} {'memory MB':>10} {'GFLOP/step':>11} {'of peak':>8}")
     for row in rows:
         print(
@@ -69,34 +76,20 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def measure(width: int, arguments, vgg: dict | None, peaks: dict[str, float], device: torch.device) -> list[dict]:
+def measure(width: int, arguments: argparse.Namespace, peaks: dict[str, float], device: torch.device) -> list[dict]:
     """Rows for both loops at one width."""
+    memory = {loop: memory_alone(loop, width) for loop in LOOPS}
     with tempfile.TemporaryDirectory() as folder:
-        values = {
-            "name": "bench",
-            "save_dir": folder,
-            "multi-gpus": False,
-            "width": width,
-            "vggLossWeight": 2e-4 if vgg else 0,
-            "data_loader": {"batch_size": arguments.batch},
-            "precision": arguments.precision,
-            "channels_last": arguments.channels_last,
-            "compile": arguments.compile,
-        }
-        config = parse_config("joint", values)
-        eager = our_step(config.model_copy(update={"compile": False}), vgg, arguments.side)
-        steps = {
-            "released": released_step(config, vgg, arguments.side, device),
-            "ours": our_step(config, vgg, arguments.side) if arguments.compile else eager,
-        }
-        flops = {
-            "released": count_flops(steps["released"]),
-            "ours": count_flops(eager),
-        }  # compiled ones are not counted
-        memory, times = {}, {loop: [] for loop in steps}
+        steps = {loop: make_step(loop, width, arguments, folder, device) for loop in LOOPS}
+        flops, times = {}, {loop: [] for loop in LOOPS}
         for loop, step in steps.items():
+            eager = step
+            if loop == "ours" and arguments.compile:  # compiled operations cannot be counted
+                eager = make_step(
+                    loop, width, argparse.Namespace(**{**vars(arguments), "compile": False}), folder, device
+                )
+            flops[loop] = count_flops(eager)
             step()  # allocations, choice of kernels, compilation
-            memory[loop] = peak_memory(step, device)
         end = time.perf_counter() + arguments.seconds
         while time.perf_counter() < end or len(times["ours"]) < 3:
             for loop, step in steps.items():
@@ -118,6 +111,26 @@ def measure(width: int, arguments, vgg: dict | None, peaks: dict[str, float], de
         }
         for loop in steps
     ]
+
+
+def make_step(loop: str, width: int, arguments: argparse.Namespace, folder: str, device: torch.device) -> Step:
+    """A joint step of one of LOOPS."""
+    vgg = None if arguments.no_vgg else random_vgg19()
+    values = {
+        "name": "bench",
+        "save_dir": folder,
+        "multi-gpus": False,
+        "width": width,
+        "vggLossWeight": 2e-4 if vgg else 0,
+        "data_loader": {"batch_size": arguments.batch},
+        "precision": arguments.precision,
+        "channels_last": arguments.channels_last,
+        "compile": arguments.compile,
+    }
+    config = parse_config("joint", values)
+    if loop == "ours":
+        return our_step(config, vgg, arguments.side)
+    return released_step(config, vgg, arguments.side, device)
 
 
 def photographs(count: int, side: int) -> PhotoSet:
@@ -178,7 +191,7 @@ def released_step(config: JointConfig, vgg: dict | None, side: int, device: torc
 
 
 def random_vgg19() -> dict[str, Tensor]:
-    """The features of a vgg19 nobody trained."""
+    """The features of a vgg19 nobody trained: random weights cost what trained ones do."""
     from torchvision.models import vgg19
 
     return {f"features.{key}": value for key, value in vgg19(weights=None).features.state_dict().items()}
@@ -192,8 +205,10 @@ def count_flops(step: Step) -> int:
 
 
 def matrix_peak(device: torch.device, precision: str) -> float:
-    """FLOP/s of the best of several square matrix products."""
+    """FLOP/s of the best of several square matrix products; on CUDA float32 means TF32, as in convolutions there."""
     side = 8192 if device.type == "cuda" else 2048
+    default = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
     a = torch.randn(side, side, device=device, dtype=dtype)
     best = float("inf")
@@ -202,19 +217,29 @@ def matrix_peak(device: torch.device, precision: str) -> float:
         a @ a
         synchronize(device)
         best = min(best, time.perf_counter() - start)
+    torch.set_float32_matmul_precision(default)
     return 2 * side**3 / best
 
 
-def peak_memory(step: Step, device: torch.device) -> int:
-    """Bytes: the most that the device's allocator, or on a CPU the process, held during a step."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+def memory_alone(loop: str, width: int) -> int:
+    """`peak_memory` of one loop in a process of its own, which is told what this one was."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--width", str(width), "--memory_of", loop]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
+
+
+def peak_memory(arguments: argparse.Namespace, device: torch.device) -> int:
+    """Bytes: the most that CUDA's allocator, or on a CPU the process, held during a step of arguments.memory_of."""
+    with tempfile.TemporaryDirectory() as folder:
+        step = make_step(arguments.memory_of, arguments.width[0], arguments, folder, device)
         step()
-        synchronize(device)
-        return torch.cuda.max_memory_allocated()
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # start the high-water mark anew
-    step()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            step()
+            synchronize(device)
+            return torch.cuda.max_memory_allocated()
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # start the high-water mark anew
+        step()
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
