@@ -1,6 +1,10 @@
 """The three training commands from the command line to checkpoints that load, on pictures made here."""
 
 import json
+import os
+import subprocess
+import sys
+from functools import partial, partialmethod
 from pathlib import Path
 from urllib.error import URLError
 
@@ -122,6 +126,31 @@ def test_a_finished_run_has_nothing_left_and_its_folder_is_config_enough(argumen
     assert train.main(["--resume", str(tmp_path / "run")]) == 0
     assert "nothing left to train" in capsys.readouterr().out
     assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
+def test_a_compiled_network_trains_as_another(arguments, tmp_path, monkeypatch):
+    run = {"name": "eager", "vggLossWeight": 0, "trainer__max_steps": 2}
+    assert train.main(arguments(**run)) == 0
+    traced = []
+
+    def backend(graph, _):  # what torch traced, without a C++ compiler
+        traced.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=backend))
+    assert train.main(arguments(**run | {"name": "compiled", "compile": True})) == 0
+    assert len(traced) > 2
+    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "eager"), rel=1e-4)
+
+
+def test_compiling_without_a_compiler_is_one_line_before_any_work(arguments, tmp_path):
+    without = os.environ | {"CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "train.py", *arguments(name="run", vggLossWeight=0, compile=True)]
+    ended = subprocess.run(command, cwd=SCRIPTS.parent, env=without, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("error: compile: found true, but torch cannot compile here")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_learned_correction_starts_on_a_decoder_trained_alone(arguments, tmp_path, capsys):

@@ -58,7 +58,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
     on fewer GPUs, saying so, as many as share out the joint batch evenly.
 
     `cuda: true` without CUDA falls back to the CPU and says so. Raises UserError when the joint batch cannot be shared
-    out evenly or a host has fewer GPUs than processes.
+    out evenly, a host has fewer GPUs than processes, or `compile` is true where torch cannot compile.
     """
     cuda = config.cuda and torch.cuda.is_available()
     per_host, hosts, gpus = 1, 1, 0
@@ -96,4 +96,16 @@ def make_fabric(config: TrainConfig) -> Fabric:
         reason = f"data_loader.batch_size {config.data_loader.batch_size} is no multiple of more"
         print(f"warning: training on {per_host} of {gpus} GPUs: {reason}", file=sys.stderr)
     torch.backends.cudnn.benchmark = cuda
+    if config.compile:
+        _check_compiler(fabric.device)
     return fabric
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Compile next to nothing, rather than find out after hours of halftoning; UserError when it cannot be done."""
+    try:
+        torch.compile(torch.neg)(torch.ones(8, device=device))
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = next((line for line in lines if line and not line.endswith("raised:")), type(error).__name__)
+        raise UserError(f"compile: found true, but torch cannot compile here, set it to false ({reason})") from None
