@@ -6,6 +6,7 @@ writes OUT/decoder.onnx: halftone (N, 1, H, W) → photograph (N, 3, H, W), and,
 OUT/encoder.onnx: colour (N, 3, H, W) and guide (N, 1, H, W) → halftone (N, 1, H, W). All are float32 in [-1, 1], BGR;
 a halftone is -1 (black) and 1; the photograph is not clipped yet. Any N, H, W of at least 1. The guide is the encoder's
 fourth channel: noise of standard deviation 0.3, or the classical halftone of a checkpoint that stands on the prior.
+torch 2.6 warns of an ignored guard s0 >= 16, which concerns its own convolutions only.
 Exit code: 0 done, 2 wrong usage.
 """
 
@@ -23,6 +24,9 @@ from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.tasks import with_folder
+
+DOUBLE = torch.ops.aten.upsample_nearest2d
+"""The hourglass's upsampling. What `interpolate` calls, its `vec`, has the example's sizes ever after in torch 2.6."""
 
 
 class AnySize(nn.Module):
@@ -88,31 +92,28 @@ def export_onnx(network: ResHalf, folder: Path) -> list[Path]:
 
 
 def _write(module: nn.Module, inputs: list[str], output: str, path: Path) -> Path:
-    examples = tuple(torch.zeros(2, 3 if name == "colour" else 1, 45, 51) for name in inputs)
-    sizes = {0: torch.export.Dim("N"), 2: torch.export.Dim("H"), 3: torch.export.Dim("W")}
     with_folder(path)
     try:
         with warnings.catch_warnings(), atomic_write(path) as temporary:
-            warnings.simplefilter("ignore")  # that both inputs have the same N, H and W is meant so
-            program = torch.onnx.export(
-                module.eval(),
-                examples,
-                input_names=inputs,
-                output_names=[output],
-                dynamic_shapes={name: sizes for name in inputs},
-                dynamo=True,
-                verbose=False,
-            )
-            program.save(temporary)
+            warnings.simplefilter("ignore")  # torch 2.6 warns of how it keeps constants itself
+            _program(module, inputs, output).save(temporary)
     except ImportError as error:
         raise UserError(f"onnx and onnxscript are needed: {error}") from error
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise UserError(
-            f"torch {torch.__version__} cannot export this network with open sizes: 2.15 can, 2.6 cannot"
-        ) from error
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     return path
+
+
+def _program(module: nn.Module, inputs: list[str], output: str) -> torch.onnx.ONNXProgram:
+    examples = tuple(torch.zeros(2, 3 if name == "colour" else 1, 45, 51) for name in inputs)
+    # DYNAMIC, not Dim("H"): torch 2.6 refuses named sizes, for it takes those of the example to matter.
+    sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    traced = torch.export.export(module.eval(), examples, dynamic_shapes=dict.fromkeys(inputs, sizes), strict=False)
+    traced = traced.run_decompositions({DOUBLE.vec: lambda x, *_: DOUBLE(x, [2 * side for side in x.shape[2:]])})
+    program = torch.onnx.export(traced, input_names=inputs, output_names=[output], dynamo=True, verbose=False)
+    for value in (*program.model.graph.inputs, *program.model.graph.outputs):
+        value.shape[0], value.shape[2], value.shape[3] = "N", "H", "W"
+    return program
 
 
 def run(args: argparse.Namespace) -> int:
