@@ -92,13 +92,13 @@ def test_what_cannot_be_exported_is_one_line(paper, tmp_path, capsys, monkeypatc
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def failing(*_, **__):
+    def failing(*_):
         raise ImportError("no onnxscript")
 
     (tmp_path / "file").touch()
     assert run(tmp_path / "missing.pth.tar", tmp_path) == 2
     assert run(paper, tmp_path / "file/out") == 2
-    monkeypatch.setattr("torch.onnx.export", failing)
+    monkeypatch.setattr("export._program", failing)
     assert run(paper, tmp_path / "out") == 2
     monkeypatch.setattr("export._program", lambda *_: Program())
     assert run(paper, tmp_path / "out") == 2
