@@ -17,6 +17,9 @@ from utils.windows import windows
 HALO, HALO_WITHOUT_PRIOR = 32, 64
 """Pixels beyond a tile that its pass also sees, where a network does not say how far it can reach; multiples of 8, as
 it may downsample three times. Tiles then differ from the whole by at most one level in 255, and else not at all."""
+SLENDER = 32
+"""Pixels; on CPUs narrower pictures are computed in float32. With AMX, the bfloat16 convolutions of stride 2 in torch
+2.15 return garbage for maps of one or two columns."""
 SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger ones leave the cache
 CHANNELS_HELD = 12
 """Peak memory of a pass in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
@@ -98,7 +101,8 @@ class Tiler:
 
     def _run(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         moved = [x.to(self.device, memory_format=torch.channels_last) for x in inputs]
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        bf16 = self.bf16 and (self.device.type != "cpu" or min(moved[0].shape[-2:]) >= SLENDER)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             return function(*moved)
 
     def _fitting_tile(self) -> int:
