@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,7 @@ def released_step(config: JointConfig, vgg: dict | None, side: int, device: torc
     return step
 
 
+@cache
 def random_vgg19() -> dict[str, Tensor]:
     """The features of a vgg19 nobody trained: random weights cost what trained ones do."""
     from torchvision.models import vgg19
