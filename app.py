@@ -30,8 +30,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def build(args: argparse.Namespace, folder: Path):
     """The page, gr.Blocks, with everything it writes in `folder`. Raises UserError as ResHalfCodec does."""
+    from images.files import MAX_PIXELS, list_images
     from reshalf import ResHalfCodec
-    from utils.image_io import MAX_PIXELS, list_images
     from web.actions import Tools
     from web.page import build_page
     from web.samples import make_halftones, make_samples, make_scans

@@ -13,16 +13,17 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from reshalf import SHIPPED, load_reshalf
-from utils import evaluation, report, spectra
+from dataset.photo_list import read_photo_list, write_photo_list
+from images.files import list_images, read_image
+from jobs.tasks import check_folder, check_overwriting
+from metrics import spectra
+from metrics import tables as report
+from reshalf import SHIPPED, evaluation
+from reshalf.codec import ResHalfCodec
+from reshalf.folder_job import HALFTONES, RESTORED
 from utils.command import exit_code
-from utils.engine import Engine
 from utils.errors import UserError
 from utils.files import checksum
-from utils.folder_job import HALFTONES, RESTORED
-from utils.image_io import list_images, read_image
-from utils.photo_list import read_photo_list, write_photo_list
-from utils.tasks import check_folder, check_overwriting
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -41,12 +42,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def load_codec(arguments: argparse.Namespace) -> evaluation.FileCodec:
-    network = load_reshalf(arguments.model)
-    try:
-        engine = Engine(network, arguments.device, bf16=False, seed=arguments.seed)
-    except RuntimeError as error:
-        raise UserError(f"--device {arguments.device}: {str(error).splitlines()[0]}") from None
-    return evaluation.FileCodec(engine, arguments.save_dir)
+    codec = ResHalfCodec(arguments.model, arguments.device, precision="float32", seed=arguments.seed)
+    return evaluation.FileCodec(codec, arguments.save_dir)
 
 
 def find_photos(arguments: argparse.Namespace) -> list[Path]:

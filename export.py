@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from jobs.tasks import with_folder
 from model.reshalf import ResHalf
 from reshalf import SHIPPED, load_reshalf
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.tasks import with_folder
 
 DOUBLE = torch.ops.aten.upsample_nearest2d
 """The hourglass's upsampling. What `interpolate` calls, its `vec`, has the example's sizes ever after in torch 2.6."""

@@ -11,15 +11,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from images.files import MAX_PIXELS
+from jobs.manifest import Manifest, digest
+from jobs.run import run_folder
+from jobs.shards import parse_shard
+from jobs.tasks import Task, plan
 from reshalf import SHIPPED, ResHalfCodec
+from reshalf.folder_job import HALFTONES, RESTORED, Done, FolderJob
 from utils.command import exit_code
 from utils.errors import UserError, printable
-from utils.folder_job import HALFTONES, RESTORED, Done, FolderJob
-from utils.folder_run import run_folder
-from utils.image_io import MAX_PIXELS
-from utils.manifest import Manifest, digest
-from utils.shards import parse_shard
-from utils.tasks import Task, plan
 
 HERE = Path(__file__).parent
 

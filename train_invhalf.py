@@ -5,22 +5,15 @@ python train_invhalf.py --config scripts/inversehalf.json [--resume auto] [--set
 
 import sys
 
-from torch import nn
-
-from model.objectives import build_objective
-from model.reshalf import InverseHalf
-from utils.config import InvHalfConfig
-from utils.training import run_stage
-
-
-def build(config: InvHalfConfig) -> nn.Module:
-    """The objective with a fresh network, on the CPU."""
-    return build_objective(config, InverseHalf(config.width))
+from reshalf.config import InvHalfConfig
+from reshalf.stages import build_invhalf
+from training.run import run_stage
+from training.streams import photo_streams
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
-    return run_stage(argv, "invhalf", __doc__, build)
+    return run_stage(argv, InvHalfConfig, __doc__, build_invhalf, photo_streams)
 
 
 if __name__ == "__main__":

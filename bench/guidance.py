@@ -19,9 +19,9 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from images.files import list_images, read_image  # noqa: E402
+from metrics.quality import gray_of, psnr, ssim, tone_psnr  # noqa: E402
 from reshalf import SHIPPED, ResHalfCodec  # noqa: E402
-from utils.image_io import list_images, read_image  # noqa: E402
-from utils.metrics import gray_of, psnr, ssim, tone_psnr  # noqa: E402
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from halftone import METHODS, Method  # noqa: E402
+from images.files import list_images, read_image  # noqa: E402
+from metrics.quality import gray_of, halftone_metrics  # noqa: E402
 from utils import spectra  # noqa: E402
 from utils.files import atomic_write  # noqa: E402
-from utils.image_io import list_images, read_image  # noqa: E402
-from utils.metrics import gray_of, halftone_metrics  # noqa: E402
 
 LEVELS = {"1/8": 32, "1/4": 64, "1/2": 127}  # title: gray of 0..255
 PATCH, MARGIN, FIELD = 128, 64, (512, 640)  # 12 patches; the margin keeps the start of a diffusion out

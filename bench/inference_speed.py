@@ -33,15 +33,14 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from images.files import read_image, write_halftone, write_image  # noqa: E402
+from metrics.banded import psnr, tone_psnr  # noqa: E402
 from model import fixed_point  # noqa: E402
-from model.build import build_network  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402
 from reshalf import SHIPPED  # noqa: E402
+from reshalf.codec import ResHalfCodec  # noqa: E402
 from utils.checkpoint import load_network  # noqa: E402
 from utils.command import exit_code  # noqa: E402
-from utils.engine import Engine  # noqa: E402
-from utils.image_io import read_image, write_halftone, write_image  # noqa: E402
-from utils.scores import psnr, tone_psnr  # noqa: E402
 
 ROWS = ("shipped", "rounds 0", "fast", "best", "bfloat16", "float32", "paper")
 PHOTO = ROOT / "test_imgs/china.jpg"
@@ -54,14 +53,14 @@ def photo(side: int) -> np.ndarray:
     return cv2.copyMakeBorder(bgr, 0, max(side - height, 0), 0, max(side - width, 0), cv2.BORDER_REFLECT)[:side, :side]
 
 
-def engine(row: str, model: Path, device: str | None) -> Engine:
+def engine(row: str, model: Path, device: str | None) -> ResHalfCodec:
     if row == "paper":
         torch.manual_seed(0)
-        return Engine(ResHalf(64), device, tile=1 << 20, bf16=False)
-    network = load_network(model, build_network)
+        return ResHalfCodec(ResHalf(64), device, tile=1 << 20, precision="float32")
+    network = load_network(model)
     rounds = 0 if row == "rounds 0" and network.proxy is not None else None
-    bf16 = {"float32": False, "bfloat16": True}.get(row)
-    return Engine(network, device, bf16=bf16, fast=row == "fast", rounds=rounds, best=row == "best")
+    precision = row if row in ("float32", "bfloat16") else None
+    return ResHalfCodec(network, device, precision=precision, fast=row == "fast", rounds=rounds, best=row == "best")
 
 
 def timed(function, repeats: int) -> tuple[np.ndarray, float]:
@@ -115,14 +114,16 @@ def measure_engine(row: str, side: int, args: argparse.Namespace) -> tuple[dict,
     }
     if row == "shipped":
         part = halftone[:768, :768]
-        whole, tiled = (Engine(running.network, args.device, tile).restore(part).astype(int) for tile in (768, 256))
+        whole, tiled = (
+            ResHalfCodec(running.network, args.device, tile=tile).restore(part).astype(int) for tile in (768, 256)
+        )
         found["seam"] = int(np.abs(whole - tiled).max())
     return found, halftone
 
 
 def compare(args: argparse.Namespace) -> int:
     """Print the table, every row measured by a process of its own."""
-    load_network(args.model, build_network)  # a wrong file is told at once
+    load_network(args.model)  # a wrong file is told at once
     print(
         f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, seconds/megapixel"
     )

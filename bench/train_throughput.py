@@ -24,15 +24,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from dataset.batches import BatchStream  # noqa: E402
+from dataset.photo_set import PhotoSet  # noqa: E402
 from model.loss import PerceptualLoss, gray, quantize_loss, structure_loss, tone_loss  # noqa: E402
-from model.objectives import build_objective  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402
-from utils.config import JointConfig, parse_config  # noqa: E402
-from utils.dataset import BatchStream  # noqa: E402
+from reshalf.config import JointConfig  # noqa: E402
+from reshalf.stages import joint_objective  # noqa: E402
+from training.config import parse_config  # noqa: E402
+from training.devices import make_fabric  # noqa: E402
+from training.trainer import Trainer  # noqa: E402
 from utils.dct import low_frequency_dct  # noqa: E402
-from utils.devices import make_fabric  # noqa: E402
-from utils.photo_set import PhotoSet  # noqa: E402
-from utils.trainer import Trainer  # noqa: E402
 
 Step = Callable[[], None]
 LOOPS = ("released", "ours")
@@ -128,7 +129,7 @@ def make_step(loop: str, width: int, arguments: argparse.Namespace, folder: str,
         "channels_last": arguments.channels_last,
         "compile": arguments.compile,
     }
-    config = parse_config("joint", values)
+    config = parse_config(JointConfig, values)
     if loop == "ours":
         return our_step(config, vgg, arguments.side)
     return released_step(config, vgg, arguments.side, device)
@@ -142,10 +143,11 @@ def photographs(count: int, side: int) -> PhotoSet:
 
 
 def our_step(config: JointConfig, vgg: dict | None, side: int) -> Step:
-    """A step of utils.trainer on the joint objective, its batch from utils.dataset included."""
+    """A step of training.trainer on the joint objective, its batch from dataset.batches included."""
     torch.manual_seed(0)
     batch = config.data_loader.batch_size
-    objective = build_objective(config, ResHalf(config.width), vgg_weights=vgg)
+    perceptual = PerceptualLoss(vgg) if vgg else None
+    objective = joint_objective(config, ResHalf(config.width), perceptual)
     stream = BatchStream(photographs(2 * batch, side), photographs(batch, side), batch_size=batch, seed=0)
     trainer = Trainer(config, make_fabric(config), objective, stream)
     batches = trainer._endless()

@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from halftone.variable_diffusion import ostromoukhov
+from images.files import read_image, write_halftone, write_image
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.image_io import read_image, write_halftone, write_image
 
 COLOUR, REFERENCE = "target_c", "raw_ov"
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset.pictures import Item, make_all, special_colours, write_json
+from images.files import list_images
 from utils.command import exit_code
 from utils.errors import UserError
-from utils.image_io import list_images
 
 PHOTOS, SPECIALS = "HalftoneVOC2012", "special"
 SPECIAL_VALIDATION_STEP = 32  # every so many special colours also validate

@@ -6,14 +6,14 @@ from pathlib import Path
 from descreen.baselines import MASKS, METHODS
 from descreen.engine import DescreenEngine, Restore, classical
 from descreen.scan_job import SCREENED, Rescreen, ScanJob
-from descreen.system import build_descreener
-from utils.checkpoint import load_network
+from descreen.system import Descreener
+from images.files import MAX_PIXELS
+from jobs.manifest import Manifest, digest
+from jobs.run import Finished, run_folder
+from jobs.tasks import plan
+from model.load import load_network
+from reshalf.folder_job import RESTORED
 from utils.errors import UserError, printable
-from utils.folder_job import RESTORED
-from utils.folder_run import Finished, run_folder
-from utils.image_io import MAX_PIXELS
-from utils.manifest import Manifest, digest
-from utils.tasks import plan
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints/descreen_best.pth.tar"
 
@@ -83,7 +83,7 @@ def load_trained(path: Path, device: str | None = None, tile: int | None = None)
             f"{CHECKPOINT}: no such checkpoint file; train one with python -m descreen.train, name another with "
             f"--model, or go on without learning: --method {'|'.join(METHODS)}"
         )
-    try:
-        return DescreenEngine(load_network(path, build_descreener), device, tile)
-    except (ValueError, RuntimeError) as error:  # a tile, or a device that is not here
-        raise UserError(str(error).splitlines()[0]) from error
+    network = load_network(path)
+    if not isinstance(network, Descreener):
+        raise UserError(f"{path}: not a descreening checkpoint: holds {type(network).__name__}")
+    return DescreenEngine(network, device, tile)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from utils.config import (
+from training.config import (
     CropSize,
     DataConfig,
     FolderName,

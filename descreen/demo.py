@@ -20,11 +20,11 @@ from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
 from descreen.screen_finder import find_screens
 from descreen.screening import screen_again
+from images.files import list_images, read_image, write_image
+from images.overview import middle, write_overview
+from metrics.banded import psnr
+from reshalf.folder_job import RESTORED
 from utils.command import exit_code
-from utils.folder_job import RESTORED
-from utils.image_io import list_images, read_image, write_image
-from utils.overview import middle, write_overview
-from utils.scores import psnr
 
 PHOTOS = Path(__file__).parents[1] / "test_imgs"
 SCREENS = ScreensConfig(

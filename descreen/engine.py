@@ -13,7 +13,7 @@ from descreen.notch import without_screens
 from descreen.screen_finder import Screen, common_pitch, find_screens, shrink_for
 from descreen.system import Descreener
 from descreen.waves import FoundWaves, beside
-from utils.engine import Tiler
+from model.tiler import Tiler
 from utils.pixels import to_tensor
 
 HALO = 128

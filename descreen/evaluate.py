@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from dataset.photo_set import PhotoSet
 from descreen.baselines import MASKS, METHODS
 from descreen.command import CHECKPOINT, load_trained
 from descreen.config import ScreensConfig
@@ -34,11 +35,10 @@ from descreen.engine import Restore, classical
 from descreen.printing import draw_printing, print_and_scan, truth
 from descreen.screen_finder import Screen, find_screens
 from descreen.visibility import Frequency, screen_frequencies, visible_screen
+from metrics.banded import psnr, ssim
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.photo_set import PhotoSet
-from utils.scores import psnr, ssim
 
 FLAWED_AM = ScreensConfig(
     line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=3.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80

@@ -23,6 +23,8 @@ Terms = dict[str, Tensor]
 
 
 class _Objective(nn.Module):
+    discriminators: nn.Module | None = None
+
     def __init__(self, network: Descreener):
         super().__init__()
         self.network = network
@@ -82,8 +84,7 @@ class DetailsObjective(_Objective):
     """Stage 3: DetailsNet, and the object network where it is the small one, against two discriminators.
 
     Both sides learn in the same step from the same pictures, each from its own gradients: `generator_loss` does not
-    reach the discriminators, nor `discriminator_loss` the generator. `partners` are the discriminators, which only a
-    resumed run needs.
+    reach the discriminators, nor `discriminator_loss` the generator. Only a resumed run needs the discriminators.
     """
 
     def __init__(self, network: Descreener, weights: DetailsLossConfig, gram: GramLoss | None = None):
@@ -93,10 +94,9 @@ class DetailsObjective(_Objective):
         network.coarse.requires_grad_(False)
         network.edge.requires_grad_(False)
         self.weights, self.gram = weights, gram
-        self.partners = None
         if weights.adversarial:
             judges = {"residual": ResidualDiscriminator(network.width), "triple": TripleDiscriminator(network.width)}
-            self.partners = nn.ModuleDict(judges)
+            self.discriminators = nn.ModuleDict(judges)
 
     def forward(self, batch: Batch) -> Terms:
         scan, truth, weights = batch["scan"][:, :3], batch["colour"], self.weights
@@ -109,10 +109,10 @@ class DetailsObjective(_Objective):
         if weights.gram:
             terms["gram"] = self.gram(found.restored, truth)
         pairs = []
-        if self.partners is not None:
+        if self.discriminators is not None:
             pairs = [
-                (self.partners["residual"], (truth - found.coarse,), (found.residual,)),
-                (self.partners["triple"], (scan, truth, truth), (scan, truth, found.restored)),
+                (self.discriminators["residual"], (truth - found.coarse,), (found.residual,)),
+                (self.discriminators["triple"], (scan, truth, truth), (scan, truth, found.restored)),
             ]
             terms["adversarial"] = sum(generator_loss(discriminator, *fake) for discriminator, _, fake in pairs)
         total = sum(getattr(weights, name) * value for name, value in terms.items())

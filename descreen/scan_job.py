@@ -8,9 +8,9 @@ import numpy as np
 
 from descreen.engine import Restore
 from descreen.screen_finder import Screen, find_screens, shrink_for
-from utils.folder_job import RESTORED, Done, FolderJob, Pictures
-from utils.image_io import write_image
-from utils.tasks import Task, with_folder
+from images.files import write_image
+from jobs.tasks import Task, with_folder
+from reshalf.folder_job import RESTORED, Done, FolderJob, Pictures
 
 SCREENED = "screened"
 

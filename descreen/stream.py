@@ -11,12 +11,12 @@ import torch
 from skimage.feature import canny
 from torch import Tensor
 
+from dataset.batches import BatchStream
 from descreen.config import ScreensConfig
 from descreen.printing import Printing, draw_printing, print_and_scan, truth
 from descreen.screen_finder import find_screens
 from descreen.waves import FoundWaves, beside, drawn_waves
 from halftone.inks import INKS
-from utils.dataset import BatchStream
 from utils.pixels import to_tensor, to_uint8
 
 _PURPOSE = 7  # part of the key of the random numbers, apart from those of utils/dataset.py

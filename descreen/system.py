@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from descreen.networks import COARSE_STRIDE, CoarseNet, DetailsNet, EdgeNet
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet
 from descreen.residual import ResidualCoarse
-from model.build import check_weights
 from model.hourglass import reflect_to_multiple
+from model.load import register_network
 
 COARSE_NETS: dict[str, type[nn.Module]] = {"unet": CoarseNet, "residual": ResidualCoarse}
 OBJECT_NETS: dict[str, type[nn.Module] | None] = {"none": None, "small": SmallObjectNet, "parser": ObjectNet}
@@ -26,6 +26,7 @@ class Descreened(NamedTuple):
     restored: Tensor
 
 
+@register_network
 class Descreener(nn.Module):
     """Scan (N, 3, H, W) BGR in [-1, 1] → continuous tone, any H, W; where it sees `waves`, (N, 7, H, W).
 
@@ -56,9 +57,15 @@ class Descreener(nn.Module):
             self.objects = ObjectNet()
 
     def arch(self) -> dict:
-        """What `build_descreener` needs besides the weights."""
+        """What a checkpoint needs to rebuild this system, as plain values."""
         own = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.object_kind}
         return own | self.settings
+
+    @classmethod
+    def from_arch(cls, arch: dict) -> "Descreener":
+        """The untrained system that `arch` describes; ValueError as the constructor raises it."""
+        coarse = {key: arch[key] for key in COARSE if key in arch}
+        return cls(arch["width"], tuple(arch["parts"]), arch["objects"], **coarse)
 
     def forward(self, scan: Tensor) -> Descreened:
         height, width = scan.shape[-2:]
@@ -82,17 +89,3 @@ class Descreener(nn.Module):
     def restore(self, scan: Tensor) -> Tensor:
         """The best the trained parts can do: a scan as for the whole → (N, 3, H, W)."""
         return self.coarse(scan) if self.details is None else self(scan).restored
-
-
-def build_descreener(checkpoint: dict) -> Descreener:
-    """Rebuild the network of a checkpoint, in evaluation mode, float32. ValueError says in one line what is wrong."""
-    arch, state = checkpoint.get("arch"), checkpoint.get("state_dict")
-    if not isinstance(arch, dict) or arch.get("name") != "Descreener":
-        found = arch.get("name") if isinstance(arch, dict) else "no architecture"
-        raise ValueError(f"not a descreening checkpoint: holds {found}")
-    coarse = {key: arch[key] for key in COARSE if key in arch}
-    network = Descreener(arch["width"], tuple(arch["parts"]), arch["objects"], **coarse)
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    check_weights(network.state_dict(), state)
-    network.load_state_dict(state)
-    return network.eval()

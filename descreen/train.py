@@ -14,11 +14,12 @@ from descreen.config import DescreenConfig
 from descreen.losses import GRAM_PATCH, GramLoss
 from descreen.objectives import CoarseObjective, DetailsObjective, EdgeObjective
 from descreen.stream import ScanStream
-from descreen.system import PARTS, Descreener, build_descreener
-from utils.checkpoint import load_network
+from descreen.system import PARTS, Descreener
+from model.load import load_network
+from training.pretrained import vgg_weights
+from training.run import run_stage
+from training.streams import photo_streams
 from utils.errors import UserError
-from utils.pretrained import vgg_weights
-from utils.training import photo_streams, run_stage
 
 STAGES = {"CoarseNet": "coarse", "EdgeNet": "edge", "DetailsNet": "details"}
 
@@ -64,7 +65,7 @@ def _grown(config: DescreenConfig, parts: tuple[str, ...], path: str | None, key
         raise UserError(
             f"{key}: null, allowed: the checkpoint of the stage before, model_best.pth.tar in its run folder"
         )
-    trained = load_network(path, build_descreener)
+    trained = load_network(path)
     if trained.width != config.width or not set(parts[:-1]) <= set(trained.parts):
         raise UserError(
             f"{key}: {path} holds {', '.join(trained.parts)} of width {trained.width}, needed: {', '.join(parts[:-1])} "

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from halftone.gallery import contact_sheet
+from images.files import read_image, write_halftone, write_image
 from reshalf import ResHalfCodec
 from utils.command import exit_code
 from utils.files import atomic_write
-from utils.image_io import read_image, write_halftone, write_image
 
 HERE = Path(__file__).parent
 PHOTOS = HERE.parent / "test_imgs"

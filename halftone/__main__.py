@@ -24,10 +24,10 @@ from halftone.light import linear_light, luminance
 from halftone.methods import METHODS, Method
 from halftone.palette import diffuse_to_palette
 from halftone.screens import TRADE_ANGLES
+from images.files import MAX_PIXELS, read_image, write_halftone, write_image
+from jobs.tasks import check_folder, check_writable, plan, with_folder
 from utils.command import exit_code
-from utils.errors import UserError, naming, printable
-from utils.image_io import MAX_PIXELS, read_image, write_halftone, write_image
-from utils.tasks import check_folder, check_writable, plan, with_folder
+from utils.errors import UserError, name_errors, printable
 
 COLOURS = ("gray", "rgb", "cmyk", "palette")
 DEFAULT = "ostromoukhov"
@@ -120,7 +120,7 @@ def _convert_folder(arguments: argparse.Namespace, convert: Callable[[np.ndarray
 def _convert(convert: Callable[[np.ndarray], np.ndarray], photo: Path, target: Path, max_pixels: int) -> None:
     bgr = read_image(photo, max_pixels=max_pixels).bgr
     try:
-        with naming(photo):
+        with name_errors(photo):
             result = convert(bgr)
     except (KeyError, ValueError) as error:
         raise UserError(f"{photo}: {error.args[0]}") from error

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halftone.composite import LEAST_HEADROOM
 from halftone.dbs import ONE_AT_A_TIME
+from model.composite import LEAST_HEADROOM
+from model.fixed_point import FixedPoint, signed_byte
+from model.prior import BLUE_BY_CB, GREEN_BY_CB, GREEN_BY_CR, LEAST_SATURATION, MOST_SATURATION, RED_BY_CR, Prior
 from utils.pixels import to_tensor
-
-from .fixed_point import FixedPoint, signed_byte
-from .prior import BLUE_BY_CB, GREEN_BY_CB, GREEN_BY_CR, LEAST_SATURATION, MOST_SATURATION, RED_BY_CR, Prior
 
 
 def error_gradient(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:

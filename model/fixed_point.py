@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
 
-from utils.processor import cpu_flags
-
-from .hourglass import reflect_to_multiple
-from .subpixel import Subpixel
+from model.hourglass import reflect_to_multiple
+from model.subpixel import Subpixel
+from utils.hardware import cpu_flags
 
 ZERO = 128
 """The byte that stands for 0 where there are negative numbers."""
@@ -145,7 +144,7 @@ class FixedPoint:
     """
 
     def __init__(self, network: Subpixel, example: Tensor, target: Tensor | None = None, native: bool | None = None):
-        self.reach = network.reach
+        self.receptive_radius = network.receptive_radius
         self.device, self.on_cpu = example.device, example.device.type == "cpu"
         self.native = (self.on_cpu and has_integer_convolution()) if native is None else native
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from utils.windows import windows
-
-from .error_gradient import error_gradient
-from .fixed_point import FixedPoint
-from .prior import Prior
+from model.error_gradient import error_gradient
+from model.fixed_point import FixedPoint
+from model.prior import Prior
+from utils.tiling import windows
 
 TILE = 1024
 """Side in pixels of the squares that the decoder restores; fixed, so that a halftone does not depend on the memory."""
@@ -37,7 +36,7 @@ def gradient_of_rows(
     prior: Prior, decoder: FixedPoint, bgr: np.ndarray, halftone: np.ndarray, rows: slice
 ) -> np.ndarray:
     """`error_gradient` of the pixels of `rows`, in tiles that see all that matters to them: (rows, W) float32."""
-    halo = 2 * (decoder.reach + prior.reach)  # forward and back
+    halo = 2 * (decoder.receptive_radius + prior.receptive_radius)  # forward and back
     gradient = np.empty((rows.stop - rows.start, halftone.shape[1]), np.float32)
     for core, (_, wide) in windows(*gradient.shape, TILE, halo):
         top, bottom = rows.start + core[0].start, rows.start + core[0].stop

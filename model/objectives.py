@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from .loss import (
+from model.loss import (
     RESTORE_LOSSES,
     PerceptualLoss,
     blue_noise_loss,
@@ -19,7 +19,7 @@ from .loss import (
     structure_loss,
     tone_loss,
 )
-from .reshalf import Encoded, InverseHalf, ResHalf
+from model.reshalf import Encoded, InverseHalf, ResHalf
 
 Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]
@@ -27,6 +27,8 @@ Terms = dict[str, Tensor]
 
 class InverseHalfObjective(nn.Module):
     """Stage 0: gray from the error-diffused reference."""
+
+    discriminators = None
 
     def __init__(self, network: InverseHalf, restore: str = "l2_loss", restore_weight: float = 1.0):
         super().__init__()
@@ -53,6 +55,8 @@ class _HalftoneObjective(nn.Module):
     restores        whether a term looks at the restoration; without one the decoder is not trained either
     quantized_tone  tone and blue noise look at the halftone after the quantizer instead of before
     """
+
+    discriminators = None
 
     def __init__(self, network: ResHalf, weights: dict[str, float], freeze: str, quantized_tone: bool, restores: bool):
         super().__init__()
@@ -189,33 +193,6 @@ class JointObjective(_HalftoneObjective):
         if self.weights["perceptual"]:
             terms["perceptual"] = self.vgg(restored, batch["colour"])
         return _weigh(terms, self.weights)
-
-
-def build_objective(
-    config, network: nn.Module, extractor: InverseHalf | None = None, vgg_weights: dict[str, Tensor] | None = None
-) -> nn.Module:
-    """The objective of a config (utils.config: InvHalfConfig, WarmConfig or JointConfig, told by their keys).
-
-    extractor    the trained InverseHalf, for the warm-up
-    vgg_weights  state dict of torchvision's vgg19, for the joint training's perceptual term
-    Raises ValueError in one line when a needed part is missing.
-    """
-    if isinstance(network, InverseHalf):
-        return InverseHalfObjective(network, config.restoreLoss, config.restoreLossWeight)
-    weights = {
-        "tone": config.toneLossWeight,
-        "quantize": config.quantizeLossWeight,
-        "structure": config.structureLossWeight,
-        "blue_noise": config.blueNoiseLossWeight,
-    }
-    if hasattr(config, "featureLossWeight"):
-        weights["feature"] = config.featureLossWeight
-        return WarmObjective(network, weights, extractor, config.guidance, config.freeze, config.quantizedTone)
-    weights |= {"restore": config.restoreLossWeight, "perceptual": config.vggLossWeight}
-    vgg = PerceptualLoss(vgg_weights) if config.vggLossWeight and vgg_weights is not None else None
-    return JointObjective(
-        network, weights, config.restoreLoss, vgg, config.freeze, config.quantizedTone, config.bitFlip
-    )
 
 
 def _weigh(terms: Terms, weights: dict[str, float]) -> Terms:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halftone.composite import CARRIERS, LEAST_HEADROOM, composite_search, diffuse_composite, threshold_composite
 from halftone.dbs import Search
+from model.composite import CARRIERS, LEAST_HEADROOM, composite_search, diffuse_composite, threshold_composite
 from utils.filters import gaussian_blur, gaussian_taps
 
 DIFFUSED_PILOT = 0.05  # strength of the pilot in an error-diffused halftone
@@ -117,7 +117,7 @@ class Prior:
         return self.guidance * (rounds / (rounds + 3)) / (trained / (trained + 3))
 
     @property
-    def reach(self) -> int:
+    def receptive_radius(self) -> int:
         """Pixels around a restored pixel that `demodulate` looks at."""
         return _radius(max(self.demodulator_luma_sigma, self.demodulator_chroma_sigma)) if self.demodulator else 0
 
@@ -142,7 +142,7 @@ class Prior:
         """Restore colour without a network: (N, 1, H, W) in {-1, 1} → (N, 3, H, W) BGR, unclipped.
 
         Luma is the blurred halftone; each chroma is the blurred product with its carrier, expanded (the inverse
-        of halftone.composite.modulation, up to a saturation of MOST_SATURATION) and divided by the amplitude.
+        of model.composite.modulation, up to a saturation of MOST_SATURATION) and divided by the amplitude.
         """
         with torch.autocast(halftone.device.type, enabled=False):
             return self._demodulate(halftone.float())

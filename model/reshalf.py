@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halftone.pilot import UNKNOWN, origin
+from model.fixed_point import FixedPoint, has_integer_convolution, synthetic_photograph
+from model.guidance import guided_halftone
+from model.hourglass import HourGlass, keep_variance
+from model.pilot import UNKNOWN, origin
+from model.prior import Prior
+from model.quantizer import quantize
+from model.subpixel import Subpixel
 from utils.pixels import to_tensor
-
-from .fixed_point import FixedPoint, has_integer_convolution, synthetic_photograph
-from .guidance import guided_halftone
-from .hourglass import HourGlass, keep_variance
-from .prior import Prior
-from .quantizer import quantize
-from .subpixel import Subpixel
 
 NOISE = 0.3
 """Standard deviation of the noise channel (the paper's noise incentive block)."""
@@ -92,6 +91,12 @@ class ResHalf(nn.Module):
         sizes = {"width": self.width, "levels": self.levels, "decoder": self._decoder_kind, "blocks": self.blocks}
         return {"name": "ResHalf", **sizes, "prior": prior}
 
+    @classmethod
+    def from_arch(cls, arch: dict) -> "ResHalf":
+        """The untrained network that `arch` describes; ValueError for a prior that is none."""
+        settings = {key: arch[key] for key in ("levels", "decoder", "blocks") if key in arch}
+        return cls(arch["width"], Prior.from_dict(arch["prior"]) if arch.get("prior") else None, **settings)
+
     def take_proxy(self, other: "ResHalf") -> None:
         """Copy another network's decoder, where that was trained to be a proxy, or else its proxy.
 
@@ -135,11 +140,11 @@ class ResHalf(nn.Module):
         return decoder(halftone) if self.prior is None else self.prior.restore(decoder, halftone)
 
     @property
-    def reach(self) -> int | None:
+    def receptive_radius(self) -> int | None:
         """Pixels around a restored one that a halftone is looked at; None where it is an hourglass that looks at it."""
         if self.encoder is not None or not isinstance(self.decoder, Subpixel):
             return None
-        return self.decoder.reach + self.prior.reach
+        return self.decoder.receptive_radius + self.prior.receptive_radius
 
     @property
     def can_query_decoder(self) -> bool:
@@ -170,7 +175,7 @@ class ResHalf(nn.Module):
         inputs, linear = self.prior.decoder_inputs(dots)
         return FixedPoint(network, inputs, colour if linear is None else colour - linear)
 
-    def realigned(self, halftone: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    def align_to_pilot(self, halftone: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """(H, W) uint8 in {0, 255}, cropped, mirrored or turned perhaps, as the decoder needs it.
 
         Where its pilot tells so (halftone/pilot.py), rows become columns, and a reflected row or column comes before
@@ -242,6 +247,11 @@ class InverseHalf(nn.Module):
     def arch(self) -> dict:
         """What a checkpoint needs to rebuild this network, as plain values."""
         return {"name": "InverseHalf", "width": self.width}
+
+    @classmethod
+    def from_arch(cls, arch: dict) -> "InverseHalf":
+        """The untrained network that `arch` describes."""
+        return cls(arch["width"])
 
     def forward(self, halftone: Tensor) -> Tensor:
         return self.net(halftone)

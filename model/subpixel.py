@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from .hourglass import Residual, reflect_to_multiple
+from model.hourglass import Residual, reflect_to_multiple
 
 
 class Subpixel(nn.Module):
@@ -24,7 +24,7 @@ class Subpixel(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int = 32, blocks: int = 2):
         super().__init__()
-        self.reach = 2 * (2 * blocks + 2)
+        self.receptive_radius = 2 * (2 * blocks + 2)
         self.inConv = nn.Sequential(nn.Conv2d(4 * inputs, width, 3, padding=1), nn.ReLU(inplace=True))
         self.residual = nn.Sequential(*(Residual(width) for _ in range(blocks)))
         last = nn.Conv2d(width, 4 * outputs, 1)

@@ -12,9 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from images.files import list_images
 from utils.command import exit_code
 from utils.errors import UserError
-from utils.image_io import list_images
 
 ROOT = Path(__file__).parents[1]
 VALIDATION = 100

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from halftone.variable_diffusion import ostromoukhov
+from images.files import write_halftone, write_image
 from model.prior import Prior
 from model.reshalf import ResHalf
 from utils.checkpoint import write_checkpoint
-from utils.image_io import write_halftone, write_image
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 
 import evaluate
 from model.reshalf import InverseHalf, ResHalf
-from utils import evaluation
+from reshalf import evaluation
 from utils.checkpoint import write_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent
@@ -83,7 +83,7 @@ def test_everything_is_measured_and_written(capsys, tmp_path, model, photos):
 
 
 def test_figures_are_those_of_the_files_and_repeat(capsys, tmp_path, model, photos):
-    from utils.metrics import restoration_metrics, tone_psnr
+    from metrics.quality import restoration_metrics, tone_psnr
 
     parts = ["--no-references", "--no-robustness", "--no-spectra", "--device", "cpu"]
     for out in ("one", "two"):

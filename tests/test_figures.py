@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from figures import make
+from images.files import read_halftone, read_image
 from reshalf import ResHalfCodec
-from utils.image_io import read_halftone, read_image
 
 ROOT = Path(__file__).parents[1]
 

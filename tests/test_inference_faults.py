@@ -110,7 +110,7 @@ def test_ctrl_c_is_no_traceback(checkpoint, photos, tmp_path, monkeypatch, capsy
     def interrupted(self, bgr):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("utils.engine.Engine.halftone", interrupted)
+    monkeypatch.setattr("reshalf.codec.ResHalfCodec.halftone", interrupted)
     assert run(checkpoint, photos, tmp_path / "out") == 130
     assert "interrupted: 0 of 4 done" in capsys.readouterr().err
 
@@ -280,7 +280,7 @@ def test_scores_that_do_not_fit_the_memory_cost_no_picture(checkpoint, photos, t
     def scarce(*_):
         raise MemoryError
 
-    monkeypatch.setattr("utils.scores.ssim", scarce)
+    monkeypatch.setattr("metrics.banded.ssim", scarce)
     assert run(checkpoint, photos, tmp_path / "out") == 0
     assert "nan" in capsys.readouterr().out and len(results(tmp_path / "out")) == 8
 
@@ -315,7 +315,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/halftone").write_text("in the way")
-    monkeypatch.setattr("utils.engine.Engine.halftone", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr("reshalf.codec.ResHalfCodec.halftone", lambda *_: pytest.fail("worked"))
     assert run(checkpoint, photos, tmp_path / out) == 2
     assert "not a folder" in capsys.readouterr().err
 

@@ -15,16 +15,16 @@ ROOT = Path(__file__).parents[1]
 SLOW_FIRST = """
 import os, sys, time
 import inference_fast
-from utils.engine import Engine
+from reshalf.codec import ResHalfCodec
 
-restore = Engine.restore
+restore = ResHalfCodec.restore
 
 def slowly(engine, halftone):
     time.sleep(1)
     return restore(engine, halftone)
 
 if os.environ["RANK"] == "0":
-    Engine.restore = slowly
+    ResHalfCodec.restore = slowly
 sys.exit(inference_fast.main(sys.argv[1:]))
 """
 

@@ -13,8 +13,8 @@ import train
 import train_invhalf
 import train_warm
 from dataset import prepare
+from images.files import list_images
 from scripts import reproduce
-from utils.image_io import list_images
 
 ROOT = Path(__file__).parents[1]
 ENTRY = {

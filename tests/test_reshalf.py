@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from metrics.banded import psnr
 from model.reshalf import InverseHalf
 from reshalf import ResHalfCodec
 from utils.checkpoint import write_checkpoint
 from utils.errors import UserError
-from utils.scores import psnr
 
 ROOT = Path(__file__).parents[1]
 

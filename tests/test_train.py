@@ -15,13 +15,14 @@ import torch
 import train
 import train_invhalf
 import train_warm
-from model.build import build_network
+from model.load import load_network
 from model.reshalf import InverseHalf, ResHalf
-from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
+from reshalf.streams import CACHES_KEPT
+from training.initial import load_initial
+from training.pretrained import vgg_weights
+from utils.checkpoint import BEST, LAST, read_checkpoint
 from utils.errors import UserError
 from utils.files import locked
-from utils.pretrained import vgg_weights
-from utils.training import CACHES_KEPT, load_initial
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SIDE = 32
@@ -65,8 +66,8 @@ def test_every_stage_goes_down_and_each_takes_over_from_the_one_before(arguments
     assert train.main(arguments(**quiet, name="full", vggLossWeight=0, initial_ckpt=str(warm))) == 0
     for stage in ("extractor", "warm", "full"):
         assert losses(tmp_path / stage)[-1] < 0.9 * losses(tmp_path / stage)[0], stage
-    assert isinstance(load_network(extractor, build_network), InverseHalf)
-    assert isinstance(load_network(tmp_path / "full" / BEST, build_network), ResHalf)
+    assert isinstance(load_network(extractor), InverseHalf)
+    assert isinstance(load_network(tmp_path / "full" / BEST), ResHalf)
 
 
 @pytest.mark.parametrize(("command", "file"), [(train, "invhalf_full.json"), (train_warm, "invhalf_warm.json")])
@@ -317,14 +318,14 @@ def test_the_shipped_recipe_a_proxy_first_then_a_decoder_on_what_it_guided(argum
     assert (
         train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy_guided.json"), **third, optimizer__lr=1e-9)) == 0
     )
-    onwards, guide = (load_network(tmp_path / name / BEST, build_network) for name in ("onwards", "again"))
+    onwards, guide = (load_network(tmp_path / name / BEST) for name in ("onwards", "again"))
     for key, value in guide.decoder.state_dict().items():  # not the older one that guided it
         assert torch.equal(onwards.proxy.state_dict()[key], value)
         torch.testing.assert_close(onwards.decoder.state_dict()[key], value, rtol=0, atol=1e-3)
     settings = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt=str(proxy))
     assert train.main([*settings, "--set", "trainer.max_steps=3"]) == 0
     assert train.main([*settings, "--resume", "auto"]) == 0
-    trained, guide = (load_network(path, build_network) for path in (tmp_path / "reshalf_prior" / BEST, proxy))
+    trained, guide = (load_network(path) for path in (tmp_path / "reshalf_prior" / BEST, proxy))
     assert trained.blocks == 10 and trained.prior.guidance > 0 and trained.prior.pilot > 0
     for key, value in guide.decoder.state_dict().items():
         assert torch.equal(trained.proxy.state_dict()[key], value)

@@ -8,19 +8,16 @@ import torch
 from scipy.fft import dctn
 from scipy.signal import convolve2d
 
-import model.objectives
-from model.objectives import build_objective
 from model.reshalf import InverseHalf, ResHalf
-from utils.config import load_config
+from reshalf.config import JointConfig, WarmConfig
+from reshalf.stages import joint_objective, warm_objective
+from training.config import load_config
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 class StandInVgg(torch.nn.Module):
     """In place of VGG19, whose own parity is a test of the losses."""
-
-    def __init__(self, weights):
-        super().__init__()
 
     def forward(self, restored, colour):
         return (restored - colour).abs().mean()
@@ -84,10 +81,9 @@ def network():
     return ResHalf(4)
 
 
-def test_the_joint_total_is_the_released_sum(batch, monkeypatch):
-    monkeypatch.setattr(model.objectives, "PerceptualLoss", StandInVgg)
-    config = load_config("joint", SCRIPTS / "invhalf_full.json", ["width=4"])
-    objective = build_objective(config, network(), vgg_weights={})
+def test_the_joint_total_is_the_released_sum(batch):
+    config = load_config(JointConfig, SCRIPTS / "invhalf_full.json", ["width=4"])
+    objective = joint_objective(config, network(), StandInVgg())
     terms, halftone, photos, specials = halves_of(objective, batch)
     restored = objective.network.decode(halftone).detach().double()
     colour = batch["colour"].double()
@@ -104,8 +100,8 @@ def test_the_joint_total_is_the_released_sum(batch, monkeypatch):
 
 @pytest.mark.parametrize("guidance", ["reference", "gray"])
 def test_the_warm_up_total_is_the_released_sum(batch, guidance):
-    config = load_config("warm", SCRIPTS / "invhalf_warm.json", ["width=4", f"guidance={guidance}"])
-    objective = build_objective(config, network(), extractor=InverseHalf(4))
+    config = load_config(WarmConfig, SCRIPTS / "invhalf_warm.json", ["width=4", f"guidance={guidance}"])
+    objective = warm_objective(config, network(), InverseHalf(4))
     terms, _, photos, specials = halves_of(objective, batch)
     seen = plane(objective.extractor(photos))
     target = plane(objective.extractor(batch["reference"])) if guidance == "reference" else gray(batch["colour"])
@@ -120,8 +116,8 @@ def test_the_warm_up_total_is_the_released_sum(batch, guidance):
 
 
 def test_only_the_encoder_learns_in_the_warm_up(batch):
-    config = load_config("warm", SCRIPTS / "invhalf_warm.json", ["width=4"])
-    objective = build_objective(config, network(), extractor=InverseHalf(4))
+    config = load_config(WarmConfig, SCRIPTS / "invhalf_warm.json", ["width=4"])
+    objective = warm_objective(config, network(), InverseHalf(4))
     objective(batch)["total"].backward()
     assert all(parameter.grad is not None for parameter in objective.network.encoder.parameters())
     others = (objective.network.decoder, objective.extractor)

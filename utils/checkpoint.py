@@ -3,13 +3,12 @@
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from utils.errors import UserError
 from utils.files import atomic_write
@@ -81,56 +80,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     state = checkpoint["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise BrokenCheckpoint(f"{path}: not a checkpoint: its state_dict is none")
-    checkpoint["state_dict"] = strip_module_prefix(state)
+    checkpoint["state_dict"] = strip_prefixes(state)
     return checkpoint
 
 
-def strip_module_prefix(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the `module.` that DataParallel puts before every key; other state dicts come back unchanged."""
-    if state_dict and all(key.startswith("module.") for key in state_dict):
-        return {key.removeprefix("module."): value for key, value in state_dict.items()}
+def strip_prefixes(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the `module.` of DataParallel and the `_orig_mod.` of torch.compile where every key begins with them."""
+    for prefix in ("module.", "_orig_mod.", "module."):
+        if state_dict and all(key.startswith(prefix) for key in state_dict):
+            state_dict = {key.removeprefix(prefix): value for key, value in state_dict.items()}
     return dict(state_dict)
-
-
-def load_network(path: str | Path, build: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
-    """Read a checkpoint and hand it to `build`, whose errors become a UserError naming the file."""
-    checkpoint = read_checkpoint(path)
-    try:
-        return build(checkpoint)
-    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # settings of any kind may stand in a file
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
-
-
-def write_rotating(folder: Path, checkpoint: dict[str, Any]) -> Path:
-    """Write model_last.pth.tar; the one before it becomes model_prev.pth.tar, untouched until the new one is whole."""
-    last = folder / LAST
-    fresh = folder / f"{LAST}.new"
-    try:
-        write_checkpoint(fresh, checkpoint)
-    except UserError as error:
-        kept = f", {last} is kept" if last.exists() else ""
-        raise UserError(f"{error}{kept}") from None
-    if last.exists():
-        last.replace(folder / PREVIOUS)
-    fresh.replace(last)
-    return last
-
-
-def find_checkpoint(target: str | Path) -> tuple[Path, dict[str, Any], str | None]:
-    """Read the newest whole checkpoint of a run folder, or the file named (for model_last, else the one before it).
-
-    Returns its path, the checkpoint, and a line to print when it is not the one asked for.
-    """
-    target = Path(target)
-    asked = target / LAST if target.is_dir() else target
-    try:
-        return asked, read_checkpoint(asked), None
-    except UserError as error:
-        older = asked.with_name(PREVIOUS)
-        broken = isinstance(error, BrokenCheckpoint) or target.is_dir()
-        if asked.name != LAST or not broken or not older.is_file():
-            raise
-        return older, read_checkpoint(older), f"{error}; using {older}"
 
 
 def _root_reason(error: BaseException) -> str:

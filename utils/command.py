@@ -1,4 +1,4 @@
-"""How a command ends: what went wrong in one line, and an exit code."""
+"""How every command ends: an error in one line, and an exit code."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from utils.errors import UserError, printable
+from utils.errors import Interrupted, UserError, printable
 
 
 def exit_code(run: Callable[[], int]) -> int:
@@ -29,6 +29,9 @@ def exit_code(run: Callable[[], int]) -> int:
         return fail(str(error))
     except OSError as error:
         return fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except Interrupted as stopped:
+        print(printable(str(stopped)), file=sys.stderr)
+        return 128 + stopped.signum
     except KeyboardInterrupt:
         return 128 + received
     finally:
@@ -37,7 +40,7 @@ def exit_code(run: Callable[[], int]) -> int:
 
 @contextmanager
 def unread_output() -> Iterator[None]:
-    """What is printed inside may be cut short by a reader that has gone, as `| head` does: that is no failure."""
+    """Ignore BrokenPipeError of what is printed inside, as with `| head`."""
     try:
         yield
     except BrokenPipeError:
@@ -45,7 +48,7 @@ def unread_output() -> Iterator[None]:
 
 
 def _open_streams() -> None:
-    """Closed streams swallow what is printed; what their encoding lacks is escaped, and no reason to fail."""
+    """Open closed streams on the null device; escape characters that a stream's encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this, and how it is shown."""
+"""Errors that the user can fix, and how they are printed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,17 @@ class UserError(Exception):
     """A mistake in the input. The message is one line that names the file or key and the reason."""
 
 
+class Interrupted(Exception):
+    """A run was asked to stop by signal `signum` and saved its state; the message says how to continue."""
+
+    def __init__(self, signum: int, message: str):
+        super().__init__(message)
+        self.signum = signum
+
+
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Turn a lack of memory, or a network's output that is not finite, into a UserError that names the picture."""
+def name_errors(path: str | Path) -> Iterator[None]:
+    """Turn MemoryError and FloatingPointError into a UserError that names the image."""
     try:
         yield
     except MemoryError as error:

@@ -19,11 +19,10 @@ from descreen.screening import screen_again
 from halftone.light import luminance
 from halftone.methods import METHODS
 from halftone.screens import TRADE_ANGLES
+from images.files import read_halftone, read_image, write_halftone, write_image
+from metrics import banded as scores
 from reshalf import ResHalfCodec
-from utils import scores
-from utils.engine import Engine
-from utils.errors import UserError, naming
-from utils.image_io import read_halftone, read_image, write_halftone, write_image
+from utils.errors import UserError, name_errors
 from web.scratch import Scratch
 
 PHOTO, HALFTONE, RESTORED, SCAN, SCREENED = "photograph", "halftone", "restored", "scan", "new screen"
@@ -161,12 +160,14 @@ def _shown(picture, kept, pairs, figures, downloads, remark="") -> Shown:
     return Shown(picture.shape[:2], kept, pairs, figures, {name: kept[name] for name in downloads}, remark)
 
 
-def _searches(codec: ResHalfCodec) -> dict[str, Engine]:
+def _searches(codec: ResHalfCodec) -> dict[str, ResHalfCodec]:
     """The ways to a halftone that this network knows, by what the page calls them."""
     searches = {}
     for name, choices in {FAST: {"fast": True}, AS_TRAINED: None, BEST: {"best": True}}.items():
-        with suppress(ValueError):  # its halftones are not searched, or its decoder cannot be asked
-            known = codec if choices is None else Engine(codec.network, str(codec.device), codec.tile, **choices)
+        with suppress(UserError):  # its halftones are not searched, or its decoder cannot be asked
+            known = (
+                codec if choices is None else ResHalfCodec(codec.network, str(codec.device), tile=codec.tile, **choices)
+            )
             searches[name] = known
     return searches
 
@@ -175,7 +176,7 @@ def _searches(codec: ResHalfCodec) -> dict[str, Engine]:
 def _naming_the_file(path: str | Path) -> Iterator[None]:
     """Say in one line what a file lacks, by its name without the folder it was uploaded to."""
     try:
-        with naming(path):
+        with name_errors(path):
             yield
     except UserError as error:
         raise UserError(str(error).replace(str(path), Path(path).name)) from None

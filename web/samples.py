@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from descreen.screening import screen_again
-from utils.image_io import read_image, write_halftone, write_image
+from images.files import read_image, write_halftone, write_image
 from web.actions import Shown
 
 THUMBNAIL = 160

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.image_io import read_halftone, read_image
+from images.files import read_halftone, read_image
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "test_imgs/chelsea.png"

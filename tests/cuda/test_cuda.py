@@ -19,14 +19,13 @@ import train_invhalf
 import train_warm
 from descreen import train as descreen_train
 from descreen.engine import DescreenEngine
-from descreen.system import build_descreener
+from images.files import read_halftone, read_image
+from metrics.banded import psnr
 from model.error_gradient import by_autograd
+from model.load import load_network
 from model.reshalf import ResHalf
 from reshalf import SHIPPED, ResHalfCodec, load_reshalf
-from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
-from utils.engine import Engine
-from utils.image_io import read_halftone, read_image
-from utils.scores import psnr
+from utils.checkpoint import BEST, LAST, read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SIDE = 64
@@ -145,8 +144,10 @@ def test_halftones_and_restorations_are_those_of_the_cpu(astronaut):
     halftone = cpu.halftone(astronaut)
     assert (gpu.halftone(astronaut) == halftone).mean() >= 0.999
     assert abs(psnr(astronaut, gpu.restore(halftone)) - psnr(astronaut, cpu.restore(halftone))) < 0.05
-    single = Engine(load_reshalf(SHIPPED), "cuda", bf16=False).restore(halftone)
-    difference = np.abs(single.astype(int) - Engine(load_reshalf(SHIPPED), "cpu", bf16=False).restore(halftone))
+    single = ResHalfCodec(load_reshalf(SHIPPED), "cuda", precision="float32").restore(halftone)
+    difference = np.abs(
+        single.astype(int) - ResHalfCodec(load_reshalf(SHIPPED), "cpu", precision="float32").restore(halftone)
+    )
     assert (difference <= 1).mean() > 0.999
     best = [ResHalfCodec(device=device, best=True, rounds=2).halftone(astronaut) for device in ("cuda", "cpu")]
     assert (best[0] == best[1]).mean() >= 0.999
@@ -165,11 +166,11 @@ def test_integers_are_those_of_the_cpu(astronaut):
 
 def test_a_tile_that_does_not_fit_is_halved(astronaut):
     large = np.tile(ResHalfCodec(device="cpu", fast=True).halftone(astronaut), (8, 8))
-    expected = Engine(load_reshalf(SHIPPED), "cuda", 512).restore(large)
+    expected = ResHalfCodec(load_reshalf(SHIPPED), "cuda", tile=512).restore(large)
     used = torch.cuda.memory_reserved() + 256 * 2**20
     torch.cuda.set_per_process_memory_fraction(used / torch.cuda.mem_get_info()[1])
     try:
-        engine = Engine(load_reshalf(SHIPPED), "cuda", 8192)
+        engine = ResHalfCodec(load_reshalf(SHIPPED), "cuda", tile=8192)
         restored = engine.restore(large)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
@@ -179,7 +180,7 @@ def test_a_tile_that_does_not_fit_is_halved(astronaut):
 
 def test_the_papers_network_passes_in_tiles(astronaut):
     torch.manual_seed(0)
-    engine = Engine(ResHalf(64), "cuda", 256, bf16=False)
+    engine = ResHalfCodec(ResHalf(64), "cuda", tile=256, precision="float32")
     halftone = engine.halftone(astronaut)
     assert set(np.unique(halftone)) <= {0, 255}
     engine.tile = 1024
@@ -195,7 +196,7 @@ def test_the_command_dithers_and_restores_a_folder(tmp_path):
 
 
 def test_a_scan_is_restored_as_on_the_cpu(astronaut):
-    network = [load_network(ROOT / "checkpoints/descreen_best.pth.tar", build_descreener) for _ in range(2)]
+    network = [load_network(ROOT / "checkpoints/descreen_best.pth.tar") for _ in range(2)]
     gpu, cpu = (
         DescreenEngine(each, device, bf16=False).restore(astronaut)
         for each, device in zip(network, ("cuda", "cpu"), strict=True)

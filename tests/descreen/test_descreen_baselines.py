@@ -11,7 +11,7 @@ from descreen.config import ScreensConfig
 from descreen.engine import classical
 from descreen.printing import draw_printing, print_and_scan
 from descreen.screen_finder import find_screens
-from utils.metrics import psnr
+from metrics.quality import psnr
 
 
 @pytest.fixture(scope="module")

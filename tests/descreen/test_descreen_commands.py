@@ -16,9 +16,9 @@ from descreen.engine import DescreenEngine
 from descreen.screen_finder import common_pitch, find_screens
 from descreen.system import COARSE_NETS, Descreener
 from halftone.screens import am_cmyk
+from images.files import read_image
+from metrics.banded import psnr
 from utils.checkpoint import write_checkpoint
-from utils.image_io import read_image
-from utils.scores import psnr
 
 ROOT = Path(__file__).parents[2]
 

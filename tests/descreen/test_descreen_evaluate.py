@@ -10,8 +10,8 @@ import torch
 
 from descreen import evaluate
 from descreen.system import Descreener
+from images.files import write_halftone, write_image
 from utils.checkpoint import write_checkpoint
-from utils.image_io import write_halftone, write_image
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from descreen.notch import TILE, WIDTH, without_screens
 from descreen.screen_finder import Screen
 from halftone.inks import INKS
 from halftone.screens import am_screen
-from utils.image_io import read_image
-from utils.scores import psnr
+from images.files import read_image
+from metrics.banded import psnr
 
 PHOTO = Path(__file__).parents[2] / "test_imgs/flower.jpg"
 

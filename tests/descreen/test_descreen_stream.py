@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from dataset.batches import BatchStream
+from dataset.photo_set import PhotoSet
 from descreen.config import ScreensConfig
 from descreen.stream import ScanStream
-from utils.dataset import BatchStream
-from utils.photo_set import PhotoSet
 
 SCREENS = ScreensConfig()
 

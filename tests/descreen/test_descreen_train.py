@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from descreen import train
-from descreen.system import build_descreener
-from utils.checkpoint import BEST, LAST, load_network, read_checkpoint
-from utils.config import load_config
+from model.load import load_network
+from training.config import load_config
+from utils.checkpoint import BEST, LAST, read_checkpoint
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SIDE = 48
@@ -84,7 +84,7 @@ def test_every_stage_goes_down_and_takes_over_from_the_one_before(arguments, sta
         values = losses(stages / stage, name)
         assert np.mean(values[-3:]) < 0.9 * np.mean(values[:2]), stage
     assert (stages / "details" / "adversarial_per_epoch.txt").exists()
-    network = load_network(stages / "details" / BEST, build_descreener)
+    network = load_network(stages / "details" / BEST)
     assert network.arch() == {
         "name": "Descreener",
         "width": 8,
@@ -95,7 +95,7 @@ def test_every_stage_goes_down_and_takes_over_from_the_one_before(arguments, sta
         "blur": 0.0,
         "waves": True,
     }
-    earlier = load_network(edge, build_descreener).state_dict()
+    earlier = load_network(edge).state_dict()
     assert all(torch.equal(network.state_dict()[key], value) for key, value in earlier.items())
     assert all("restored_psnr" in found for found in validated(stages / "details"))
 
@@ -109,7 +109,7 @@ def test_the_game_costs_no_more_than_half_a_decibel(arguments, place):
     assert train.main(arguments(**DETAILS | {"trainer__epochs": 8}, name="its details", edge_ckpt=edge)) == 0
     before, after = (validated(place / name)[-1]["restored_psnr"] for name in ("blurring", "its details"))
     assert after > before - 0.5
-    assert load_network(place / "its details" / BEST, build_descreener).settings["blur"] == 1.0
+    assert load_network(place / "its details" / BEST).settings["blur"] == 1.0
 
 
 def test_with_discriminators_a_resumed_run_ends_with_the_same_bits(arguments, stages):

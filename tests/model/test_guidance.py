@@ -1,16 +1,15 @@
 """The search that asks a proxy what the decoder would miss."""
 
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from model import guidance
-from model.build import build_network, new_reshalf
 from model.error_gradient import by_autograd
-from model.reshalf import InverseHalf, ResHalf
+from model.load import build_network
+from model.reshalf import ResHalf
 from model.subpixel import Subpixel
 
 
@@ -145,24 +144,6 @@ def test_a_checkpoint_says_how_deep_its_decoder_is():
     assert len(rebuilt.decoder.residual) == 3 and torch.equal(rebuilt.decode(halftone), network.decode(halftone))
 
 
-def config(**changes):
-    sizes = {"width": 4, "levels": 1, "decoder": "hourglass", "blocks": 2}
-    values = sizes | {"prior": {"guidance": 0.05}, "proxy_ckpt": "a.pth.tar"}
-    return SimpleNamespace(**(values | changes))
-
-
-def test_a_config_gets_its_proxy_or_says_what_is_missing(proxy):
-    assert new_reshalf(config(), proxy).prior_key() == guided(proxy).prior_key()
-    assert new_reshalf(config(prior=None)).proxy is None
-    with pytest.raises(ValueError, match="guidance needs proxy_ckpt"):
-        new_reshalf(config())
-    for other in (ResHalf(4, {}, levels=1), ResHalf(4, levels=1, decoder="subpixel"), InverseHalf(4)):
-        with pytest.raises(ValueError, match="a.pth.tar: neither a proxy nor a subpixel decoder"):
-            new_reshalf(config(), other)
-    with pytest.raises(ValueError, match="a.pth.tar: .*size mismatch"):
-        new_reshalf(config(prior={"guidance": 0.05, "proxy_width": 32}), proxy)
-
-
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (7, 5), (16, 16)])
 def test_a_subpixel_network_takes_any_size(height, width, proxy):
     network = Subpixel(4, 3, width=8)
@@ -177,4 +158,4 @@ def test_no_pixel_further_away_than_the_reach_matters(blocks):
     x = torch.zeros(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
     network(x)[0, 0, 31, 30].backward()
     for at in x.grad[0, 0].nonzero().T:
-        assert at.min() == 30 - network.reach and at.max() == 31 + network.reach
+        assert at.min() == 30 - network.receptive_radius and at.max() == 31 + network.receptive_radius

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.build import build_network
 from model.hourglass import HourGlass, reflect_to_multiple
+from model.load import build_network
 from model.prior import Prior
 from model.quantizer import quantize
 from model.reshalf import InverseHalf, ResHalf

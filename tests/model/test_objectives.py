@@ -5,10 +5,9 @@ import torch
 from torch.nn.functional import interpolate, mse_loss
 
 from model import loss
-from model.objectives import InverseHalfObjective, JointObjective, WarmObjective, build_objective
+from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.prior import Prior
 from model.reshalf import InverseHalf, ResHalf
-from utils.config import parse_config
 
 WARM = {"tone": 0.6, "quantize": 0.2, "structure": 0.0, "blue_noise": 0.3, "feature": 1.0}
 JOINT = {"tone": 0.6, "quantize": 0.1, "structure": 0.0, "blue_noise": 0.3, "restore": 1.0, "perceptual": 0.0}
@@ -160,16 +159,6 @@ def test_what_is_missing_is_said():
         JointObjective(tiny(), JOINT | {"perceptual": 0.1})
     with pytest.raises(ValueError, match="nothing to train"):
         JointObjective(tiny(Prior()), JOINT, freeze="decoder")
-
-
-def test_objectives_are_built_from_configs():
-    joint = parse_config("joint", {"vggLossWeight": 0, "restoreLoss": "l1_loss", "bitFlip": 0.1})
-    objective = build_objective(joint, tiny())
-    assert isinstance(objective, JointObjective)
-    assert objective.weights == JOINT and objective.bit_flip == 0.1
-    warm = build_objective(parse_config("warm", {}), tiny(), InverseHalf(4))
-    assert isinstance(warm, WarmObjective) and warm.weights == WARM
-    assert isinstance(build_objective(parse_config("invhalf", {}), InverseHalf(4)), InverseHalfObjective)
 
 
 def test_a_decoder_that_no_term_reaches_is_frozen():

@@ -21,9 +21,9 @@ from descreen.system import Descreener
 from model.loss import PerceptualLoss
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.reshalf import InverseHalf, ResHalf
-from utils import terms as terms_module
+from training import loss_meter
 
-pytest.importorskip("torch", minversion="2.15")
+pytest.importorskip("torch", minversion="2.14")
 
 WEIGHTS = {"tone": 0.6, "quantize": 0.1, "structure": 0.1, "blue_noise": 0.3}
 PRIORS = {
@@ -103,7 +103,7 @@ class Copies(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_step_stays_on_the_gpu_and_never_waits_for_it(name, monkeypatch):
-    monkeypatch.setattr(terms_module, "_copy_to_host", lambda values: (values, None))  # an event cannot be pretended
+    monkeypatch.setattr(loss_meter, "_copy_to_host", lambda values: (values, None))  # an event cannot be pretended
     with torch.device("meta"):
         objective = OBJECTIVES[name]()
     with FakeTensorMode():
@@ -111,7 +111,7 @@ def test_a_step_stays_on_the_gpu_and_never_waits_for_it(name, monkeypatch):
         data = batch(objective.network)
         with Copies():
             terms = objective(data)
-            sums = terms_module.Terms(SimpleNamespace(device=torch.device("cuda"), world_size=1))
+            sums = loss_meter.LossMeter(SimpleNamespace(device=torch.device("cuda"), world_size=1))
             sums.add(1, terms, asked_to_stop=False)
         assert {value.device.type for value in terms.values()} == {"cuda"}
         assert all(value.shape == () for value in terms.values())

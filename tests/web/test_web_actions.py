@@ -10,9 +10,9 @@ from PIL import Image
 
 from halftone.methods import METHODS
 from halftone.screens import am_cmyk
+from images.files import read_halftone, read_image, write_halftone, write_image
 from reshalf import ResHalfCodec
 from utils.errors import UserError
-from utils.image_io import read_halftone, read_image, write_halftone, write_image
 from web.actions import AS_TRAINED, BEST, FAST, Tools
 from web.scratch import KEPT, Scratch
 

@@ -8,9 +8,9 @@ from urllib.parse import urlparse
 import numpy as np
 import pytest
 
+from images.files import write_image
 from reshalf import ResHalfCodec
 from utils.errors import UserError
-from utils.image_io import write_image
 from web.actions import Shown, Tools
 from web.page import build_page, choose_port, serve, show
 from web.samples import make_samples

@@ -1,0 +1,221 @@
+"""Photographs with their reference halftones, from the original JSON lists, as uint8 in memory or read as needed."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from images.files import read_halftone, read_image
+from utils.errors import UserError
+from utils.files import atomic_write
+from utils.hardware import available_memory
+
+# Share of the free memory that one host's processes together fill with photographs.
+MEMORY_SHARE = 0.5
+VERIFIED = 16
+
+
+class Sample(NamedTuple):
+    """One photograph: `colour` uint8 (3, H, W) BGR, `reference` its halftone, uint8 {0, 255} (H, W)."""
+
+    colour: np.ndarray
+    reference: np.ndarray
+
+
+class PhotoSet:
+    """M photographs of one size (H, W) with their reference halftones and, after `add_prior`, classical halftones.
+
+    Make it with `from_lists` or `from_arrays`. Halftones are kept as packed bits.
+    """
+
+    def __init__(self, name: str, files: list[tuple[Path, Path]], colour: np.ndarray | None, bits: np.ndarray | None):
+        self.name = name
+        self._files = files
+        self._colour = colour  # uint8 (M, 3, H, W)
+        self._reference = bits  # packed (M, H, W / 8)
+        self._prior: np.ndarray | None = None  # packed (2, M, H, W / 8): as photographed, and of the mirror image
+        self.size = self.sample(0).reference.shape
+
+    @classmethod
+    def from_lists(cls, data_dir: str | Path, list_file: str | Path, split: str) -> "PhotoSet":
+        """The photographs that `list_file` names under `split` ("train" or "val").
+
+        The list is {"train": {"inputs": [photographs], "labels": [halftones]}, "val": ...}. Its own path and those in
+        it are relative to `data_dir`; those in it may begin with Data/ or ./Data/, meaning `data_dir`, as in the
+        released lists. Nothing but the first photograph is read here. Raises UserError for a missing or malformed list.
+        """
+        data_dir, path = Path(data_dir), Path(data_dir, list_file)
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise UserError(f"{path}: not a JSON list: {error}") from error
+        columns = entries.get(split) if isinstance(entries, dict) else None
+        if not isinstance(columns, dict) or not all(_is_strings(columns.get(key)) for key in ("inputs", "labels")):
+            raise UserError(f'{path}: "{split}" must hold "inputs" and "labels", each a list of paths')
+        inputs, labels = columns["inputs"], columns["labels"]
+        if len(inputs) != len(labels):
+            raise UserError(f'{path}: "{split}" has {len(inputs)} inputs and {len(labels)} labels')
+        if not inputs:
+            raise UserError(f'{path}: "{split}" is empty')
+        strip = not (data_dir / "Data").is_dir()
+        pairs = zip(_resolved(data_dir, inputs, strip), _resolved(data_dir, labels, strip), strict=True)
+        return cls(f"{path.stem}, {split}", list(pairs), None, None)
+
+    @classmethod
+    def from_arrays(cls, colour: np.ndarray, reference: np.ndarray) -> "PhotoSet":
+        """From `colour` uint8 (M, 3, H, W) BGR and `reference` uint8 {0, 255} (M, 1, H, W)."""
+        if colour.shape[1] != 3 or reference.shape != (len(colour), 1, *colour.shape[2:]) or not len(colour):
+            raise ValueError(f"(M, 3, H, W) and (M, 1, H, W) are needed, not {colour.shape} and {reference.shape}")
+        if colour.dtype != np.uint8 or reference.dtype != np.uint8:
+            raise ValueError(f"uint8 is needed, not {colour.dtype} and {reference.dtype}")
+        return cls("arrays", [], colour, np.packbits(reference[:, 0] > 127, axis=-1))
+
+    def __len__(self) -> int:
+        return len(self._files) if self._colour is None else len(self._colour)
+
+    @property
+    def in_memory(self) -> bool:
+        return self._colour is not None
+
+    def sample(self, index: int) -> Sample:
+        """Photograph `index`. Raises UserError naming the file when it is bad or of another size than the first."""
+        if self._colour is not None and self._reference is not None:
+            return Sample(self._colour[index], self._unpacked(self._reference[index]))
+        photo, halftone = self._files[index]
+        bgr, reference = read_image(photo).bgr, read_halftone(halftone)
+        if bgr.shape[:2] != reference.shape:
+            raise UserError(f"{halftone}: {_size(reference)}, but its photograph {photo} is {_size(bgr)}")
+        if index and reference.shape != self.size:
+            raise UserError(f"{photo}: {_size(bgr)}, but {self._files[0][0]} is {self.size[1]} x {self.size[0]}")
+        return Sample(np.ascontiguousarray(bgr.transpose(2, 0, 1)), reference)
+
+    def verify(self) -> None:
+        """Check before a training starts that every file is there and that samples throughout the set can be read.
+
+        Raises UserError naming the first bad file.
+        """
+        for path in (path for pair in self._files for path in pair):
+            if not path.is_file():
+                raise UserError(f"{path}: no such file, named in {self.name}")
+        for index in sorted(set(np.linspace(0, len(self) - 1, VERIFIED).astype(int))):
+            self.sample(int(index))
+
+    def load(self, memory_limit: int | None = None) -> None:
+        """Read all photographs into memory if they fit into `memory_limit` bytes; else they are read when needed.
+
+        The default is half of the free memory, shared among the host's processes. Raises UserError naming a bad file.
+        """
+        if self.in_memory:
+            return
+        if memory_limit is None:
+            memory_limit = int(available_memory() * MEMORY_SHARE / int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        height, width = self.size
+        if len(self) * height * (3 * width + width / 8) > memory_limit:
+            return
+        colour = np.empty((len(self), 3, height, width), np.uint8)
+        bits = np.empty((len(self), height, (width + 7) // 8), np.uint8)
+
+        def read(index: int) -> None:
+            colour[index], reference = self.sample(index)
+            bits[index] = np.packbits(reference > 127, axis=-1)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                for _ in _progress(pool.map(read, range(len(self))), len(self), f"reading {self.name}"):
+                    pass
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        self._colour, self._reference = colour, bits
+
+    def add_prior(
+        self, function: Callable[[np.ndarray], np.ndarray], *, cache: str | Path | None = None, key: str = ""
+    ) -> None:
+        """Compute the classical halftones an encoder starts from: `function(bgr (H, W, 3))` → {0, 255} (H, W), uint8.
+
+        Each photograph's and its mirror image's: the dots of a prior carry colour in the parity of their pixels, so a
+        mirrored photograph needs a halftone of its own and a crop must start at an even offset.
+        `cache`, a file, keeps them for the next run; it is used again when the photographs, `key` (what the function
+        depends on) and the halftones of the first photograph are the same.
+        """
+        self.load()
+        fingerprint = np.frombuffer(f"{key} {self._identity()}".encode(), np.uint8)
+        first = self._both(function, 0)
+        if cache is not None and Path(cache).is_file():
+            try:
+                with np.load(cache, allow_pickle=False) as stored:
+                    same = np.array_equal(stored["fingerprint"], fingerprint)
+                    if same and np.array_equal(stored["prior"][:, 0], first):
+                        self._prior = stored["prior"]
+                        return
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # damaged: computed anew
+                pass
+        rest = (self._both(function, index) for index in range(1, len(self)))
+        everything = [first, *_progress(rest, len(self) - 1, f"halftoning {self.name}")]
+        self._prior = np.stack(everything, axis=1)
+        if cache is not None:
+            try:
+                with atomic_write(cache) as temporary, open(temporary, "wb") as file:
+                    np.savez(file, fingerprint=fingerprint, prior=self._prior)
+            except OSError as error:
+                raise UserError(f"{cache}: cannot be written: {error.strerror}") from error
+
+    def _both(self, function: Callable[[np.ndarray], np.ndarray], index: int) -> np.ndarray:
+        bgr = self.sample(index).colour.transpose(1, 2, 0)
+        views = (np.ascontiguousarray(bgr), np.ascontiguousarray(bgr[:, ::-1]))
+        return np.stack([np.packbits(function(view) > 127, axis=-1) for view in views])
+
+    def _identity(self) -> str:
+        if self._files:
+            stats = [(str(path), path.stat()) for path, _ in self._files]
+            content = repr([(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]).encode()
+        else:
+            content = self._colour.tobytes()
+        return f"{len(self)} {self.size} {zlib.crc32(content):08x}"
+
+    def fetch(self, indices: np.ndarray, mirrored: np.ndarray) -> dict[str, np.ndarray]:
+        """Photographs `indices` (N,) as they are stored, uint8: "colour" (N, 3, H, W), "reference" (N, 1, H, W) and,
+        with a prior, "prior" (N, 1, H, W), which is that of the mirror image where `mirrored` (N,) bool says so.
+        """
+        samples = [self.sample(int(index)) for index in indices]
+        arrays = {
+            "colour": np.stack([sample.colour for sample in samples]),
+            "reference": np.stack([sample.reference for sample in samples])[:, None],
+        }
+        if self._prior is not None:
+            arrays["prior"] = self._unpacked(self._prior[mirrored.astype(int), indices])[:, None]
+        return arrays
+
+    def _unpacked(self, bits: np.ndarray) -> np.ndarray:
+        return np.unpackbits(bits, axis=-1, count=self._width) * np.uint8(255)
+
+    @property
+    def _width(self) -> int:
+        return self.size[1] if self._colour is None else self._colour.shape[-1]
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+def _resolved(data_dir: Path, entries: list[str], strip: bool) -> Iterator[Path]:
+    for entry in entries:
+        parts = Path(entry).parts  # a leading ./ is gone
+        yield data_dir.joinpath(*parts[1:]) if strip and parts[:1] == ("Data",) else data_dir / entry
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"
+
+
+def _progress(items: Iterator, total: int, what: str) -> Iterator:
+    return tqdm(items, total=total, desc=what, unit="photo", disable=os.environ.get("RANK", "0") != "0" or None)

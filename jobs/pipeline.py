@@ -1,0 +1,61 @@
+"""Reading the next file and writing the last one while the present one is computed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from utils.errors import UserError
+
+
+def pipelined(
+    items: Sequence[Any],
+    read: Callable[[Any], Any],
+    compute: Callable[[Any, Any], Any],
+    write: Callable[[Any, Any], Any],
+    is_large: Callable[[Any], bool],
+) -> Iterator[tuple[Any, Any]]:
+    """Yield every item, in order, with write(item, compute(item, read(item))), or with the UserError that ended it.
+
+    Where `read` returns None there is nothing to do, and None is yielded. `compute` runs in the caller's thread, `read`
+    and `write` each in one of their own, one item in each. Nothing is read beside a large one, which needs the memory.
+    """
+    writing = []  # at most one: the item and the future of its outcome
+
+    def written():
+        for item, future in writing:
+            yield item, _outcome(future.result)
+        writing.clear()
+
+    if not items:
+        return
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        ahead = reader.submit(read, items[0])
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            value = _outcome(ahead.result)
+            ahead = None
+            alone = _succeeded(value) and is_large(value)
+            if following is not None and not alone:
+                ahead = reader.submit(read, following)
+            if _succeeded(value):
+                value = _outcome(compute, item, value)
+            yield from written()
+            if _succeeded(value):
+                writing.append((item, writer.submit(write, item, value)))
+            else:
+                yield item, value
+            value = None
+            if alone:
+                yield from written()
+                ahead = reader.submit(read, following) if following is not None else None
+        yield from written()
+
+
+def _succeeded(value: Any) -> bool:
+    return value is not None and not isinstance(value, UserError)
+
+
+def _outcome(function: Callable, *args: Any) -> Any:
+    try:
+        return function(*args)
+    except UserError as error:
+        return error

@@ -1,0 +1,136 @@
+"""Running a network on images of any size: device, precision, tiles."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from utils.errors import UserError
+from utils.hardware import available_memory, cpu_flags
+from utils.pixels import to_uint8
+from utils.tiling import windows
+
+SLENDER = 32
+"""Pixels; on CPUs narrower pictures are computed in float32. With AMX, the bfloat16 convolutions of stride 2 in torch
+2.15 return garbage for maps of one or two columns."""
+SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger ones leave the cache
+CHANNELS_HELD = 12
+"""Peak memory of a pass in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
+
+
+class Tiler:
+    """Runs a network on images of any size, in memory that does not grow with the image.
+
+    network  has `width`, its channels at full resolution
+    device   "cpu", "cuda", …; None takes CUDA where there is one
+    tile     side in pixels of the squares that pass through the network, a multiple of `step`; None takes what fits
+             into the free memory. Where even that is too much it is halved, down to 64.
+    bf16     compute in bfloat16; None does where the hardware multiplies in it
+    halo     pixels of context around a tile, a multiple of `step`
+    step     the network needs sides that are a multiple of this
+    stride   stride of the network's finest feature map, in pixels
+    Raises UserError for a tile that does not fit the network and for a device that is not available.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: str | None,
+        tile: int | None,
+        bf16: bool | None,
+        *,
+        halo: int,
+        step: int,
+        stride: int = 1,
+    ):
+        if tile is not None and (tile < step or tile % step):
+            raise UserError(f"a tile's side must be a multiple of {step}, not {tile}")
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            if self.device.type == "meta":
+                raise RuntimeError("meta: a device that computes nothing")
+            self.bf16 = has_bf16(self.device) if bf16 is None else bf16
+            self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without CUDA
+            reason = str(error).splitlines()[0]
+            raise UserError(reason if str(device) in reason else f"{device}: {reason}") from error
+        self.halo, self._step, self._stride = halo, step, stride
+        self.tile = tile or self._fitting_tile()
+
+    def tiled(
+        self,
+        size: tuple[int, int],
+        function: Callable[..., Tensor],
+        inputs: Callable[[tuple[slice, slice]], tuple[Tensor, ...]],
+    ) -> np.ndarray:
+        """Run `function` over windows of an image of `size` and put their cores together as uint8.
+
+        Raises FloatingPointError for an output that is not finite.
+        """
+        while True:
+            try:
+                return self._in_tiles(size, function, inputs)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.tile <= SMALLEST_TILE:
+                    raise MemoryError(f"not enough memory for a tile of {self.tile} pixels") from error
+            self.tile = max(self.tile // 2 // self._step * self._step, SMALLEST_TILE)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _in_tiles(self, size, function, inputs) -> np.ndarray:
+        output = None
+        for core, window in windows(*size, self.tile, self.halo):
+            result = self._run(function, *inputs(window))
+            if not result.isfinite().all():
+                raise FloatingPointError("the network's output is not finite: its weights are broken")
+            top, left = core[0].start - window[0].start, core[1].start - window[1].start
+            height, width = core[0].stop - core[0].start, core[1].stop - core[1].start
+            pixels = to_uint8(result[..., top : top + height, left : left + width])
+            if output is None:
+                output = np.empty((*size, *pixels.shape[2:]), np.uint8)
+            output[core] = pixels
+        return output
+
+    def _run(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        moved = [x.to(self.device, memory_format=torch.channels_last) for x in inputs]
+        bf16 = self.bf16 and (self.device.type != "cpu" or min(moved[0].shape[-2:]) >= SLENDER)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            return function(*moved)
+
+    def _fitting_tile(self) -> int:
+        """The largest power of two whose pass takes at most a quarter of the free memory."""
+        cuda = self.device.type == "cuda"
+        free = torch.cuda.mem_get_info(self.device)[0] if cuda else available_memory()
+        pixel = CHANNELS_HELD * self.network.width * (2 if self.bf16 else 4) / self._stride**2
+        tile = LARGEST_TILE["cuda" if cuda else "cpu"] * self._stride
+        while tile > SMALLEST_TILE and (tile + 2 * self.halo) ** 2 * pixel > free / 4:
+            tile //= 2
+        return tile
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory is what lacked: torch has a type of its own for that of a GPU only."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(words in str(error) for words in ("can't allocate memory", "could not create a primitive"))
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """Raise MemoryError instead of the many kinds of error that a lack of memory ends in."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(f"not enough memory for {what}") from error
+        raise
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware (on a CPU: AVX-512 BF16 or AMX)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())

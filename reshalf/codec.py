@@ -1,0 +1,134 @@
+"""A trained ResHalf on whole photographs: uint8 arrays in, uint8 arrays out."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from model.load import load_network
+from model.reshalf import ResHalf
+from model.tiler import Tiler, memory_errors
+from utils.errors import UserError
+from utils.pixels import to_tensor
+
+SHIPPED = Path(__file__).parents[1] / "checkpoints/model_best.pth.tar"
+HALO, HALO_WITHOUT_PRIOR = 32, 64
+"""Pixels of context around a tile where the network's receptive field is not bounded; multiples of 8, as an hourglass
+halves the resolution three times. Tiles differ from the whole image by at most one level in 255."""
+
+Precision = Literal["int8", "bfloat16", "float32"]
+
+
+class ResHalfCodec(Tiler):
+    """Halftones and restores arrays of any size, in tiles, in memory that does not grow with the image.
+
+    checkpoint  file of the weights, or the network itself; None takes the shipped file
+    device      "cpu", "cuda", "cuda:1", …; None takes CUDA where there is one
+    fast        error diffusion instead of the halftone search: quicker, less colour
+    rounds      how many times the search queries the proxy, a small decoder, for a gradient: more restores better and
+                takes longer, 0 searches for the eye alone; None as trained
+    best        query the decoder itself, twelve times unless `rounds` says otherwise: restores best, slow
+    seed        of the encoder's noise, where it has any
+    tile        side in pixels of the squares that pass through the network at once, a multiple of 8; None takes what
+                fits into the free memory
+    precision   to restore in: "int8", "bfloat16" or "float32"; None takes the quickest for the processor
+    Raises UserError, one line, for a file that is not a checkpoint or holds another network, a device that is not
+    available, a tile that does not fit, a seed beyond 64 bits, `fast` where nothing is searched, and `rounds` or `best`
+    where nothing can be queried.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | ResHalf | None = None,
+        device: str | None = None,
+        *,
+        fast: bool = False,
+        rounds: int | None = None,
+        best: bool = False,
+        seed: int = 0,
+        tile: int | None = None,
+        precision: Precision | None = None,
+    ):
+        network = checkpoint if isinstance(checkpoint, ResHalf) else load_reshalf(checkpoint or SHIPPED)
+        _check_options(network, fast, rounds, best, seed)
+        halo = HALO if network.prior else HALO_WITHOUT_PRIOR
+        if network.receptive_radius is not None:
+            halo = -(-network.receptive_radius // 8) * 8
+        bf16 = None if precision in (None, "int8") else precision == "bfloat16"
+        super().__init__(network, device, tile, bf16, halo=halo, step=8, stride=network.decoder.stride)
+        self.seed, self.rounds, self.best = seed, rounds, best
+        self._int8 = network.is_quickest_as_int8() if precision is None else precision == "int8"
+        self._diffused = replace(network.prior, halftone="error_diffusion", guidance=0.0) if fast else None
+
+    @property
+    def precision(self) -> Precision:
+        """What photographs are restored in."""
+        return "int8" if self._int8 else "bfloat16" if self.bf16 else "float32"
+
+    def halftone(self, bgr: np.ndarray) -> np.ndarray:
+        """Dither a photograph (H, W, 3) uint8, BGR as OpenCV reads it → halftone (H, W) uint8: 0 black, 255 white.
+
+        A function of photograph and seed. Raises ValueError for any other array, MemoryError when not even the
+        smallest tile fits, FloatingPointError where broken weights overflow.
+        """
+        if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
+            raise ValueError(f"a photograph must be uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
+        if self.network.prior is None:
+            noise = self.network.guide(bgr, self.seed)
+            return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
+        if self._diffused:
+            classical = self._diffused.classical_halftone(bgr)
+        else:
+            with memory_errors("the halftone search"):
+                classical = self.network.prior_halftone(bgr, self.rounds, self.best)
+        if self.network.encoder is None:
+            return classical
+        return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
+
+    def restore(self, halftone: np.ndarray) -> np.ndarray:
+        """Restore the photograph (H, W, 3) uint8, BGR, from a halftone (H, W) uint8 of 0 and 255.
+
+        Cropping, mirroring and turning by quarters are detected and undone where the halftone has a pilot. Raises
+        ValueError for any other array, MemoryError and FloatingPointError as `halftone` does.
+        """
+        if halftone.dtype != np.uint8 or halftone.ndim != 2 or not halftone.size:
+            raise ValueError(f"a halftone must be uint8 (H, W), not {halftone.dtype} {halftone.shape}")
+        if cv2.calcHist([halftone], [0], None, [256], [0, 256])[1:255].any():
+            raise ValueError("a halftone must hold 0 and 255 only")
+        aligned, undo = self.network.align_to_pilot(halftone)
+        decode = self.network.decode
+        if self._int8:
+            with memory_errors("the network"):
+                decode = partial(decode, decoder=self.network.as_int8(self.network.decoder))
+        return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
+
+    def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
+        return self.network.encode(colour, guide=guide).halftone
+
+
+def load_reshalf(checkpoint: str | Path) -> ResHalf:
+    """The ResHalf in a checkpoint, float32, on the CPU. Raises UserError naming the file and what is wrong with it."""
+    network = load_network(checkpoint)
+    if not isinstance(network, ResHalf):
+        raise UserError(f"{checkpoint}: holds {type(network).__name__}, which makes no halftones; ResHalf is needed")
+    return network
+
+
+def _check_options(network: ResHalf, fast: bool, rounds: int | None, best: bool, seed: int) -> None:
+    """Raise UserError for options that do not go together or that the network does not have."""
+    if not -(2**63) <= seed < 2**64:
+        raise UserError(f"a seed has 64 bits, not {seed}")
+    if rounds is not None and rounds < 0:
+        raise UserError(f"rounds must be 0 or more, not {rounds}")
+    if (best or rounds is not None) and network.proxy is None:
+        raise UserError("this checkpoint has no proxy: it takes neither rounds nor best")
+    if best and not network.can_query_decoder:
+        raise UserError("best queries the decoder itself, which only a subpixel decoder allows")
+    if fast and (network.prior is None or network.prior.halftone != "direct_binary_search"):
+        raise UserError("this checkpoint's halftones are not searched: fast would change nothing")
+    if fast and (best or rounds is not None):
+        raise UserError("fast does not search: it takes neither rounds nor best")

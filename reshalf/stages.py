@@ -1,0 +1,90 @@
+"""ResHalf's three trainings: from a config to the objective that the training loop minimises."""
+
+from torch import nn
+
+from model.load import load_network
+from model.loss import PerceptualLoss
+from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
+from model.reshalf import InverseHalf, ResHalf
+from reshalf.config import InvHalfConfig, JointConfig, ResHalfConfig, WarmConfig
+from training.pretrained import vgg_weights
+from utils.errors import UserError
+
+
+def build_invhalf(config: InvHalfConfig) -> InverseHalfObjective:
+    """Stage 0: a fresh InverseHalf, halftone to gray, on the CPU."""
+    return InverseHalfObjective(InverseHalf(config.width), config.restoreLoss, config.restoreLossWeight)
+
+
+def build_warm(config: WarmConfig) -> WarmObjective:
+    """Stage 1: a fresh ResHalf and the trained extractor, on the CPU. Raises UserError for a missing extractor."""
+    extractor = _load_extractor(config.extractor_ckpt) if config.featureLossWeight else None
+    return warm_objective(config, new_reshalf(config), extractor)
+
+
+def build_joint(config: JointConfig) -> JointObjective:
+    """Stage 2: a fresh ResHalf, and VGG19 where its term has a weight, on the CPU.
+
+    Raises UserError for weights that cannot be had.
+    """
+    network = new_reshalf(config)
+    vgg = PerceptualLoss(vgg_weights("vgg19", config.vgg_weights)) if config.vggLossWeight else None
+    return joint_objective(config, network, vgg)
+
+
+def warm_objective(config: WarmConfig, network: ResHalf, extractor: InverseHalf | None) -> WarmObjective:
+    """The terms of the warm-up with the weights of `config`."""
+    weights = _halftone_weights(config) | {"feature": config.featureLossWeight}
+    return WarmObjective(network, weights, extractor, config.guidance, config.freeze, config.quantizedTone)
+
+
+def joint_objective(config: JointConfig, network: ResHalf, vgg: nn.Module | None) -> JointObjective:
+    """The terms of the joint training with the weights of `config`; `vgg` is a PerceptualLoss."""
+    weights = _halftone_weights(config) | {"restore": config.restoreLossWeight, "perceptual": config.vggLossWeight}
+    return JointObjective(
+        network, weights, config.restoreLoss, vgg, config.freeze, config.quantizedTone, config.bitFlip
+    )
+
+
+def new_reshalf(config: ResHalfConfig) -> ResHalf:
+    """The untrained ResHalf of a config, with the proxy of `proxy_ckpt` where the prior asks for guidance.
+
+    Raises ValueError or UserError, one line, for a proxy that is missing or does not fit.
+    """
+    network = ResHalf(config.width, config.prior, config.levels, config.decoder, config.blocks)
+    source = _load_proxy(config.proxy_ckpt) if config.proxy_ckpt is not None else None
+    if network.proxy is not None:
+        if source is None:
+            raise ValueError("prior.guidance needs proxy_ckpt, a trained network with a proxy or a subpixel decoder")
+        try:
+            network.take_proxy(source)
+        except ValueError as error:
+            raise ValueError(f"proxy_ckpt: {config.proxy_ckpt}: {error}") from None
+    return network
+
+
+def _halftone_weights(config: ResHalfConfig) -> dict[str, float]:
+    return {
+        "tone": config.toneLossWeight,
+        "quantize": config.quantizeLossWeight,
+        "structure": config.structureLossWeight,
+        "blue_noise": config.blueNoiseLossWeight,
+    }
+
+
+def _load_extractor(path: str) -> InverseHalf:
+    try:
+        extractor = load_network(path)
+    except UserError as error:
+        raise UserError(f"extractor_ckpt: {error}; train_invhalf.py makes one") from None
+    if not isinstance(extractor, InverseHalf):
+        raise UserError(f"extractor_ckpt: {path} is no InverseHalf; train_invhalf.py makes one")
+    return extractor
+
+
+def _load_proxy(path: str) -> nn.Module:
+    try:
+        return load_network(path)
+    except UserError as error:
+        remedy = "train.py --config scripts/reshalf_proxy.json makes one, and the shipped checkpoint has one"
+        raise UserError(f"proxy_ckpt: {error}; {remedy}") from None

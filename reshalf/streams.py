@@ -1,0 +1,55 @@
+"""Batches for ResHalf's trainings, with classical halftones where there is a dither prior."""
+
+import os
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+
+from dataset.batches import BatchStream
+from dataset.photo_set import PhotoSet
+from model.reshalf import ResHalf
+from reshalf.config import ResHalfConfig
+from training.devices import first_on_each_host
+from training.streams import photo_streams
+from training.validation import flat_grays
+
+CACHES_KEPT = 4
+"""Caches of classical halftones kept beside a photo set, the last used ones: each prior and proxy makes its own."""
+
+
+def halftone_streams(config: ResHalfConfig, network: ResHalf, fabric: Fabric) -> dict[str, BatchStream | None]:
+    """The streams of `photo_streams` and, where there is validation, constant grays for the spectrum, "flat".
+
+    With a prior, every photograph gets the classical halftone that the encoder starts from.
+    """
+    streams = photo_streams(config, network, fabric)
+    streams["flat"] = None
+    if streams["validation"]:
+        batch_size = config.data_loader.batch_size
+        streams["flat"] = BatchStream(flat_grays(), batch_size=batch_size, shuffle=False, seed=config.seed)
+    if network.prior is not None:
+        threads = torch.get_num_threads()
+        sets = [
+            photo_set for stream in filter(None, streams.values()) for photo_set in (stream.photos, stream.specials)
+        ]
+        with first_on_each_host(fabric):  # the others read its cache
+            for photo_set in filter(None, sets):
+                _add_prior(photo_set, network, Path(config.data_dir))
+        torch.set_num_threads(threads)  # numba's parallel loops change it, and sums depend on it
+    return streams
+
+
+def _add_prior(photo_set: PhotoSet, network: ResHalf, data_dir: Path) -> None:
+    key = network.prior_key()
+    file = f".prior_{photo_set.name.replace(', ', '_')}_{zlib.crc32(key.encode()):08x}.npz"
+    cache = data_dir / file if photo_set.name != "arrays" and os.access(data_dir, os.W_OK) else None
+    photo_set.add_prior(network.prior_halftone, cache=cache, key=key)
+    if cache:
+        with suppress(OSError):  # another user's file, or removed already
+            os.utime(cache)
+            others = data_dir.glob(f"{file.rpartition('_')[0]}_*.npz")
+            for old in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[CACHES_KEPT:]:
+                old.unlink()

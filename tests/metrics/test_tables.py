@@ -1,0 +1,46 @@
+"""Reports hold every number, also those that are none."""
+
+import csv
+import json
+import math
+
+from metrics import tables as report
+
+ONE = {"restoration": {"network": {"psnr": 20.0, "ssim": 0.5}, "JPEG": {"psnr": math.nan}}}
+TWO = {"restoration": {"network": {"psnr": 30.0, "ssim": 0.75}, "JPEG": {"psnr": 31.0}}}
+
+
+def test_mean_is_over_all_images_or_none():
+    mean = report.mean_of([ONE, TWO])
+    assert mean["restoration"]["network"] == {"psnr": 25.0, "ssim": 0.625}
+    assert math.isnan(mean["restoration"]["JPEG"]["psnr"])
+    infinite = {"restoration": {"network": {"psnr": math.inf, "ssim": 1.0}, "JPEG": {"psnr": 1.0}}}
+    assert report.mean_of([TWO, infinite])["restoration"]["network"]["psnr"] == math.inf
+
+
+def test_table_lines_up_and_shows_missing_numbers_as_dashes():
+    lines = report.table({**report.mean_of([ONE, TWO]), "gray ramp": {"network": {"mean chroma": 0.0}}}).splitlines()
+    assert len({len(line) for line in lines[:3]}) == 1
+    assert lines[1].split() == ["network", "25.00", "0.625"] and lines[2].split() == ["JPEG", "-", "-"]
+    assert lines[5].split() == ["network", "0"]
+
+
+def test_csv_has_a_line_per_image_and_the_mean(tmp_path):
+    mean = {**report.mean_of([ONE, TWO]), "gray ramp": {"network": {"mean chroma": 1.25}}}
+    report.write_csv(tmp_path / "metrics.csv", {"a, b.png": ONE, "c.png": TWO}, mean)
+    with open(tmp_path / "metrics.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["a, b.png", "c.png", "mean"]
+    assert [row["restoration/network/psnr"] for row in rows] == ["20", "30", "25"]
+    assert [row["restoration/JPEG/psnr"] for row in rows] == ["", "31", ""]
+    assert [row["gray ramp/network/mean chroma"] for row in rows] == ["", "", "1.25"]
+
+
+def test_json_is_strict(tmp_path):
+    report.write_json(tmp_path / "metrics.json", {"a": [math.nan, math.inf, -math.inf, 1.5], "n": 3, "s": "é"})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = (tmp_path / "metrics.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=refuse) == {"a": [None, "inf", "-inf", 1.5], "n": 3, "s": "é"}

@@ -1,0 +1,255 @@
+"""Whole photographs through a network: tiles agree with the whole, and the border of a tile is seen nowhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from images.files import list_images, read_image
+from metrics.banded import psnr
+from model.hourglass import keep_variance
+from model.load import load_network
+from model.prior import Prior
+from model.reshalf import BEST_ROUNDS, ResHalf
+from reshalf.codec import ResHalfCodec
+from utils.errors import UserError
+from utils.pixels import to_tensor
+from utils.tiling import windows
+
+ROOT = Path(__file__).parents[2]
+
+
+def network(prior=None):
+    torch.manual_seed(0)
+    return ResHalf(4, prior)
+
+
+def photo(height, width):
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([128 + 100 * np.sin(x / 9 + y / phase) for phase in (5, 11, 23)], -1).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("prior", [None, Prior(), Prior(halftone="error_diffusion", correction=True)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (130, 203), (137, 65)])
+def test_tiles_equal_the_whole(prior, height, width):
+    bgr = photo(height, width)
+    whole, tiled = (ResHalfCodec(network(prior), "cpu", tile=tile, precision="float32") for tile in (1024, 64))
+    assert len(list(windows(height, width, tiled.tile, tiled.halo))) == -(-height // 64) * -(-width // 64)
+    halftone = whole.halftone(bgr)
+    assert halftone.shape == (height, width) and set(np.unique(halftone)) <= {0, 255}
+    assert (tiled.halftone(bgr) == halftone).mean() >= 0.9999
+    restored = whole.restore(halftone)
+    assert restored.shape == (height, width, 3) and restored.dtype == np.uint8
+    assert np.abs(tiled.restore(halftone).astype(int) - restored).max() <= 1
+
+
+@pytest.mark.parametrize("precision", [None, "bfloat16", "float32", "int8"])
+def test_tiles_of_the_shipped_decoder_show_no_seam(precision):
+    shipped = load_network(ROOT / "checkpoints/model_best.pth.tar")
+    whole, tiled = (ResHalfCodec(shipped, "cpu", tile=tile, fast=True, precision=precision) for tile in (512, 128))
+    halftone = whole.halftone(read_image(ROOT / "test_imgs/china.jpg").bgr[:299, :301])
+    difference = np.abs(tiled.restore(halftone).astype(int) - whole.restore(halftone)).max()
+    assert difference <= int(whole.precision != "int8")  # floats are summed in other orders
+
+
+def test_integers_restore_as_well_as_float32(monkeypatch):
+    shipped = load_network(ROOT / "checkpoints/model_best.pth.tar")
+    single, integers = ResHalfCodec(shipped, "cpu", precision="float32"), ResHalfCodec(shipped, "cpu", precision="int8")
+    assert (single.precision, integers.precision) == ("float32", "int8")
+    lost = []
+    for path in list_images(ROOT / "test_imgs"):
+        bgr = read_image(path).bgr[:256, :256]
+        halftone = single.halftone(bgr)
+        assert np.array_equal(integers.halftone(bgr), halftone)
+        lost.append(psnr(bgr, single.restore(halftone)) - psnr(bgr, integers.restore(halftone)))
+    assert len(lost) == 8 and np.mean(lost) < 0.05 and max(lost) < 0.1
+    for there in (True, False):
+        monkeypatch.setattr("model.reshalf.has_integer_convolution", lambda there=there: there)
+        assert (ResHalfCodec(shipped, "cpu").precision == "int8") == there
+        assert ResHalfCodec(network(Prior()), "cpu").precision != "int8"  # its decoder is an hourglass
+        assert ResHalfCodec(shipped, "cpu", precision="bfloat16").precision == "bfloat16"
+
+
+@pytest.mark.parametrize("columns", [1, 5, 9, 17])
+def test_slender_pictures_come_back_in_bfloat16_as_in_float32(columns):
+    bgr = photo(600, columns)
+    half, single = (ResHalfCodec(network(), "cpu", precision=precision) for precision in ("bfloat16", "float32"))
+    halftone = single.halftone(bgr)
+    assert (half.halftone(bgr) == halftone).mean() > 0.99
+    assert np.abs(half.restore(halftone).astype(int) - single.restore(halftone)).max() <= 8
+
+
+def test_weights_that_overflow_are_told_when_they_are_used():
+    shipped = load_network(ROOT / "checkpoints/model_best.pth.tar")
+    for part in (shipped.decoder, shipped.proxy):
+        torch.nn.init.constant_(part.inConv[0].weight, 1e38)
+    engine = ResHalfCodec(shipped, "cpu", precision="int8")
+    for work in (lambda: engine.halftone(photo(16, 16)), lambda: engine.restore(photo(16, 16)[..., 0] // 128 * 255)):
+        with pytest.raises(FloatingPointError, match="not finite: its weights are broken"):
+            work()
+
+
+CUTS = {
+    "crop": lambda x: x[1:, 3:],
+    "crop of rows": lambda x: x[5:],
+    "mirror": lambda x: x[:, ::-1],
+    "upside down": lambda x: x[::-1],
+    "half a turn": lambda x: x[::-1, ::-1],
+    "quarter turn": np.rot90,
+    "quarter turn to the right, cropped": lambda x: np.rot90(x, 3)[3:, 1:],
+}
+
+
+@pytest.mark.parametrize("start", ["direct_binary_search", "error_diffusion"])
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
+def test_a_pilot_brings_the_colours_of_crops_mirror_images_and_turns_back(start, cut):
+    bgr = photo(322, 320)
+    engine = ResHalfCodec(network(Prior(halftone=start, pilot=0.002)), "cpu", precision="float32")
+    halftone = engine.halftone(bgr)
+    whole, part = cut(engine.restore(halftone)), engine.restore(cut(halftone))
+    inside = np.s_[16:-16, 16:-16]
+    assert part.shape == whole.shape
+    assert np.abs(part[inside].astype(int) - whole[inside]).max() <= 1
+    without = ResHalfCodec(network(Prior(halftone=start)), "cpu", precision="float32").restore(cut(halftone))
+    assert np.abs(without[inside].astype(int) - whole[inside]).mean() > 10
+
+
+def test_memory_and_file_restore_alike():
+    """The halftone handed on in memory and the one read back from a file are the same bits, so are the restorations."""
+    bgr, engine = photo(40, 50), ResHalfCodec(network(Prior()), "cpu", precision="float32")
+    with torch.inference_mode():
+        colour = torch.from_numpy(bgr).permute(2, 0, 1)[None].float() / 127.5 - 1
+        in_memory = engine.network(colour, engine.network.guide(bgr))
+    halftone = engine.halftone(bgr)
+    assert np.array_equal(in_memory.halftone[0, 0].numpy() > 0, halftone > 0)
+    levels = ((in_memory.restored[0] / 2 + 0.5) * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    assert np.array_equal(levels, engine.restore(halftone))
+
+
+def test_seed_decides_the_noise():
+    bgr = photo(64, 64)
+    noisy = network()
+    keep_variance(noisy.encoder)
+    with torch.no_grad():  # about as many black pixels as white ones, which noise then turns over
+        noisy.encoder.outConv[-1].bias -= noisy.encode(to_tensor(bgr)).continuous.median()
+    first, again, other = (ResHalfCodec(noisy, "cpu", seed=seed).halftone(bgr) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_fast_takes_the_start_of_the_search_and_leaves_the_network_as_it_was():
+    bgr = photo(40, 50)
+    for prior in (Prior(), Prior(guidance=0.5)):
+        searching = network(prior)
+        searched = searching.prior_halftone(bgr)
+        fast = ResHalfCodec(searching, "cpu", fast=True).halftone(bgr)
+        assert np.array_equal(fast, Prior(halftone="error_diffusion").classical_halftone(bgr))
+        assert np.array_equal(ResHalfCodec(searching, "cpu").halftone(bgr), searched)
+
+
+@pytest.mark.parametrize("prior", [None, Prior(halftone="void_and_cluster")])
+def test_fast_is_refused_where_nothing_is_searched(prior):
+    with pytest.raises(UserError, match="not searched"):
+        ResHalfCodec(network(prior), "cpu", fast=True)
+
+
+def test_a_device_that_is_not_here_is_a_user_error(monkeypatch):
+    def without_cuda(**_):
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", without_cuda)
+    with pytest.raises(UserError, match="cuda: Torch not compiled with CUDA"):
+        ResHalfCodec(network(), "cuda")
+
+
+def test_a_tile_that_does_not_fit_the_network_is_refused():
+    with pytest.raises(UserError, match="multiple of 8"):
+        ResHalfCodec(network(), "cpu", tile=100)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError("Unable to allocate 3 GiB for an array"),
+    ],
+)
+def test_a_tile_too_large_for_the_memory_is_halved(monkeypatch, error):
+    engine = ResHalfCodec(network(Prior()), "cpu", 512, precision="float32")
+    halftone = photo(300, 300)[..., 0] // 128 * 255
+    whole = engine.restore(halftone)
+    decode = engine.network.decode
+
+    def scarce(x):
+        if x.shape[-1] > 200:
+            raise error
+        return decode(x)
+
+    monkeypatch.setattr(engine.network, "decode", scarce)
+    assert np.abs(engine.restore(halftone).astype(int) - whole).max() <= 1
+    assert engine.tile == 128
+
+
+def test_when_not_even_the_smallest_tile_fits_it_says_so(monkeypatch):
+    def none_left(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine = ResHalfCodec(network(Prior()), "cpu", 512)
+    monkeypatch.setattr(engine.network, "decode", none_left)
+    with pytest.raises(MemoryError, match="64 pixels"):
+        engine.restore(np.zeros((80, 80), np.uint8))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
+    def broken(x):
+        raise RuntimeError("shapes do not match")
+
+    engine = ResHalfCodec(network(Prior()), "cpu")
+    monkeypatch.setattr(engine.network, "decode", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        engine.restore(np.zeros((8, 8), np.uint8))
+
+
+def test_the_tile_follows_the_free_memory(monkeypatch):
+    sides = []
+    for free in (1e6, 64e6, 1e11):
+        monkeypatch.setattr("model.tiler.available_memory", lambda free=free: free)
+        sides.append(ResHalfCodec(network(Prior()), "cpu").tile)
+    assert sides[0] == 64 and 64 < sides[1] < 512 and sides[2] == 512
+
+
+def test_rounds_are_for_networks_with_a_proxy():
+    with pytest.raises(UserError, match="has no proxy"):
+        ResHalfCodec(ResHalf(4, {}, levels=1), "cpu", rounds=2)
+    torch.manual_seed(0)
+    network = ResHalf(4, {"guidance": 0.5, "guided_rounds": 2}, levels=1)
+    with pytest.raises(UserError, match="0 or more, not -1"):
+        ResHalfCodec(network, "cpu", rounds=-1)
+    with pytest.raises(UserError, match="fast does not search"):
+        ResHalfCodec(network, "cpu", fast=True, rounds=1)
+    bgr = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+    asked = {rounds: ResHalfCodec(network, "cpu", rounds=rounds).halftone(bgr) for rounds in (None, 0, 1, 2)}
+    assert np.array_equal(asked[None], asked[2])
+    assert np.array_equal(asked[0], network.prior.classical_halftone(bgr))
+    assert (asked[1] != asked[0]).any() and (asked[2] != asked[1]).any()
+
+
+def test_the_best_halftone_asks_the_decoder_itself():
+    shipped = load_network(ROOT / "checkpoints/model_best.pth.tar")
+    bgr = read_image(ROOT / "test_imgs/astronaut.jpg").bgr[:256, :256]
+    more, best = (ResHalfCodec(shipped, "cpu", **choice) for choice in ({"rounds": BEST_ROUNDS}, {"best": True}))
+    halftone = best.halftone(bgr)
+    assert psnr(bgr, best.restore(halftone)) > psnr(bgr, more.restore(more.halftone(bgr))) + 0.2
+    assert np.array_equal(halftone, shipped.prior_halftone(bgr, BEST_ROUNDS, best=True))
+
+
+def test_best_is_refused_where_nothing_can_be_asked():
+    with pytest.raises(UserError, match="has no proxy"):
+        ResHalfCodec(ResHalf(4, {}, levels=1), "cpu", best=True)
+    guided = ResHalf(4, {"guidance": 0.5}, levels=1)
+    with pytest.raises(UserError, match="only a subpixel decoder"):
+        ResHalfCodec(guided, "cpu", best=True)
+    with pytest.raises(UserError, match="fast does not search"):
+        ResHalfCodec(ResHalf(4, {"guidance": 0.5}, decoder="subpixel"), "cpu", fast=True, best=True)

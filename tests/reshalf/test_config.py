@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from reshalf.config import InvHalfConfig, JointConfig, WarmConfig
+from training.config import flatten_config, load_config, parse_config
+from utils.errors import UserError
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.mark.parametrize(("kind", "file"), [(WarmConfig, "invhalf_warm.json"), (JointConfig, "invhalf_full.json")])
+def test_the_original_files_run_unmodified_and_every_value_of_theirs_is_used(kind, file):
+    original = flatten_config(json.loads((SCRIPTS / file).read_text()))
+    resolved = flatten_config(load_config(kind, SCRIPTS / file).dump())
+    assert original.items() <= resolved.items()
+
+
+def test_the_defaults_of_the_new_keys_leave_the_original_meaning():
+    original = json.loads((SCRIPTS / "invhalf_full.json").read_text())
+    resolved = flatten_config(load_config(JointConfig, SCRIPTS / "invhalf_full.json").dump())
+    added = {key: value for key, value in resolved.items() if key not in flatten_config(original)}
+    assert added == {
+        "width": 64, "levels": 3, "decoder": "hourglass", "blocks": 2, "prior": None, "proxy_ckpt": None,
+        "vgg_weights": None, "ema_decay": None, "grad_clip": None, "precision": "32-true",
+        "channels_last": False, "compile": False, "freeze": "none", "quantizedTone": False, "bitFlip": 0.0,
+        "data_loader.crop_size": None, "data_loader.flip": False,
+        "trainer.max_steps": None, "trainer.log_every": 50, "trainer.validate_every": 1,
+        "trainer.steps_per_epoch": None, "trainer.monitor": "loss", "trainer.save_steps": None,
+        "trainer.save_half": False,
+        "lr_sheduler.name": "plateau", "lr_sheduler.warmup_steps": 0, "lr_sheduler.min_lr": 0.0,
+    }  # fmt: skip
+
+
+def test_the_warm_up_freezes_the_decoder_and_is_guided_by_the_reference():
+    config = load_config(WarmConfig)
+    assert (config.freeze, config.guidance) == ("decoder", "reference")
+
+
+@pytest.mark.parametrize("file", sorted(SCRIPTS.glob("*half*.json")), ids=lambda file: file.name)
+def test_every_shipped_config_fits_a_stage(file):
+    kind = {"inversehalf": InvHalfConfig, "invhalf_warm": WarmConfig}.get(file.stem, JointConfig)
+    assert load_config(kind, file).name
+
+
+def test_a_resolved_config_loads_back_to_an_equal_one():
+    config = load_config(JointConfig, overrides=["prior.kind=dbs", "prior.a=2.5", "multi-gpus=false"])
+    assert parse_config(JointConfig, json.loads(json.dumps(config.dump()))) == config
+
+
+def test_command_line_beats_file_beats_defaults(tmp_path):
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"seed": 5, "trainer": {"epochs": 7, "save_epochs": 2}}))
+    config = load_config(JointConfig, file, ["trainer.epochs=9", "name=again", "prior.kind=dbs"])
+    assert (config.trainer.epochs, config.trainer.save_epochs, config.seed, config.width) == (9, 2, 5, 64)
+    assert (config.name, config.prior) == ("again", {"kind": "dbs"})
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("trainer.epochs=ten", ["trainer.epochs", '"ten"', "integer"]),
+        ("trainer.epochs=0", ["trainer.epochs", "found 0", "greater than or equal to 1"]),
+        ("trainer.epoch=3", ["trainer.epoch", "unknown key", "epochs, save_epochs"]),
+        ("multi_gpus=true", ["multi_gpus", "unknown key", "multi-gpus"]),
+        ("optimizer.lr=true", ["optimizer.lr", "found true", "number"]),
+        ("optimizer.lr=NaN", ["optimizer.lr", "finite"]),
+        ("optimizer=5", ["optimizer", "found 5", "JSON object"]),
+        ("restoreLoss=l3_loss", ["restoreLoss", "l3_loss", "'l2_loss', 'l1_loss', 'charbonnier' or 'psnr'"]),
+        ("model=__import__('os')", ["model", "'ResHalf'"]),
+        ("data_loader.crop_size=12", ["crop_size", "found 12", "multiple of 8"]),
+        ("data_loader.crop_size=8", ["crop_size", "found 8", "greater than or equal to 16"]),
+        ("seed=100000000000000000000000", ["seed", "found 1000", "less than 9223372036854775808"]),
+        ('prior={"a": [1]}', ["prior", "number, string or true/false"]),
+        ("name=../up", ["name", "without slashes"]),
+        ("name=..", ["name", "folder name"]),
+        ("seed", ["--set seed", "key=value"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_key_found_and_allowed(override, parts):
+    with pytest.raises(UserError) as caught:
+        load_config(JointConfig, overrides=[override])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    ("content", "part"), [("{", "line 1"), ("[1]", "JSON object"), (b"\xff\xfe\xfa", "UTF-8"), (None, "No such file")]
+)
+def test_a_bad_file_is_one_line_naming_it(tmp_path, content, part):
+    file = tmp_path / "c.json"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as caught:
+        load_config(JointConfig, file)
+    message = str(caught.value)
+    assert message.startswith(str(file)) and part in message and "\n" not in message

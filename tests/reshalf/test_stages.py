@@ -1,0 +1,63 @@
+"""From configs to objectives."""
+
+import pytest
+import torch
+
+from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
+from model.reshalf import InverseHalf, ResHalf
+from reshalf.config import InvHalfConfig, JointConfig, WarmConfig
+from reshalf.stages import build_invhalf, build_joint, new_reshalf, warm_objective
+from training.config import parse_config
+from utils.checkpoint import write_checkpoint
+from utils.errors import UserError
+
+HALFTONE = {"tone": 0.6, "structure": 0.0, "blue_noise": 0.3}
+
+
+def test_objectives_are_built_from_configs():
+    config = {"width": 4, "vggLossWeight": 0, "restoreLoss": "l1_loss", "bitFlip": 0.1}
+    joint = build_joint(parse_config(JointConfig, config))
+    assert isinstance(joint, JointObjective) and joint.network.width == 4 and joint.bit_flip == 0.1
+    assert joint.weights == HALFTONE | {"quantize": 0.1, "restore": 1.0, "perceptual": 0.0}
+    warm = warm_objective(parse_config(WarmConfig, {}), ResHalf(4), InverseHalf(4))
+    assert isinstance(warm, WarmObjective) and warm.weights == HALFTONE | {"quantize": 0.2, "feature": 1.0}
+    assert isinstance(build_invhalf(parse_config(InvHalfConfig, {"width": 4})), InverseHalfObjective)
+
+
+@pytest.fixture(scope="module")
+def proxy():
+    """A subpixel decoder that adds a little of its own to the demodulation."""
+    torch.manual_seed(0)
+    network = ResHalf(16, {}, decoder="subpixel")
+    torch.nn.init.normal_(network.decoder.outConv[-1].weight, std=0.01)
+    return network
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Function from a network to the config whose proxy_ckpt it is."""
+
+    def make(network=None, **changes):
+        values = {"width": 4, "levels": 1, "prior": {"guidance": 0.05}}
+        if network is not None:
+            values["proxy_ckpt"] = str(tmp_path / "a.pth.tar")
+            write_checkpoint(values["proxy_ckpt"], {"state_dict": network.state_dict(), "arch": network.arch()})
+        return parse_config(JointConfig, values | changes)
+
+    return make
+
+
+def test_a_config_gets_its_proxy_or_says_what_is_missing(config, proxy):
+    guided = ResHalf(4, {"guidance": 0.05}, levels=1)
+    guided.take_proxy(proxy)
+    assert new_reshalf(config(proxy)).prior_key() == guided.prior_key()
+    assert new_reshalf(config(proxy, prior=None)).proxy is None
+    with pytest.raises(ValueError, match="guidance needs proxy_ckpt"):
+        new_reshalf(config())
+    for other in (ResHalf(4, {}, levels=1), ResHalf(4, levels=1, decoder="subpixel"), InverseHalf(4)):
+        with pytest.raises(ValueError, match="a.pth.tar: neither a proxy nor a subpixel decoder"):
+            new_reshalf(config(other))
+    with pytest.raises(ValueError, match="a.pth.tar: .*size mismatch"):
+        new_reshalf(config(proxy, prior={"guidance": 0.05, "proxy_width": 32}))
+    with pytest.raises(UserError, match="proxy_ckpt: .*none.pth.tar: no such checkpoint file; train.py --config"):
+        new_reshalf(config(proxy_ckpt="none.pth.tar"))

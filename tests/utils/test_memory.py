@@ -1,8 +1,0 @@
-from pathlib import Path
-
-from utils.memory import available_memory
-
-
-def test_available_memory_is_part_of_the_machines():
-    total = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
-    assert 0 < available_memory() <= total

@@ -1,0 +1,188 @@
+"""Training configs: a JSON file over typed defaults, checked before anything is created.
+
+The key names are those of the released system (`lr_sheduler` and `multi-gpus` included), so its files run unmodified.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from utils.errors import UserError
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FolderName = Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
+Positive = Annotated[int, Field(ge=1)]
+# Pixels, at least what the 11 x 11 filters and VGG19's four poolings need.
+CropSize = Annotated[int, Field(ge=16, multiple_of=8)]
+Config = TypeVar("Config", bound="TrainConfig")
+ScheduleName = Literal["plateau", "cosine", "constant", "exponential"]
+ShareBelowOne = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """A section: unknown keys and values of another type are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+
+class TrainerConfig(Strict):
+    epochs: Positive = 1000
+    save_epochs: Positive = 5
+    save_steps: Positive | None = None  # save the resumable state also every so many steps
+    max_steps: Positive | None = None  # stop here even when `epochs` are not over
+    steps_per_epoch: Positive | None = None  # null: one pass over the photographs
+    log_every: Positive = 50  # steps
+    validate_every: Positive | None = 1  # epochs; null: never
+    monitor: Literal["loss", "restored_psnr", "restored_ssim", "tone_psnr"] = "loss"  # what model_best is best at
+    save_half: bool = False  # model_best in half precision
+
+
+class DataConfig(Strict):
+    dataset: str = "HalftoneVOC2012.json"
+    special_set: str | None = "special_color.json"
+    batch_size: Positive = 8  # joint batch of all processes
+    shuffle: bool = True
+    num_workers: Annotated[int, Field(ge=0)] = 32  # kept for the original files; values never depend on it
+    crop_size: CropSize | None = None  # pixels; null: whole photographs
+    flip: bool = False
+
+
+class OptimizerConfig(Strict):
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
+    weight_decay: Weight = 0.0
+
+
+class ScheduleConfig(Strict):
+    name: ScheduleName = "plateau"
+    factor: ShareBelowOne = 0.5  # of a plateau, or of each epoch of an exponential
+    patience: Annotated[int, Field(ge=0)] = 3  # this and the next two: plateau
+    threshold: Weight = 1e-5
+    cooldown: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0)] = 0  # the rate rises linearly over these
+    min_lr: Weight = 0.0
+
+
+class TrainConfig(Strict):
+    """Settings of every training."""
+
+    not_from_initial: ClassVar[tuple[str, ...]] = ()  # parts of the network that initial_ckpt never brings
+
+    name: FolderName
+    model: str
+    initial_ckpt: str | None = None  # weights to start from
+    data_dir: str = "dataset/"
+    save_dir: str = "./"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 131
+    width: Annotated[int, Field(ge=4, multiple_of=4)] = 64
+    trainer: TrainerConfig = TrainerConfig()
+    data_loader: DataConfig = DataConfig()
+    optimizer_type: Literal["Adam", "AdamW"] = "Adam"
+    optimizer: OptimizerConfig = OptimizerConfig()
+    lr_sheduler: ScheduleConfig = ScheduleConfig()
+    cuda: bool = True
+    multi_gpus: bool = Field(default=True, alias="multi-gpus")
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    channels_last: bool = False
+    compile: bool = False
+    grad_clip: Annotated[float, Field(gt=0)] | None = None  # largest L2 norm of the whole gradient
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # model_best then holds the averaged weights
+
+    @property
+    def run_dir(self) -> Path:
+        """SAVE_DIR/NAME."""
+        return Path(self.save_dir) / self.name
+
+    def dump(self) -> dict[str, Any]:
+        """The config as the JSON-ready dict that loads back to an equal one."""
+        return self.model_dump(by_alias=True, mode="json")
+
+
+_ALLOWED = {
+    "model_type": "a JSON object",
+    "dict_type": "a JSON object",
+    "string_pattern_mismatch": "a folder name, without slashes",
+}
+
+
+def load_config(kind: type[Config], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Resolve defaults < JSON file < overrides (`key.subkey=value`, value in JSON or a bare word).
+
+    kind  class of the config, which holds its defaults
+    Raises UserError, one line with key, what was found and what is allowed.
+    """
+    values = _read_json(path) if path is not None else {}
+    where = str(path) if path is not None else "config"
+    for override in overrides:
+        _apply(values, override)
+    return parse_config(kind, values, where)
+
+
+def parse_config(kind: type[Config], values: dict[str, Any], where: str = "config") -> Config:
+    """Check a plain dict. `where` begins the message of the UserError."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first, *others = error.errors()
+        more = f" (and {len(others)} more)" if others else ""
+        raise UserError(f"{where}: {_explain(kind, first)}{more}") from None
+
+
+def flatten_config(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten_config(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _read_json(path: str | Path) -> dict[str, Any]:
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the config: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a JSON file: not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not a JSON file: line {error.lineno}: {error.msg}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: found {_show(values)}, allowed: a JSON object with the config's keys")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise UserError(f"--set {override}: allowed: key=value, for example --set optimizer.lr=0.001")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        inner = values.get(parent)
+        if not isinstance(inner, dict):
+            inner = values[parent] = {}
+        values = inner
+    values[last] = value
+
+
+def _explain(model: type[TrainConfig], item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key, known: {', '.join(_known_keys(model, item['loc'][:-1]))}"
+    allowed = _ALLOWED.get(item["type"]) or item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{key}: found {_show(item['input'])}, allowed: {allowed}"
+
+
+def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    for part in path:
+        model = model.model_fields[part].annotation  # sections have no alias and are never optional
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

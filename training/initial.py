@@ -1,0 +1,40 @@
+"""Initial weights of a training from another run's checkpoint."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from utils.checkpoint import read_checkpoint
+from utils.errors import UserError
+
+
+def load_initial(network: nn.Module, path: str, excluded: Sequence[str] = ()) -> list[str]:
+    """Load the weights of a checkpoint into `network`; returns the parts of it that the checkpoint does not have.
+
+    A part is a direct child of the network, as encoder and decoder. Parts that are missing in the checkpoint, and those
+    `excluded`, stay as they were built. Raises UserError when the rest does not fit.
+    """
+    try:
+        state = _without(read_checkpoint(path)["state_dict"], excluded)
+    except UserError as error:
+        raise UserError(f"initial_ckpt: {error}") from None
+    own = network.state_dict()
+    wanted = _without(own, excluded)
+    available = {_part(key) for key in state}
+    kept = {key: value for key, value in wanted.items() if _part(key) not in available}
+    try:
+        if kept.keys() == wanted.keys():
+            raise RuntimeError("no weights of this network inside")
+        network.load_state_dict(state | kept | {key: own[key] for key in own.keys() - wanted.keys()})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"initial_ckpt: {path} does not fit the configured network: {reason}") from None
+    return sorted({_part(key) for key in kept})
+
+
+def _without(state: dict[str, Tensor], excluded: Sequence[str]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if _part(key) not in excluded}
+
+
+def _part(key: str) -> str:
+    return key.split(".")[0]

@@ -1,0 +1,67 @@
+"""The learning rate: plateau as released, cosine, exponential or constant, each with a linear warm-up."""
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from training.config import ScheduleConfig
+
+_COUNTERS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+
+
+class LearningRate:
+    """Sets the rate of every parameter group.
+
+    total_steps      where a cosine ends at `min_lr`
+    steps_per_epoch  after which an exponential falls
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, config: ScheduleConfig, base: float, total_steps: int, steps_per_epoch: int
+    ):
+        self._optimizer, self._config, self._base, self._total = optimizer, config, base, total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._plateau = ReduceLROnPlateau(
+            optimizer,
+            factor=config.factor,
+            patience=config.patience,
+            threshold=config.threshold,
+            cooldown=config.cooldown,
+            min_lr=config.min_lr,
+        )
+
+    def before_step(self, step: int) -> None:
+        """Set the rate for the 0-based step about to be taken."""
+        config, base = self._config, self._base
+        if step < config.warmup_steps:
+            rate = base * (step + 1) / config.warmup_steps
+        elif config.name == "cosine":
+            done = (step - config.warmup_steps) / max(1, self._total - config.warmup_steps)
+            rate = config.min_lr + (base - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        elif config.name == "exponential":
+            rate = max(config.min_lr, base * config.factor ** (step // self._steps_per_epoch))
+        elif config.name == "constant" or step == config.warmup_steps:
+            rate = base
+        else:
+            return  # the plateau keeps its own rate in the optimizer
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+    def after_epoch(self, loss: float, step: int) -> None:
+        """Tell the plateau an epoch's mean training loss; epochs that end within the warm-up do not count."""
+        if self._config.name == "plateau" and step > self._config.warmup_steps:
+            self._plateau.step(loss)
+
+    @property
+    def rate(self) -> float:
+        """The rate in force."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def state_dict(self) -> dict[str, float]:
+        """The plateau's counters; its settings come from the config."""
+        return {key: getattr(self._plateau, key) for key in _COUNTERS}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Inverse of `state_dict`."""
+        self._plateau.__dict__.update({key: state[key] for key in _COUNTERS})

@@ -1,0 +1,94 @@
+"""Measuring and showing validation images during a training."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from dataset.photo_set import PhotoSet
+from metrics import spectra
+from metrics.quality import gray_of, psnr, ssim, tone_psnr
+from training.devices import gather
+from utils.pixels import to_uint8
+
+Images = dict[str, np.ndarray]
+SHOWN = 8
+"""Validation images kept in train_cache/ and shown in TensorBoard."""
+HIGHEST_PSNR = 100.0
+"""dB; stands for the infinity of two equal images, so that means stay finite."""
+
+FLAT_GRAYS, FLAT_SIDE, PATCH = (32, 64, 128), 256, 64
+"""Constant photographs whose halftones show the spectrum, 8-bit levels; the part in patches of PATCH pixels."""
+
+
+def flat_grays() -> PhotoSet:
+    """The constant gray photographs; their references are blank."""
+    levels = np.array(FLAT_GRAYS, np.uint8)[:, None, None, None]
+    colour = np.broadcast_to(levels, (len(levels), 3, FLAT_SIDE, FLAT_SIDE))
+    return PhotoSet.from_arrays(np.ascontiguousarray(colour), np.zeros_like(colour[:, :1]))
+
+
+def measure(
+    objective: Any, stream: Any, fabric: Fabric, stop_requested: Callable[[], bool]
+) -> tuple[dict[str, float], list[Images]] | None:
+    """Means of `image_metrics` over the stream's images of all processes, and the first SHOWN images of this one.
+
+    None when `stop_requested` became true on the way.
+    """
+    measured, shown = [], []
+    for batch in stream.batches(0, 0, fabric.device):
+        if stop_requested():
+            return None
+        for images in to_images(objective.predict(batch)):
+            measured.append(image_metrics(images))
+            if len(shown) < SHOWN:
+                shown.append(images)
+    measured = [metrics for part in gather(fabric, measured) for metrics in part]
+    return {name: sum(each[name] for each in measured) / len(measured) for name in measured[0]}, shown
+
+
+def plot_spectrum(path: Path, objective: Any, flat: Any, device: torch.device) -> None:
+    """Plot the spectra of the objective's halftones of `flat`, a stream of `flat_grays`."""
+    predicted = [objective.predict(batch) for batch in flat.batches(0, 0, device)]
+    halftones = [images["halftone"] for batch in predicted for images in to_images(batch)]
+    panels = {}
+    for gray, halftone in zip(FLAT_GRAYS, halftones, strict=True):
+        spectrum = spectra.measure(spectra.cut_patches(halftone, PATCH), gray / 255)
+        panels[f"gray {gray}/255"] = {"network": spectrum}
+    spectra.plot(path, panels)
+
+
+def to_images(predicted: dict[str, Tensor]) -> list[Images]:
+    """Tensors (N, C, H, W) in [-1, 1] of an objective's `predict` → per image uint8 arrays as files would hold them.
+
+    "halftone" is (H, W); "restored" and "target" are (H, W) or (H, W, 3) BGR.
+    """
+    count = len(next(iter(predicted.values())))
+    return [{name: to_uint8(value[i].float().cpu()) for name, value in predicted.items()} for i in range(count)]
+
+
+def image_metrics(images: Images) -> dict[str, float]:
+    """restored_psnr (dB), restored_ssim and tone_psnr (dB, Gaussian σ 1.5), those that there are pictures for."""
+    target, metrics = images["target"], {}
+    if "restored" in images:
+        metrics["restored_psnr"] = min(HIGHEST_PSNR, psnr(target, images["restored"]))
+        metrics["restored_ssim"] = ssim(target, images["restored"])
+    if "halftone" in images:
+        gray = gray_of(target) if target.ndim == 3 else target
+        metrics["tone_psnr"] = min(HIGHEST_PSNR, tone_psnr(images["halftone"], gray))
+    return metrics
+
+
+def strip(images: Images) -> np.ndarray:
+    """(H, W·n, 3) BGR uint8: photograph, halftone or scan, restoration side by side."""
+    parts = [images[name] for name in ("target", "halftone", "scan", "restored") if name in images]
+    return np.concatenate([three_channels(part) for part in parts], axis=1)
+
+
+def three_channels(picture: np.ndarray) -> np.ndarray:
+    """(H, W) → (H, W, 3), three equal channels; (H, W, 3) as it is."""
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)

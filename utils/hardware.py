@@ -1,0 +1,49 @@
+"""What the machine offers: instruction sets and free memory, as Linux reports them."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import torch
+
+CPUINFO = Path("/proc/cpuinfo")
+# Folder, limit, usage and the reclaimable part of usage of a Linux control group, as a container sees its own.
+_CONTROL_GROUPS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets that torch may use on this processor: avx512_bf16, amx_bf16, avx512_vnni, …; empty off Linux.
+
+    ATEN_CPU_CAPABILITY=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 restrict torch's kernels to AVX2; the sets beyond it are then
+    left out, so that one machine can test what others compute.
+    """
+    flags = frozenset(CPUINFO.read_text().split()) if CPUINFO.exists() else frozenset()
+    if torch.backends.cpu.get_cpu_capability() != "AVX2" and os.environ.get("ONEDNN_MAX_CPU_ISA") != "AVX2":
+        return flags
+    return frozenset(flag for flag in flags if not flag.startswith(("avx512", "amx", "avx_vnni")))
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without swapping: what the machine has, or what its container leaves if that is less."""
+    try:
+        free = 1024 * _field("/proc/meminfo", "MemAvailable:")
+    except OSError:
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    for folder, limit, usage, reclaimable in _CONTROL_GROUPS:
+        try:
+            used = int(Path(folder, usage).read_text()) - _field(f"{folder}/memory.stat", reclaimable)
+            free = min(free, int(Path(folder, limit).read_text()) - used)
+        except (OSError, ValueError):  # no such group, or its limit is the word "max"
+            continue
+    return max(free, 0)
+
+
+def _field(file: str, name: str) -> int:
+    for line in Path(file).read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1])
+    raise OSError(f"{file} has no {name}")
