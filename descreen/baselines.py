@@ -66,4 +66,4 @@ def _kernel(mask: str, rows: float, columns: float) -> np.ndarray:
     return cv2.getStructuringElement(shape, (2 * round(columns) + 1, 2 * round(rows) + 1))
 
 
-METHODS: dict[str, Callable[..., np.ndarray]] = {"gaussian": gaussian, "fft_notch": fft_notch, "bilateral": bilateral}
+BASELINES: dict[str, Callable[..., np.ndarray]] = {"gaussian": gaussian, "fft_notch": fft_notch, "bilateral": bilateral}

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from descreen.baselines import MASKS, METHODS
-from descreen.engine import DescreenEngine, Restore, classical
+from descreen.baselines import BASELINES, MASKS
+from descreen.engine import DescreenEngine, Restorer, baseline_restorer
 from descreen.scan_job import SCREENED, Rescreen, ScanJob
 from descreen.system import Descreener
 from images.files import MAX_PIXELS
@@ -24,7 +24,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="scans")
     add("--save_dir", type=Path, default=Path("result"), help=f"where {RESTORED}/ goes")
-    add("--method", choices=["network", *METHODS], default="network", help="the trained system, or without learning")
+    add("--method", choices=["network", *BASELINES], default="network", help="the trained system, or without learning")
     add("--model", type=Path, default=CHECKPOINT, help="checkpoint of the trained system (default: the shipped)")
     add("--strength", type=float, default=1.0, help="of a method without learning")
     add("--mask", choices=MASKS, default="gaussian", help="shape of the notches of fft_notch")
@@ -37,7 +37,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: dict | None = None) -> int:
-    """Restore, and rescreen if asked to, the folder. `settings` are what decides the new screen, for the manifest.
+    """Restorer, and rescreen if asked to, the folder. `settings` are what decides the new screen, for the manifest.
 
     Raises UserError when there is nothing to do or nothing to do it with.
     """
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
     else:
         if not 0 < args.strength <= 100:
             raise UserError(f"--strength {args.strength}: allowed: above 0, up to 100")
-        restore = classical(args.method, args.strength, args.mask)
+        restore = baseline_restorer(args.method, args.strength, args.mask)
         made_by |= {"strength": args.strength, "mask": args.mask}
     job = ScanJob(
         restore,
@@ -72,7 +72,7 @@ def report(done: Finished) -> None:
         print(f"{printable(task.name):32}{width:>7} × {height:<6}{outcome.seconds:9.2f}  {outcome.note}")
 
 
-def trained(args: argparse.Namespace) -> Restore:
+def trained(args: argparse.Namespace) -> Restorer:
     return load_trained(args.model, args.device, args.tile).restore
 
 
@@ -81,7 +81,7 @@ def load_trained(path: Path, device: str | None = None, tile: int | None = None)
     if path == CHECKPOINT and not CHECKPOINT.exists():
         raise UserError(
             f"{CHECKPOINT}: no such checkpoint file; train one with python -m descreen.train, name another with "
-            f"--model, or go on without learning: --method {'|'.join(METHODS)}"
+            f"--model, or go on without learning: --method {'|'.join(BASELINES)}"
         )
     network = load_network(path)
     if not isinstance(network, Descreener):

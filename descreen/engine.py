@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from descreen.baselines import DEFAULT_PITCH, METHODS, fft_notch
+from descreen.baselines import BASELINES, DEFAULT_PITCH, fft_notch
 from descreen.networks import COARSE_STRIDE
 from descreen.notch import without_screens
 from descreen.screen_finder import Screen, common_pitch, find_screens, shrink_for
@@ -21,7 +21,7 @@ HALO = 128
 
 NO_MEMORY = -4  # OpenCV's code
 
-Restore = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
+Restorer = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
 
 
 class DescreenEngine(Tiler):
@@ -56,12 +56,12 @@ class DescreenEngine(Tiler):
         return without_screens(restored, found) if notch else restored
 
 
-def classical(method: str, strength: float, mask: str) -> Restore:
-    """A method of baselines.METHODS, adapted to the pitch of each scan's own screen; it may raise MemoryError.
+def baseline_restorer(method: str, strength: float, mask: str) -> Restorer:
+    """A method of baselines.BASELINES, adapted to the pitch of each scan's own screen; it may raise MemoryError.
 
     Coarse screens are taken out at half or quarter size.
     """
-    function = METHODS[method]
+    function = BASELINES[method]
     if function is fft_notch:
         function = partial(function, mask=mask)
 
@@ -79,7 +79,7 @@ def classical(method: str, strength: float, mask: str) -> Restore:
     return restore
 
 
-def _at_fitting_size(restore: Restore, scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+def _at_fitting_size(restore: Restorer, scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
     """`restore` a scan shrunk by what `shrink_for` says, and enlarge what it returns to the scan's size."""
     shrink = shrink_for(screens)
     if shrink == 1:

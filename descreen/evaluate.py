@@ -28,10 +28,10 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset.photo_set import PhotoSet
-from descreen.baselines import MASKS, METHODS
+from descreen.baselines import BASELINES, MASKS
 from descreen.command import CHECKPOINT, load_trained
 from descreen.config import ScreensConfig
-from descreen.engine import Restore, classical
+from descreen.engine import Restorer, baseline_restorer
 from descreen.printing import draw_printing, print_and_scan, truth
 from descreen.screen_finder import Screen, find_screens
 from descreen.visibility import Frequency, screen_frequencies, visible_screen
@@ -74,7 +74,7 @@ def scans(photos: PhotoSet, count: int, kind: str, seed: int = 0) -> list[Scan]:
     return _side_by_side(made, range(min(count, len(photos))))
 
 
-def score(restore: Restore, samples: list[Scan]) -> Score:
+def score(restore: Restorer, samples: list[Scan]) -> Score:
     """Means over the scans: "psnr" in dB, "ssim", "found" as a share, "visible" and "worst" in thresholds of the eye.
 
     The last two only where the screen has frequencies.
@@ -94,11 +94,11 @@ def score(restore: Restore, samples: list[Scan]) -> Score:
     return means | {"worst": float(rows[:, 3].max())}
 
 
-def tuned(method: str, samples: list[Scan]) -> tuple[str, Restore]:
+def tuned(method: str, samples: list[Scan]) -> tuple[str, Restorer]:
     """The method at the strength, and with the mask, of the highest mean PSNR; its name says which."""
     best, chosen = -np.inf, ("", None)
     for strength, mask in product(STRENGTHS, MASKS if method == "fft_notch" else MASKS[:1]):
-        restore = classical(method, strength, mask)
+        restore = baseline_restorer(method, strength, mask)
         results = _side_by_side(lambda scan, by=restore: psnr(scan.truth, by(scan.picture, scan.screens)), samples)
         found = np.mean(results)
         if found > best:
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     table: dict[str, dict[str, Score]] = {}
     for kind in KINDS:
         to_tune = scans(sets[0], TUNED_ON, kind)
-        methods = dict(tuned(method, to_tune) for method in tqdm(METHODS, f"tuning for {kind}"))
+        methods = dict(tuned(method, to_tune) for method in tqdm(BASELINES, f"tuning for {kind}"))
         methods = {"nothing": lambda scan, screens: scan} | methods | networks
         samples = scans(sets[1], args.photos, kind, args.seed)
         table[kind] = {name: score(restore, samples) for name, restore in tqdm(methods.items(), kind)}
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _networks(args: argparse.Namespace) -> dict[str, Restore]:
+def _networks(args: argparse.Namespace) -> dict[str, Restorer]:
     """The checkpoints, and the coarse part alone of those that have more, by the names of their rows."""
     if args.model is None and not CHECKPOINT.exists():
         print(f"{CHECKPOINT} is not there: only the methods without learning are measured", file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from descreen.engine import Restore
+from descreen.engine import Restorer
 from descreen.screen_finder import Screen, find_screens, shrink_for
 from images.files import write_image
 from jobs.tasks import Task, with_folder
@@ -24,7 +24,7 @@ class ScanJob(FolderJob):
     OUT gets restored/NAME.png and, with `rescreen`, screened/NAME.png.
     """
 
-    engine: Restore
+    engine: Restorer
     rescreen: Rescreen | None = None
 
     def make(self, pictures: Pictures) -> Pictures:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from descreen.baselines import METHODS as WITHOUT_LEARNING
+from descreen.baselines import BASELINES
 from descreen.command import CHECKPOINT as DESCREENER
 from descreen.command import load_trained
-from descreen.engine import Restore, classical
+from descreen.engine import Restorer, baseline_restorer
 from descreen.scan_job import describe
 from descreen.screen_finder import find_screens
 from descreen.screening import screen_again
@@ -57,7 +57,7 @@ class Tools:
     def __init__(self, codec: ResHalfCodec, scratch: Scratch, max_pixels: int):
         self.codec, self.scratch, self.max_pixels = codec, scratch, max_pixels
         self.searches = _searches(codec)
-        self.descreeners: dict[str, Restore | None] = dict.fromkeys(("bilateral", *WITHOUT_LEARNING))  # best first
+        self.descreeners: dict[str, Restorer | None] = dict.fromkeys(("bilateral", *BASELINES))  # best first
         if DESCREENER.exists():
             self.descreeners = {NETWORK: load_trained(DESCREENER, str(codec.device)).restore, **self.descreeners}
 
@@ -114,7 +114,7 @@ class Tools:
             tell(0.1, "Looking for the screen")
             screens = find_screens(scan.bgr)
             tell(0.2, "Taking it out")
-            restored = (self.descreeners[method] or classical(method, strength, "gaussian"))(scan.bgr, screens)
+            restored = (self.descreeners[method] or baseline_restorer(method, strength, "gaussian"))(scan.bgr, screens)
             tell(0.6, "Screening anew")
             screened = screen_again(restored, screens, pitch, None if pitch is None else TRADE_ANGLES, dot)
             seconds = time.perf_counter() - start

@@ -8,7 +8,7 @@ import gradio as gr
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 
-from descreen.baselines import METHODS as WITHOUT_LEARNING
+from descreen.baselines import BASELINES
 from halftone.methods import METHODS
 from halftone.screens import SPOTS
 from utils.errors import UserError
@@ -89,7 +89,7 @@ def _descreen_tab(tools: Tools, samples: list[Sample]) -> None:
             )
         return [
             gr.Dropdown(names, value=names[0], label="Descreen with"),
-            gr.Slider(0.25, 3, 1, step=0.25, label=f"Strength of {', '.join(WITHOUT_LEARNING)}"),
+            gr.Slider(0.25, 3, 1, step=0.25, label=f"Strength of {', '.join(BASELINES)}"),
             gr.Checkbox(True, label="New screen at the scan's own pitch and angles"),
             gr.Slider(2, 16, 6, step=0.5, label="Otherwise, pitch in pixels"),
             gr.Dropdown(list(SPOTS), value="round", label="Dots of the new screen"),

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from descreen.baselines import MASKS, METHODS, fft_notch
+from descreen.baselines import BASELINES, MASKS, fft_notch
 from descreen.config import ScreensConfig
-from descreen.engine import classical
+from descreen.engine import baseline_restorer
 from descreen.printing import draw_printing, print_and_scan
 from descreen.screen_finder import find_screens
 from metrics.quality import psnr
@@ -31,9 +31,9 @@ def ripple(picture):
     return (picture - cv2.GaussianBlur(picture, (0, 0), 5)).std()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BASELINES)
 def test_every_method_brings_the_photograph_nearer_and_leaves_little_screen(photo, scan, method):
-    restored = classical(method, 1.0, "gaussian")(scan, find_screens(scan))
+    restored = baseline_restorer(method, 1.0, "gaussian")(scan, find_screens(scan))
     assert restored.shape == scan.shape and restored.dtype == np.uint8
     assert psnr(restored, photo) > psnr(scan, photo) + 3
     assert ripple(restored) < 0.4 * ripple(scan)
@@ -46,11 +46,11 @@ def test_a_notch_of_any_shape_keeps_what_is_no_screen(photo, scan, mask):
     assert psnr(fft_notch(scan, pitch, mask=mask), photo) > psnr(scan, photo) + 2
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BASELINES)
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 2)])
 def test_any_size_goes_through(method, size):
     picture = np.full((*size, 3), 90, np.uint8)
-    assert np.abs(METHODS[method](picture).astype(int) - 90).max() <= 1
+    assert np.abs(BASELINES[method](picture).astype(int) - 90).max() <= 1
 
 
 def test_an_unknown_mask_is_refused(photo):
@@ -64,6 +64,6 @@ def test_lack_of_memory_in_opencv_is_lack_of_memory(scan, monkeypatch):
         failure.code, failure.err = -4, "Failed to allocate"
         raise failure
 
-    monkeypatch.setitem(METHODS, "gaussian", scarce)
+    monkeypatch.setitem(BASELINES, "gaussian", scarce)
     with pytest.raises(MemoryError, match="Failed to allocate"):
-        classical("gaussian", 1.0, "disc")(scan, {})
+        baseline_restorer("gaussian", 1.0, "disc")(scan, {})
