@@ -1,8 +1,9 @@
-"""A page to try ResHalf on, served on this machine only: http://127.0.0.1:7860
+"""Serve the web page of ResHalf on this machine only: http://127.0.0.1:7860
 
     python app.py [--port PORT] [--model CKPT] [--max_pixels N] [--device DEVICE]
 
-Nothing is fetched from outside or reported there; uploads and results are removed after an hour and at the end.
+The page sends nothing to other hosts and loads nothing from them. Uploads and results are deleted after an hour and
+when the server stops.
 Exit code: 0 after Ctrl-C, 2 wrong usage, 143 terminated.
 """
 
@@ -21,15 +22,15 @@ HERE = Path(__file__).parent
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--port", type=int, default=7860, help="default: %(default)s; 0 takes a free one")
-    add("--model", type=Path, help="checkpoint (default: the shipped)")
-    add("--max_pixels", type=int, default=16_000_000, help="larger pictures are refused (default: %(default)s)")
-    add("--device", help="cpu, cuda, cuda:1, … (default: CUDA where there is one)")
+    add("--port", type=int, default=7860, help="default: %(default)s; 0 selects a free one")
+    add("--model", type=Path, help="checkpoint (default: the shipped one)")
+    add("--max_pixels", type=int, default=16_000_000, help="larger images are refused (default: %(default)s)")
+    add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     return parser.parse_args(argv)
 
 
 def build(args: argparse.Namespace, folder: Path):
-    """The page, gr.Blocks, with everything it writes in `folder`. Raises UserError as ResHalfCodec does."""
+    """The page, a gr.Blocks that writes its files into `folder`. Raises UserError as ResHalfCodec does."""
     from images.files import MAX_PIXELS, list_images
     from reshalf import ResHalfCodec
     from web.actions import Tools
@@ -37,17 +38,18 @@ def build(args: argparse.Namespace, folder: Path):
     from web.samples import make_halftones, make_samples, make_scans
     from web.scratch import Scratch
 
-    made = folder / "samples"
-    tools = Tools(ResHalfCodec(args.model, args.device), Scratch(made), MAX_PIXELS)
+    samples_folder = folder / "samples"
+    tools = Tools(ResHalfCodec(args.model, args.device), Scratch(samples_folder), MAX_PIXELS)
     photos = list_images(HERE / "test_imgs")
-    few = photos[:4]
+    halftones = make_halftones(photos[:4], samples_folder, tools.codec.halftone)
+    scans = make_scans(photos[:4], samples_folder)
     samples = (
-        make_samples(photos, made, tools.dither),
-        make_samples(make_halftones(few, made, tools.codec.halftone), made, tools.restore),
-        make_samples(make_scans(few, made), made, lambda path: tools.descreen(path, next(iter(tools.descreeners)))),
-        make_samples(photos, made, lambda path: tools.classical(path, "ostromoukhov")),
+        make_samples(photos, samples_folder, tools.dither),
+        make_samples(halftones, samples_folder, tools.restore),
+        make_samples(scans, samples_folder, lambda path: tools.descreen(path, next(iter(tools.descreeners)))),
+        make_samples(photos, samples_folder, lambda path: tools.classical(path, "ostromoukhov")),
     )
-    # Limits are for visitors: the samples stay, of any size.
+    # The size limit holds for uploads only, and the samples are never deleted.
     tools.scratch, tools.max_pixels = Scratch(folder / "results"), args.max_pixels
     return build_page(tools, *samples)
 
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         page = build(args, folder)
         serve(page, port, folder)
         try:
-            print(f"ResHalf is at {page.local_url} (Ctrl-C ends it)", flush=True)
+            print(f"ResHalf runs at {page.local_url} (press Ctrl-C to stop)", flush=True)
             signal.pause()
         finally:
             page.close(verbose=False)
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until Ctrl-C; the exit code."""
+    """Serve until Ctrl-C; returns the exit code."""
     args = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -79,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # while it starts, too
+    except KeyboardInterrupt:  # also during start-up
         return 0
 
 

@@ -1,7 +1,7 @@
-"""The page to try ResHalf on, served on this machine only: what its buttons do, what it shows, how it is laid out.
+"""The web page that app.py serves, to this machine only.
 
-gradio, the Hugging Face client and FastAPI are told to report to nobody, before they are imported and whatever the
-environment says.
+Switches off the telemetry of gradio, the Hugging Face client and FastAPI before they are imported, and overrides
+environment variables that enable it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The page: its tabs, wired to the tools. Its address is this machine's alone, and it loads nothing from others."""
+"""Layout of the page and its server, which accepts connections from this machine only and loads nothing remote."""
 
 import socket
 from collections.abc import Callable
@@ -12,23 +12,23 @@ from descreen.baselines import BASELINES
 from halftone.methods import METHODS
 from halftone.screens import SPOTS
 from utils.errors import UserError
-from web.actions import AS_TRAINED, NETWORK, Shown, Tools
+from web.actions import AS_TRAINED, NETWORK, Result, Tools
 from web.samples import Sample
-from web.scratch import KEPT
+from web.scratch import LIFETIME
 from web.viewer import notice, viewer
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 MAX_FILE = "100mb"
-WAITING = 16  # visitors in the queue; more are told to try again later
+MAX_QUEUE = 16  # requests in the queue; further ones are refused
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:"
 )
 
 
-class OnlyFromHere:
-    """Forbids browsers to load anything from other hosts, whatever a library of the page would like."""
+class ContentSecurityPolicy:
+    """ASGI middleware: a header that forbids browsers to load anything from other hosts."""
 
     def __init__(self, app: Callable):
         self.app = app
@@ -43,13 +43,13 @@ class OnlyFromHere:
 
 
 def build_page(tools: Tools, *samples: list[Sample]) -> gr.Blocks:
-    """The whole page. `samples` are what each of its four tabs offers to begin with, the first of them done already."""
-    with gr.Blocks(title="ResHalf", analytics_enabled=False, delete_cache=(KEPT // 6, KEPT)) as page:
+    """Build the page. `samples`: one list for each of the four tabs; the first sample has its result already."""
+    with gr.Blocks(title="ResHalf", analytics_enabled=False, delete_cache=(LIFETIME // 6, LIFETIME)) as page:
         gr.HTML(
-            "<h1>ResHalf</h1><p>A colour photograph becomes a black-and-white halftone, one bit per pixel, and comes "
-            "back in colour from those bits alone.</p><p><small>Everything happens on this machine. Pictures up to "
-            f"{tools.max_pixels / 1e6:g} megapixels and {MAX_FILE.upper().replace('MB', ' MB')}: JPEG, PNG, WebP, "
-            "TIFF, BMP, GIF. Results are kept for an hour.</small></p>",
+            "<h1>ResHalf</h1><p>A colour photograph is converted into a black-and-white halftone with one bit per "
+            "pixel, and restored in colour from the halftone alone.</p><p><small>Everything happens on this machine. "
+            f"Images up to {tools.max_pixels / 1e6:g} megapixels and {MAX_FILE.upper().replace('MB', ' MB')}: JPEG, PNG, WebP, "
+            "TIFF, BMP, GIF. Results are deleted after an hour.</small></p>",
             elem_id="head",
         )
         with gr.Tab("Halftone"):
@@ -60,7 +60,7 @@ def build_page(tools: Tools, *samples: list[Sample]) -> gr.Blocks:
             _descreen_tab(tools, samples[2])
         with gr.Tab("Classical"):
             _classical_tab(tools, samples[3])
-    return page.queue(max_size=WAITING, default_concurrency_limit=1, api_open=False)
+    return page.queue(max_size=MAX_QUEUE, default_concurrency_limit=1, api_open=False)
 
 
 def _dither_tab(tools: Tools, samples: list[Sample]) -> None:
@@ -73,9 +73,9 @@ def _dither_tab(tools: Tools, samples: list[Sample]) -> None:
 
 def _restore_tab(tools: Tools, samples: list[Sample]) -> None:
     def options() -> list:
-        return [gr.Checkbox(label="Also pictures that are no halftones")]
+        return [gr.Checkbox(label="Also restore images that are not halftones")]
 
-    _tab("halftone", "Restore the colours", samples, options, tools.restore)
+    _tab("halftone", "Restore colours", samples, options, tools.restore)
 
 
 def _descreen_tab(tools: Tools, samples: list[Sample]) -> None:
@@ -84,19 +84,19 @@ def _descreen_tab(tools: Tools, samples: list[Sample]) -> None:
     def options() -> list:
         if NETWORK not in names:
             gr.Markdown(
-                "No trained descreening network is installed (`checkpoints/descreen_best.pth.tar`); these methods "
-                "work without learning."
+                "The trained descreening network (`checkpoints/descreen_best.pth.tar`) is missing; the methods below "
+                "need no training."
             )
         return [
             gr.Dropdown(names, value=names[0], label="Descreen with"),
             gr.Slider(0.25, 3, 1, step=0.25, label=f"Strength of {', '.join(BASELINES)}"),
-            gr.Checkbox(True, label="New screen at the scan's own pitch and angles"),
-            gr.Slider(2, 16, 6, step=0.5, label="Otherwise, pitch in pixels"),
-            gr.Dropdown(list(SPOTS), value="round", label="Dots of the new screen"),
+            gr.Checkbox(True, label="New screen with the pitch and angles of the scan"),
+            gr.Slider(2, 16, 6, step=0.5, label="Otherwise: pitch of the new screen, in pixels"),
+            gr.Dropdown(list(SPOTS), value="round", label="Dot shape of the new screen"),
         ]
 
-    def work(path, method, strength, own, pitch, dot, tell):
-        return tools.descreen(path, method, strength, None if own else pitch, dot, tell)
+    def work(path, method, strength, own, pitch, dot, progress):
+        return tools.descreen(path, method, strength, None if own else pitch, dot, progress)
 
     _tab("scan", "Descreen and rescreen", samples, options, work)
 
@@ -106,23 +106,23 @@ def _classical_tab(tools: Tools, samples: list[Sample]) -> None:
         methods = [(f"{name} ({method.family})", name) for name, method in METHODS.items()]
         return [
             gr.Dropdown(methods, value="ostromoukhov", label=f"Method, one of {len(methods)}"),
-            gr.Checkbox(label="Halftone the light, not the sRGB levels"),
+            gr.Checkbox(label="Halftone in linear light instead of sRGB"),
         ]
 
     _tab("photograph", "Dither", samples, options, tools.classical)
 
 
-def _tab(kind: str, doing: str, samples: list[Sample], make_options: Callable[[], list], work: Callable) -> None:
-    """A file, samples, options and a button on one side, the result on the other.
+def _tab(kind: str, action: str, samples: list[Sample], make_options: Callable[[], list], work: Callable) -> None:
+    """A tab with file upload, samples, options and a button on the left, and the result on the right.
 
-    work  takes the file's path, the options' values and `tell`
+    work  called with the path of the file, the values of the options and `progress`
     """
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             file = gr.File(label=f"Your {kind}", file_types=["image"], height=140)
             gallery = gr.Gallery(
                 [(str(sample.thumbnail), sample.name) for sample in samples],
-                label="or one of these",
+                label="Samples",
                 columns=4,
                 height="auto",
                 object_fit="cover",
@@ -132,12 +132,12 @@ def _tab(kind: str, doing: str, samples: list[Sample], make_options: Callable[[]
                 elem_classes="samples",
             )
             options = make_options()
-            button = gr.Button(doing, variant="primary")
+            button = gr.Button(action, variant="primary")
         with gr.Column(scale=2, min_width=320):
-            result = gr.HTML(viewer(samples[0].done))
+            result = gr.HTML(viewer(samples[0].result))
 
-    def run(path: str | None, *values, progress=gr.Progress()):  # noqa: B008 (gradio finds it there)
-        return show(path, kind, lambda: work(path, *values, tell=lambda share, doing: progress(share, desc=doing)))
+    def run(path: str | None, *values, progress=gr.Progress()):  # noqa: B008 (gradio injects it there)
+        return show(path, kind, lambda: work(path, *values, progress=lambda share, step: progress(share, desc=step)))
 
     def pick(event: gr.SelectData) -> str:
         return str(samples[event.index].path)
@@ -146,10 +146,10 @@ def _tab(kind: str, doing: str, samples: list[Sample], make_options: Callable[[]
     gallery.select(pick, None, file).then(run, [file, *options], result, concurrency_id="work", show_progress_on=result)
 
 
-def show(path: str | None, kind: str, work: Callable[[], Shown]) -> str:
-    """The HTML of what `work` makes of the file, or of why it cannot."""
+def show(path: str | None, kind: str, work: Callable[[], Result]) -> str:
+    """The HTML of the result of `work`, or of its error; without a file, an instruction."""
     if path is None:
-        return notice(f"Drop a {kind} on the left, or take one of the samples.")
+        return notice(f"Drop a {kind} on the left, or choose one of the samples.")
     try:
         return viewer(work())
     except UserError as error:
@@ -157,7 +157,7 @@ def show(path: str | None, kind: str, work: Callable[[], Shown]) -> str:
 
 
 def serve(page: gr.Blocks, port: int, folder: Path) -> None:
-    """Serve the page at http://127.0.0.1:PORT, beside the caller; `folder` holds its pictures."""
+    """Serve the page at http://127.0.0.1:PORT in a background thread; only files in `folder` are served."""
     page.launch(
         server_name=HOST,
         server_port=port,
@@ -173,17 +173,17 @@ def serve(page: gr.Blocks, port: int, folder: Path) -> None:
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
-        app_kwargs={"middleware": [Middleware(OnlyFromHere)]},
+        app_kwargs={"middleware": [Middleware(ContentSecurityPolicy)]},
     )
 
 
-def choose_port(wanted: int) -> int:
-    """`wanted` if it is free, any free port for 0. Raises UserError where it cannot be used."""
+def choose_port(port: int) -> int:
+    """Returns `port` if it is free, any free port for 0. Raises UserError if the port cannot be used."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, wanted))
+            probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or "allowed: 0 to 65535"
-            raise UserError(f"port {wanted} cannot be used: {reason}; choose another with --port") from None
+            raise UserError(f"port {port} cannot be used: {reason}; choose another with --port") from None
         return probe.getsockname()[1]

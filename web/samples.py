@@ -1,4 +1,4 @@
-"""What each tab offers to begin with, made from the photographs in test_imgs/ when the page starts."""
+"""Samples of each tab, made from the photographs in test_imgs/ when the page starts."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,32 +9,32 @@ import numpy as np
 
 from descreen.screening import screen_again
 from images.files import read_image, write_halftone, write_image
-from web.actions import Shown
+from web.actions import Result
 
 THUMBNAIL = 160
 
 
 class Sample(NamedTuple):
-    """A picture in a file, its thumbnail, and its result where that is known already."""
+    """An image file, its thumbnail, and its result if it has been computed."""
 
     name: str
     path: Path
     thumbnail: Path
-    done: Shown | None
+    result: Result | None
 
 
-def make_samples(paths: Sequence[Path], folder: Path, work: Callable[[Path], Shown]) -> list[Sample]:
-    """Samples of pictures, thumbnails in `folder`; the first is done by `work`."""
-    done = work(paths[0])
-    done.figures.pop("time")  # the first time takes longer than any other
+def make_samples(paths: Sequence[Path], folder: Path, work: Callable[[Path], Result]) -> list[Sample]:
+    """Samples of images, with thumbnails in `folder`; computes the result of the first with `work`."""
+    first = work(paths[0])
+    first.figures.pop("time")  # includes compilation and loading
     return [
-        Sample(path.stem.replace("_", " "), path, _thumbnail(path, folder), None if number else done)
+        Sample(path.stem.replace("_", " "), path, _thumbnail(path, folder), None if number else first)
         for number, path in enumerate(paths)
     ]
 
 
 def make_halftones(photos: Sequence[Path], folder: Path, halftone: Callable[[np.ndarray], np.ndarray]) -> list[Path]:
-    """Write `halftone` of each photograph into `folder`."""
+    """Write the `halftone` of each photograph into `folder`; returns the paths."""
     made = [folder / f"{photo.stem}_halftone.png" for photo in photos]
     for photo, path in zip(photos, made, strict=True):
         write_halftone(path, halftone(read_image(photo).bgr))
@@ -42,7 +42,7 @@ def make_halftones(photos: Sequence[Path], folder: Path, halftone: Callable[[np.
 
 
 def make_scans(photos: Sequence[Path], folder: Path) -> list[Path]:
-    """Print each photograph in four screened inks, at pitches that grow, into `folder`."""
+    """Write each photograph in four screened inks, with increasing pitch, into `folder`; returns the paths."""
     made = [folder / f"{photo.stem}_printed.png" for photo in photos]
     for number, (photo, path) in enumerate(zip(photos, made, strict=True)):
         write_image(path, screen_again(read_image(photo).bgr, {}, pitch=3.5 + number))

@@ -1,25 +1,25 @@
-"""Where results wait to be looked at and downloaded."""
+"""Temporary folders for results of the page."""
 
 import shutil
 import time
 import uuid
 from pathlib import Path
 
-KEPT = 3600
-"""Seconds for which a result can be downloaded; also for what gradio keeps of uploads."""
+LIFETIME = 3600
+"""Seconds after which results and uploads are deleted."""
 
 
 class Scratch:
-    """A folder of folders, one for each result; those older than KEPT go when a new one is asked for."""
+    """A folder with one subfolder for each result; `new` deletes those older than LIFETIME."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def new(self) -> Path:
-        """A fresh, empty folder."""
+        """Create an empty folder; returns its path."""
         for old in self.folder.iterdir():
-            if time.time() - old.stat().st_mtime > KEPT:
+            if time.time() - old.stat().st_mtime > LIFETIME:
                 shutil.rmtree(old, ignore_errors=True)
         fresh = self.folder / uuid.uuid4().hex
         fresh.mkdir()

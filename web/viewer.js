@@ -1,24 +1,24 @@
-// Moves the parts of every viewer (viewer.py), also of those that come later: one set of listeners for the page.
+// Behaviour of every viewer (viewer.py). Listeners are on the document, so viewers added later work too.
 (() => {
   const clamp = (value) => Math.min(1, Math.max(0, value));
 
-  // The same place of all pictures is shown in all panes: --x and --y are background positions, 0 to 1.
+  // All panes show the same region: --x and --y are background positions, 0 to 1.
   function pan(pane, dx, dy) {
-    const closer = pane.closest(".closer"), viewer = pane.closest(".viewer");
-    const zoom = Number(closer.style.getPropertyValue("--zoom"));
-    for (const [axis, moved, side, seen] of [["x", dx, "w", pane.clientWidth], ["y", dy, "h", pane.clientHeight]]) {
-      const hidden = viewer.style.getPropertyValue("--" + side) * zoom - seen;
-      const at = hidden > 0 ? Number(closer.style.getPropertyValue("--" + axis)) - moved / hidden : 0.5;
-      closer.style.setProperty("--" + axis, clamp(at));
+    const detail = pane.closest(".detail"), viewer = pane.closest(".viewer");
+    const zoom = Number(detail.style.getPropertyValue("--zoom"));
+    for (const [axis, delta, side, visible] of [["x", dx, "w", pane.clientWidth], ["y", dy, "h", pane.clientHeight]]) {
+      const hidden = viewer.style.getPropertyValue("--" + side) * zoom - visible;
+      const at = hidden > 0 ? Number(detail.style.getPropertyValue("--" + axis)) - delta / hidden : 0.5;
+      detail.style.setProperty("--" + axis, clamp(at));
     }
   }
 
   document.addEventListener("input", (event) => {
-    const compare = event.target.closest(".viewer .compare"), closer = event.target.closest(".viewer .closer");
+    const compare = event.target.closest(".viewer .compare"), detail = event.target.closest(".viewer .detail");
     if (compare) compare.style.setProperty("--at", event.target.value);
-    if (closer) {
-      closer.style.setProperty("--zoom", event.target.value);
-      closer.querySelector("output").textContent = event.target.value + "×";
+    if (detail) {
+      detail.style.setProperty("--zoom", event.target.value);
+      detail.querySelector("output").textContent = event.target.value + "×";
     }
   });
 

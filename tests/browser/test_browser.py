@@ -1,4 +1,4 @@
-"""The page in a real browser: `make test-browser`. Left out of the ordinary suite, which needs no browser."""
+"""The page in Chromium, run by `make test-browser`. Not part of the ordinary suite, which needs no browser."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ on_both_screens = pytest.mark.parametrize("page", [WIDE, NARROW], indirect=True,
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """The shipped page, served by the command; it ends on SIGTERM and leaves nothing behind."""
+    """URL of the page served by app.py; checks that the server exits on SIGTERM and removes its temporary files."""
     folder = tmp_path_factory.mktemp("served")
     server = subprocess.Popen(
         [sys.executable, str(ROOT / "app.py"), "--port", "0", "--max_pixels", str(LIMIT)],
@@ -48,7 +48,7 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert program, "no Chromium: tests/browser/install.sh installs one"
+    assert program, "no Chromium found; install it with tests/browser/install.sh"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
@@ -57,7 +57,7 @@ def chromium():
 
 @pytest.fixture
 def page(request, chromium, address):
-    """The page in a fresh browser; in the end it has asked no other host for anything and reported no error."""
+    """The page in a new browser context; checks that it requested no other host and logged no error."""
     context = chromium.new_context(viewport=getattr(request, "param", WIDE))
     page = context.new_page()
     hosts, errors = set(), []
@@ -100,7 +100,7 @@ def alert(page) -> str:
 
 
 @on_both_screens
-def test_a_photograph_becomes_a_halftone_and_the_halftone_a_photograph(page, tmp_path):
+def test_a_downloaded_halftone_restores_to_the_same_photograph(page, tmp_path):
     upload(page, PHOTO)
     path = download(page, "chelsea_halftone.png", tmp_path)
     assert path.read_bytes()[24:26] == b"\1\0", "one bit, gray"
@@ -110,12 +110,12 @@ def test_a_photograph_becomes_a_halftone_and_the_halftone_a_photograph(page, tmp
     restored = read_image(download(page, "chelsea_restored.png", tmp_path)).bgr
     open_tab(page, "Restore")
     upload(page, path)
-    again = read_image(download(page, "chelsea_halftone_restored.png", tmp_path)).bgr
-    np.testing.assert_array_equal(again, restored)
-    assert cv2.norm(again, photo) / photo.size**0.5 < 25
+    restored_again = read_image(download(page, "chelsea_halftone_restored.png", tmp_path)).bgr
+    np.testing.assert_array_equal(restored_again, restored)
+    assert cv2.norm(restored_again, photo) / photo.size**0.5 < 25
 
 
-def test_bad_files_are_answered_in_a_line_and_the_page_goes_on(page, tmp_path):
+def test_unreadable_files_show_a_line_and_the_page_still_works(page, tmp_path):
     torn, large = tmp_path / "torn.png", tmp_path / "large.png"
     torn.write_bytes(PHOTO.read_bytes()[:3000])
     cv2.imwrite(str(large), np.zeros((700, 700), np.uint8))
@@ -132,7 +132,7 @@ def test_bad_files_are_answered_in_a_line_and_the_page_goes_on(page, tmp_path):
 
 
 @on_both_screens
-def test_every_tab_fits_the_screen_and_begins_with_a_result(page):
+def test_every_tab_fits_the_screen_and_starts_with_a_result(page):
     for name in TABS:
         open_tab(page, name)
         assert page.locator(".viewer:visible").count() == 1
@@ -141,7 +141,7 @@ def test_every_tab_fits_the_screen_and_begins_with_a_result(page):
         page.wait_for_function(loaded)
 
 
-def test_scans_and_classical_methods(page, tmp_path):
+def test_descreen_and_classical_tabs_offer_downloads_and_remarks(page, tmp_path):
     open_tab(page, "Descreen")
     page.locator(".samples button:visible").nth(1).click()
     screened = read_image(download(page, "chelsea_printed_new_screen.png", tmp_path)).bgr
@@ -155,7 +155,7 @@ def test_scans_and_classical_methods(page, tmp_path):
     assert "Bayer" in page.locator(".remark:visible").inner_text()
 
 
-def test_the_keyboard_moves_everything(page):
+def test_every_control_works_from_the_keyboard(page):
     def style(selector: str, name: str) -> float:
         return float(page.locator(f"{selector}:visible").first.evaluate(f"e => e.style.getPropertyValue('--{name}')"))
 
@@ -166,12 +166,12 @@ def test_the_keyboard_moves_everything(page):
     assert style(".compare", "at") > 0
     page.locator(".zoom:visible").focus()
     page.keyboard.press("End")
-    assert style(".closer", "zoom") == 12
+    assert style(".detail", "zoom") == 12
     page.locator(".pane:visible").first.focus()
-    before = style(".closer", "x"), style(".closer", "y")
+    before = style(".detail", "x"), style(".detail", "y")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    assert style(".closer", "x") > before[0] and style(".closer", "y") > before[1]
+    assert style(".detail", "x") > before[0] and style(".detail", "y") > before[1]
     page.locator(".pairs input:visible").first.focus()
     page.keyboard.press("ArrowRight")
     assert page.locator(".compare:visible .tag.left").inner_text() == "photograph"

@@ -1,4 +1,4 @@
-"""What the page's buttons do, without a page."""
+"""Actions of the page, called directly."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from images.files import read_halftone, read_image, write_halftone, write_image
 from reshalf import ResHalfCodec
 from utils.errors import UserError
 from web.actions import AS_TRAINED, BEST, FAST, Tools
-from web.scratch import KEPT, Scratch
+from web.scratch import LIFETIME, Scratch
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,22 +31,22 @@ def photo(tmp_path):
     return path
 
 
-def test_dithering_gives_what_the_command_gives_with_one_bit_a_pixel(tools, photo):
-    told = []
-    shown = tools.dither(photo, tell=lambda share, doing: told.append(share))
+def test_dithering_returns_the_halftone_of_the_codec_with_one_bit_per_pixel(tools, photo):
+    shares = []
+    result = tools.dither(photo, progress=lambda share, step: shares.append(share))
     bgr = read_image(photo).bgr
     halftone = tools.codec.halftone(bgr)
-    path = shown.downloads["halftone"]
+    path = result.downloads["halftone"]
     assert path.name == "my photo_halftone.png"
     assert path.read_bytes()[24:26] == b"\1\0", "one bit, gray"
     np.testing.assert_array_equal(read_halftone(path), halftone)
-    np.testing.assert_array_equal(read_image(shown.downloads["restored"]).bgr, tools.codec.restore(halftone))
-    np.testing.assert_array_equal(read_image(shown.pictures["photograph"]).bgr, bgr)
-    assert {name.split(",")[-1].strip() for name in shown.figures} >= {"PSNR", "SSIM", "tone (σ 1.5)"}
-    assert told == sorted(told) and told[0] == 0
+    np.testing.assert_array_equal(read_image(result.downloads["restored"]).bgr, tools.codec.restore(halftone))
+    np.testing.assert_array_equal(read_image(result.images["photograph"]).bgr, bgr)
+    assert {name.split(",")[-1].strip() for name in result.figures} >= {"PSNR", "SSIM", "tone (σ 1.5)"}
+    assert shares == sorted(shares) and shares[0] == 0
 
 
-def test_every_search_makes_another_halftone(photo, tmp_path):
+def test_every_search_returns_a_different_halftone(photo, tmp_path):
     tools = Tools(ResHalfCodec(device="cpu"), Scratch(tmp_path / "results"), 200_000)
     assert list(tools.searches) == [FAST, AS_TRAINED, BEST]
     found = [read_halftone(tools.dither(photo, search).downloads["halftone"]) for search in tools.searches]
@@ -54,12 +54,12 @@ def test_every_search_makes_another_halftone(photo, tmp_path):
     assert all((found[i] != found[j]).any() for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_only_what_a_network_can_do_is_offered(tools):
-    assert list(tools.searches) == [FAST, AS_TRAINED]  # no proxy
+def test_only_searches_the_network_supports_are_offered(tools):
+    assert list(tools.searches) == [FAST, AS_TRAINED]  # the checkpoint has no proxy
 
 
-def test_uploads_are_read_as_the_command_reads_them(tools, tmp_path):
-    """Turned by EXIF, CMYK, 16 bits, with alpha, of one pixel."""
+def test_uploads_of_all_pixel_formats_are_read_as_read_image_does(tools, tmp_path):
+    """16 bits, rotated by EXIF, CMYK, with alpha, a single pixel."""
     ramp = np.linspace(0, 65535, 40 * 20).reshape(20, 40).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), ramp)
     turned = Image.new("RGB", (40, 20), "red")
@@ -76,30 +76,30 @@ def test_uploads_are_read_as_the_command_reads_them(tools, tmp_path):
         "clear.png": (20, 40),
         "dot.png": (1, 1),
     }.items():
-        shown = tools.dither(tmp_path / name)
-        assert shown.size == size == read_halftone(shown.downloads["halftone"]).shape
+        result = tools.dither(tmp_path / name)
+        assert result.size == size == read_halftone(result.downloads["halftone"]).shape
         np.testing.assert_array_equal(
-            read_image(shown.pictures["photograph"]).bgr, read_image(tmp_path / name).bgr, err_msg=name
+            read_image(result.images["photograph"]).bgr, read_image(tmp_path / name).bgr, err_msg=name
         )
     alpha = read_image(tools.dither(tmp_path / "clear.png").downloads["restored"]).alpha
     assert (alpha == 77).all()
 
 
-def test_restoring_takes_halftones_and_with_force_anything(tools, photo, tmp_path):
+def test_restoring_accepts_halftones_and_with_force_any_image(tools, photo, tmp_path):
     halftone = tools.codec.halftone(read_image(photo).bgr)
     write_halftone(tmp_path / "dots.png", halftone)
-    shown = tools.restore(tmp_path / "dots.png")
-    np.testing.assert_array_equal(read_image(shown.downloads["restored"]).bgr, tools.codec.restore(halftone))
+    result = tools.restore(tmp_path / "dots.png")
+    np.testing.assert_array_equal(read_image(result.downloads["restored"]).bgr, tools.codec.restore(halftone))
     with pytest.raises(UserError, match=r"^my photo\.png: not a halftone: \d+% of the pixels"):
         tools.restore(photo)
     assert tools.restore(photo, force=True).size == (40, 72)
 
 
 @pytest.mark.parametrize("work", ["dither", "restore", "descreen", "classical"])
-def test_what_cannot_be_read_is_one_line_that_begins_with_the_name_alone(tools, tmp_path, work):
+def test_an_unreadable_file_raises_one_line_that_begins_with_its_name_without_folder(tools, tmp_path, work):
     Image.new("1", (500, 401)).save(tmp_path / "large.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "large.png").read_bytes()[:60])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     options = {"descreen": ["gaussian"], "classical": ["bayer_4"]}.get(work, [])
     for name, reason in (("large.png", "0.2005 megapixels, limit 0.2"), ("torn.png", ""), ("text.png", "not an image")):
         with pytest.raises(UserError) as refusal:
@@ -108,38 +108,38 @@ def test_what_cannot_be_read_is_one_line_that_begins_with_the_name_alone(tools, 
         assert line.startswith(f"{name}: ") and reason in line and str(tmp_path) not in line and "\n" not in line
 
 
-def test_descreening_finds_the_screen_and_prints_another(tools, photo, tmp_path):
+def test_descreening_detects_the_screen_and_applies_the_chosen_one(tools, photo, tmp_path):
     large = cv2.resize(read_image(photo).bgr, (288, 160), interpolation=cv2.INTER_CUBIC)
     write_image(tmp_path / "printed.png", am_cmyk(large, pitch=5.0))
     for method in tools.descreeners:
         own, chosen = (tools.descreen(tmp_path / "printed.png", method, pitch=pitch) for pitch in (None, 8.0))
         assert " 5.0" in own.remark and "px" in own.remark
-        again = [read_image(shown.downloads["new screen"]).bgr for shown in (own, chosen)]
+        again = [read_image(result.downloads["new screen"]).bgr for result in (own, chosen)]
         assert (again[0] != again[1]).any()
         restored = read_image(own.downloads["restored"]).bgr
         assert cv2.norm(restored, large) < cv2.norm(read_image(tmp_path / "printed.png").bgr, large) / 2
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_classical_method_is_at_hand(tools, photo, method):
-    shown = tools.classical(photo, method)
+def test_every_classical_method_returns_its_halftone_and_source(tools, photo, method):
+    result = tools.classical(photo, method)
     gray = cv2.cvtColor(read_image(photo).bgr, cv2.COLOR_BGR2GRAY)
-    np.testing.assert_array_equal(read_halftone(shown.downloads["halftone"]), METHODS[method](gray))
-    assert METHODS[method].source in shown.remark
+    np.testing.assert_array_equal(read_halftone(result.downloads["halftone"]), METHODS[method](gray))
+    assert METHODS[method].source in result.remark
 
 
-def test_light_is_halftoned_darker_than_levels(tools, photo):
+def test_halftoning_in_linear_light_is_darker_than_in_srgb(tools, photo):
     levels, light = (
         read_halftone(tools.classical(photo, "ostromoukhov", linear).downloads["halftone"]) for linear in (False, True)
     )
     assert light.mean() < levels.mean()
 
 
-def test_results_go_after_a_while_and_not_before(tmp_path):
+def test_results_are_deleted_after_the_retention_time_and_not_before(tmp_path):
     scratch = Scratch(tmp_path)
     old, young = scratch.new(), scratch.new()
     (old / "halftone.png").write_bytes(b"x")
-    for folder, age in ((old, KEPT + 60), (young, KEPT - 60)):
+    for folder, age in ((old, LIFETIME + 60), (young, LIFETIME - 60)):
         then = folder.stat().st_mtime - age
         os.utime(folder, (then, then))
     fresh = scratch.new()
