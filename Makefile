@@ -4,45 +4,45 @@ RUN := $(VENV)/bin/python
 
 .PHONY: help demo demo-descreen app figures reproduce test test-browser test-cuda lint clean
 
-help:  ## this list
+help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 18
 
 demo: $(VENV)/ready  ## dither and restore the photographs in test_imgs/ into result/
 	$(RUN) inference_fast.py
 
-demo-descreen: $(VENV)/ready  ## screen the photographs in test_imgs/, restore them, screen one anew, into result/descreen/
+demo-descreen: $(VENV)/ready  ## print and descreen the photographs in test_imgs/, rescreen one, into result/descreen/
 	$(RUN) -m descreen.demo
 
-app: $(VENV)/ready  ## a page to try it on, at http://127.0.0.1:7860, for this machine only
+app: $(VENV)/ready  ## serve a web page at http://127.0.0.1:7860, on this machine only
 	$(RUN) app.py
 
-figures: $(VENV)/ready  ## README's pictures, from the shipped checkpoint and test_imgs/
+figures: $(VENV)/ready  ## make README's images from the shipped checkpoint and test_imgs/
 	$(RUN) -m figures.make
 
-reproduce: $(VENV)/ready  ## VOC=VOC2012: the paper's trainings and its table, see scripts/reproduce.md
+reproduce: $(VENV)/ready  ## VOC=VOC2012: run the paper's trainings and evaluation, see scripts/reproduce.md
 	$(RUN) -m scripts.reproduce --voc "$(VOC)" $(ARGS)
 
 test: lint  ## lint and the whole test suite
 	$(RUN) -m pytest
 
-test-browser: $(VENV)/ready  ## the page in Chromium, which is installed where that is possible
+test-browser: $(VENV)/ready  ## test the page in Chromium, which is installed if possible
 	tests/browser/install.sh $(RUN)
 	$(RUN) -m pytest -m browser tests/browser
 
-test-cuda: $(VENV)/ready  ## what only a GPU can show; fails where there is none
+test-cuda: $(VENV)/ready  ## run the tests that need a GPU; fails without one
 	$(RUN) -m pytest -m cuda tests/cuda
 
-lint: $(VENV)/ready  ## ruff alone
+lint: $(VENV)/ready  ## run ruff only
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-# The environment is made anew when requirements.txt changed; "ready" appears only after a complete installation.
+# The environment is rebuilt when requirements.txt changes; "ready" is created after a complete installation.
 $(VENV)/ready: requirements.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-clean:  ## remove the environment and the caches, not what was made
+clean:  ## remove the environment and the caches, not the results
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
-"""Makes README's pictures from a checkpoint and test_imgs/: python -m figures.make [--model CKPT] [--out FOLDER]
+"""Make README's images from a checkpoint and test_imgs/: python -m figures.make [--model CKPT] [--out FOLDER]
 
-NAME_photograph.jpg and NAME_restored.jpg show the same square pixel for pixel, NAME_halftone.png a part of its
-halftone, each dot three pixels wide; gallery.png shows every classical method.
+NAME_photograph.jpg and NAME_restored.jpg show the same square crop, NAME_halftone.png a smaller crop of its halftone,
+enlarged three times; gallery.png shows every classical method.
 """
 
 import argparse
@@ -20,27 +20,27 @@ from utils.files import atomic_write
 HERE = Path(__file__).parent
 PHOTOS = HERE.parent / "test_imgs"
 ZOOM = 3
-SIDES = (288, 288 // ZOOM)
-SHOWN = {"astronaut.jpg": ((16, 112), (60, 66)), "flower.jpg": ((60, 150), (22, 20)), "china.jpg": ((40, 60), (4, 84))}
-"""Photographs, the top left corner of the square that is shown of them, and in it that of the halftone's part."""
+SIDES = (288, 288 // ZOOM)  # of the crop and of the enlarged crop, in pixels
+CROPS = {"astronaut.jpg": ((16, 112), (60, 66)), "flower.jpg": ((60, 150), (22, 20)), "china.jpg": ((40, 60), (4, 84))}
+"""Photograph → top left corner (row, column) of its crop, and, within the crop, of the enlarged halftone crop."""
 JPEG_QUALITY = 90
 
 
 def make_row(codec: ResHalfCodec, name: str, out: Path) -> None:
-    """Write the three pictures of a photograph in SHOWN."""
+    """Write the three images of a photograph in CROPS."""
     photo = read_image(PHOTOS / name).bgr
     halftone = codec.halftone(photo)
-    square, part = (
-        tuple(slice(at, at + side) for at in corner) for corner, side in zip(SHOWN[name], SIDES, strict=True)
+    crop, enlarged = (
+        tuple(slice(at, at + side) for at in corner) for corner, side in zip(CROPS[name], SIDES, strict=True)
     )
     stem = Path(name).stem
-    write_jpeg(out / f"{stem}_photograph.jpg", photo[square])
-    write_jpeg(out / f"{stem}_restored.jpg", codec.restore(halftone)[square])
-    write_halftone(out / f"{stem}_halftone.png", np.kron(halftone[square][part], np.ones((ZOOM, ZOOM), np.uint8)))
+    write_jpeg(out / f"{stem}_photograph.jpg", photo[crop])
+    write_jpeg(out / f"{stem}_restored.jpg", codec.restore(halftone)[crop])
+    write_halftone(out / f"{stem}_halftone.png", np.kron(halftone[crop][enlarged], np.ones((ZOOM, ZOOM), np.uint8)))
 
 
 def write_jpeg(path: Path, bgr: np.ndarray) -> None:
-    """Write (H, W, 3) BGR uint8 small enough for a README."""
+    """Write (H, W, 3) BGR uint8 as a JPEG of JPEG_QUALITY."""
     data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
@@ -48,7 +48,7 @@ def write_jpeg(path: Path, bgr: np.ndarray) -> None:
 
 def run(args: argparse.Namespace) -> int:
     codec = ResHalfCodec(args.model)
-    for name in SHOWN:
+    for name in CROPS:
         make_row(codec, name, args.out)
     gray = cv2.cvtColor(read_image(PHOTOS / "chelsea.png").bgr, cv2.COLOR_BGR2GRAY)
     write_image(args.out / "gallery.png", contact_sheet(gray))
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make all pictures; the exit code."""
+    """Make all images; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="checkpoint (default: the shipped)")
+    parser.add_argument("--model", type=Path, help="checkpoint (default: the shipped one)")
     parser.add_argument("--out", type=Path, default=HERE, help="default: %(default)s")
     return exit_code(lambda: run(parser.parse_args(argv)))
 
