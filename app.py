@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.command import exit_code
 
 HERE = Path(__file__).parent
 
@@ -55,6 +55,7 @@ def build(args: argparse.Namespace, folder: Path):
 
 
 def run(args: argparse.Namespace) -> int:
+    """Build the page and serve it until a signal arrives."""
     from web.page import choose_port, serve
 
     port = choose_port(args.port)
@@ -73,16 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until Ctrl-C; returns the exit code."""
-    args = parse(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        return run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # also during start-up
-        return 0
+    """Serve until Ctrl-C, the regular end; returns the exit code."""
+    code = exit_code(lambda: run(parse(argv)))
+    return 0 if code == 128 + signal.SIGINT else code
 
 
 if __name__ == "__main__":
