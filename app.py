@@ -1,8 +1,8 @@
-"""A page to try ResHalf on, served on this machine only: http://127.0.0.1:7860
+"""A web page for trying ResHalf, served on this machine only: http://127.0.0.1:7860
 
     python app.py [--port PORT] [--model CKPT] [--max_pixels N] [--device DEVICE]
 
-Nothing is fetched from outside or reported there; uploads and results are removed after an hour and at the end.
+It makes no connections to other machines. Uploads and results are removed after an hour and at the end.
 Exit code: 0 after Ctrl-C, 2 wrong usage, 143 terminated.
 """
 
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.command import exit_code
 
 HERE = Path(__file__).parent
 
@@ -21,15 +21,15 @@ HERE = Path(__file__).parent
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--port", type=int, default=7860, help="default: %(default)s; 0 takes a free one")
+    add("--port", type=int, default=7860, help="default: %(default)s; 0 selects a free one")
     add("--model", type=Path, help="checkpoint (default: the shipped)")
     add("--max_pixels", type=int, default=16_000_000, help="larger pictures are refused (default: %(default)s)")
-    add("--device", help="cpu, cuda, cuda:1, … (default: CUDA where there is one)")
+    add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     return parser.parse_args(argv)
 
 
 def build(args: argparse.Namespace, folder: Path):
-    """The page, gr.Blocks, with everything it writes in `folder`. Raises UserError as ResHalfCodec does."""
+    """The page, a gr.Blocks, which writes its files to `folder`. Raises UserError as ResHalfCodec does."""
     from images.files import MAX_PIXELS, list_images
     from reshalf import ResHalfCodec
     from web.actions import Tools
@@ -47,12 +47,13 @@ def build(args: argparse.Namespace, folder: Path):
         make_samples(make_scans(few, made), made, lambda path: tools.descreen(path, next(iter(tools.descreeners)))),
         make_samples(photos, made, lambda path: tools.classical(path, "ostromoukhov")),
     )
-    # Limits are for visitors: the samples stay, of any size.
+    # Limits apply to uploads: the samples are kept, whatever their size.
     tools.scratch, tools.max_pixels = Scratch(folder / "results"), args.max_pixels
     return build_page(tools, *samples)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Build the page and serve it until a signal arrives."""
     from web.page import choose_port, serve
 
     port = choose_port(args.port)
@@ -71,16 +72,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until Ctrl-C; the exit code."""
-    args = parse(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        return run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # while it starts, too
-        return 0
+    """Serve until Ctrl-C, the regular end; returns the exit code."""
+    code = exit_code(lambda: run(parse(argv)))
+    return 0 if code == 128 + signal.SIGINT else code
 
 
 if __name__ == "__main__":
