@@ -23,12 +23,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="scans")
     add("--save_dir", type=Path, default=Path("result"), help=f"where {RESTORED}/ goes")
-    add(
-        "--method",
-        choices=["network", *BASELINES],
-        default="network",
-        help="the trained network, or a classical method",
-    )
+    add("--method", choices=["network", *BASELINES], default="network", help="the network, or a classical method")
     add("--model", type=Path, default=CHECKPOINT, help="checkpoint (default: the shipped)")
     add("--strength", type=float, default=1.0, help="of a classical method")
     add("--mask", choices=MASKS, default="gaussian", help="shape of the notches of fft_notch")

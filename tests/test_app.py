@@ -1,4 +1,4 @@
-"""The command that serves the page; what it serves is tested in tests/web/ and, in a browser, in tests/browser/."""
+"""The command that serves the page; the page is tested in tests/web/ and, in a browser, in tests/browser/."""
 
 import socket
 
@@ -9,7 +9,7 @@ import app
 
 @pytest.fixture(autouse=True)
 def uploads(tmp_path, monkeypatch):
-    """Where gradio keeps uploads: the command points it elsewhere, and other tests should not follow."""
+    """Restore the environment variable that the command sets, for other tests."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
 
 
@@ -25,7 +25,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(tmp_path, checkpoint, capsys):
     assert str(port) in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_it_quietly_while_it_starts_too(monkeypatch, capsys):
+def test_ctrl_c_ends_it_without_a_message_even_while_it_starts(monkeypatch, capsys):
     def interrupted(args, folder):
         raise KeyboardInterrupt
 
@@ -34,7 +34,7 @@ def test_ctrl_c_ends_it_quietly_while_it_starts_too(monkeypatch, capsys):
     assert not capsys.readouterr().err
 
 
-def test_every_tab_begins_with_a_result(tmp_path, checkpoint):
+def test_every_tab_starts_with_a_result(tmp_path, checkpoint):
     page = app.build(app.parse(["--model", str(checkpoint), "--device", "cpu"]), tmp_path)
     results = [block.value for block in page.blocks.values() if 'class="viewer"' in str(getattr(block, "value", ""))]
     assert len(results) == 4
