@@ -15,12 +15,11 @@ from tqdm import tqdm
 
 from dataset.photo_list import read_photo_list, write_photo_list
 from images.files import list_images, read_image
-from jobs.tasks import check_folder, check_overwriting
+from jobs.tasks import HALFTONES, RESTORED, check_folder, check_overwriting
 from metrics import spectra
 from metrics import tables as report
 from reshalf import SHIPPED, evaluation
 from reshalf.codec import ResHalfCodec
-from reshalf.folder_job import HALFTONES, RESTORED
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import checksum
@@ -35,9 +34,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--make_list", type=Path, metavar="FILE", help="only write such a list of --data_dir")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the encoder's noise and of the flipped pixels")
-    parser.add_argument("--no-references", action="store_true", help="no classical halftones, JPEG and WebP beside it")
-    parser.add_argument("--no-robustness", action="store_true", help="no flips, crops and round trips")
-    parser.add_argument("--no-spectra", action="store_true", help="no constant fields, no plots")
+    add = parser.add_argument
+    add("--no_references", "--no-references", action="store_true", help="without classical halftones, JPEG and WebP")
+    add("--no_robustness", "--no-robustness", action="store_true", help="without flips, crops and round trips")
+    add("--no_spectra", "--no-spectra", action="store_true", help="without constant fields and plots")
     return parser.parse_args(argv)
 
 

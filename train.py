@@ -1,6 +1,6 @@
 """Stage 2, joint training: the halftone looks like blue noise and the photograph comes back from it.
 
-python train.py --config scripts/invhalf_full.json [--resume auto] [--set key=value ...] [--dry-run]
+python train.py --config scripts/invhalf_full.json [--resume auto] [--set key=value ...] [--dry_run]
 """
 
 import sys

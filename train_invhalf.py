@@ -1,6 +1,6 @@
 """Stage 0: InverseHalf learns gray from error-diffused halftones; it then guides the warm-up as a fixed extractor.
 
-python train_invhalf.py --config scripts/inversehalf.json [--resume auto] [--set key=value ...] [--dry-run]
+python train_invhalf.py --config scripts/inversehalf.json [--resume auto] [--set key=value ...] [--dry_run]
 """
 
 import sys

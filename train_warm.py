@@ -1,6 +1,6 @@
 """Stage 1, warm-up: the encoder learns to dither, guided by what the extractor sees in error-diffused halftones.
 
-python train_warm.py --config scripts/invhalf_warm.json [--resume auto] [--set key=value ...] [--dry-run]
+python train_warm.py --config scripts/invhalf_warm.json [--resume auto] [--set key=value ...] [--dry_run]
 """
 
 import sys

@@ -113,7 +113,7 @@ def train(stage: Stage, settings: list[str], steps: int, validate: bool) -> floa
 def measure(model: Path, data_dir: Path, out: Path) -> dict[str, float]:
     photos = data_dir / "HalftoneVOC2012/val/target_c"
     command = [sys.executable, "evaluate.py", "--model", model, "--data_dir", photos, "--save_dir", out]
-    subprocess.run([*command, "--no-robustness", "--no-references"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "--no_robustness", "--no_references"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     mean = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["mean"]
     halftone, restored = mean["halftone"]["network"], mean["restoration"]["network"]
     return {

@@ -1,10 +1,10 @@
-"""Print and scan the photographs of test_imgs/, restore the scans, and screen one picture anew.
+"""Simulate printing and scanning of the photographs in test_imgs/, restore the scans, and screen one picture again.
 
     python -m descreen.demo [--save_dir result/descreen] [--model CKPT] [--picture FILE.jpg]
 
-writes SAVE_DIR/scans/, restored/, screened/ and, for the eye, demo.png: photograph, scan, restoration and, in the first
-row, the new screen. FILE gets a few rows of it, for the model card. Without a checkpoint the best method without
-learning restores.
+writes SAVE_DIR/scans/, restored/, screened/ and demo.png, which shows photograph, scan, restoration and, in the first
+row, the new screen. FILE gets a few of its rows, for the model card. Without a checkpoint the bilateral filter is used,
+the best classical method.
 Exit code: 0 done, 2 wrong usage, 3 a scan was skipped, 130 or 143 interrupted.
 """
 
@@ -18,12 +18,13 @@ from descreen import restore
 from descreen.command import CHECKPOINT
 from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
+from descreen.scan_job import SCREENED
 from descreen.screen_finder import find_screens
 from descreen.screening import screen_again
 from images.files import list_images, read_image, write_image
 from images.overview import middle, write_overview
+from jobs.tasks import RESTORED
 from metrics.banded import psnr
-from reshalf.folder_job import RESTORED
 from utils.command import exit_code
 
 PHOTOS = Path(__file__).parents[1] / "test_imgs"
@@ -31,23 +32,24 @@ SCREENS = ScreensConfig(
     line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=4.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
 )
 NEW_PITCH = 7.0
-FEW = ("china", "flower", "grace_hopper")
-SHOWN = 256
-"""Side of the middle that demo.png shows of each, pixels: dots stay dots."""
+PICTURE_ROWS = ("china", "flower", "grace_hopper")
+CROP = 256
+"""Side in pixels of the centre crops in demo.png, which are not scaled, so that single dots are visible."""
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the demonstration; returns the exit code of the restoration."""
     photos = {path.stem: read_image(path).bgr for path in list_images(PHOTOS)}
     folder, out = args.save_dir / "scans", args.save_dir
     folder.mkdir(parents=True, exist_ok=True)
     for number, (name, photo) in enumerate(photos.items()):
         printing = draw_printing(SCREENS, np.random.default_rng(number))
         write_image(folder / f"{name}.png", print_and_scan(photo, printing))
-    by = ["--model", str(args.model)]
+    method = ["--model", str(args.model)]
     if args.model == CHECKPOINT and not CHECKPOINT.exists():
-        print(f"{CHECKPOINT.name} is not here, so the bilateral filter restores", file=sys.stderr)
-        by = ["--method", "bilateral"]
-    code = restore.main(["--data_dir", str(folder), "--save_dir", str(out), *by])
+        print(f"{CHECKPOINT.name} is missing: the bilateral filter is used instead", file=sys.stderr)
+        method = ["--method", "bilateral"]
+    code = restore.main(["--data_dir", str(folder), "--save_dir", str(out), *method])
     if code:
         return code
     rows = []
@@ -57,25 +59,24 @@ def run(args: argparse.Namespace) -> int:
         pictures = [photo, scan, restored]
         if not rows:
             pictures.append(screen_again(restored, find_screens(scan), NEW_PITCH))
-            (out / "screened").mkdir(exist_ok=True)
-            write_image(out / "screened" / f"{name}.png", pictures[-1])
-        rows.append([middle(picture, SHOWN) for picture in pictures])
+            (out / SCREENED).mkdir(exist_ok=True)
+            write_image(out / SCREENED / f"{name}.png", pictures[-1])
+        rows.append([middle(picture, CROP) for picture in pictures])
     write_overview(out / "demo.png", rows)
     if args.picture:
-        write_overview(args.picture, [row[:3] for name, row in zip(photos, rows, strict=True) if name in FEW])
+        write_overview(args.picture, [row[:3] for name, row in zip(photos, rows, strict=True) if name in PICTURE_ROWS])
     print(f"see {out / 'demo.png'}: photograph, scan, restoration; {next(iter(photos))} with a new screen as well")
     return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the demonstration; returns the exit code."""
+    """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--save_dir", type=Path, default=Path("result/descreen"), help="default: %(default)s")
     add("--model", type=Path, default=CHECKPOINT, help="checkpoint (default: the shipped)")
-    add("--picture", type=Path, help="also write a few rows here")
-    args = parser.parse_args(argv)
-    return exit_code(lambda: run(args))
+    add("--picture", type=Path, help="also write a few rows to this file")
+    return exit_code(lambda: run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

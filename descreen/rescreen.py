@@ -1,9 +1,9 @@
-"""Restore a folder of scans and screen the pictures anew, with a pitch and angles of your choice or the scan's own.
+"""Restore a folder of scans and screen the pictures again, with a given pitch and angles or those of each scan.
 
     python -m descreen.rescreen --data_dir SCANS [--save_dir OUT] [--pitch 6|auto] [--angles C,M,Y,K|auto] [--dot round]
 
-writes OUT/restored/NAME.png, OUT/screened/NAME.png, OUT/manifest.jsonl and OUT/overview.png, and prints each scan's
-pitch and angles.
+writes OUT/restored/NAME.png, OUT/screened/NAME.png, OUT/manifest.jsonl and OUT/overview.png, and prints the pitch and
+angles of each scan.
 Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interrupted.
 """
 
@@ -23,7 +23,7 @@ from utils.command import exit_code
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--pitch", type=_pitch, default=None, help="distance of the dots in pixels, or auto: the scan's own (default)")
+    add("--pitch", type=_pitch, default=None, help="distance of the dots in pixels, or auto: as in the scan (default)")
     angles = "degrees of cyan, magenta, yellow, black, as in 15,75,0,45 or --angles=-15,75,0,45, or auto (default)"
     add("--angles", type=_angles, default=None, help=angles)
     add("--dot", choices=SPOTS, default="round", help="shape of the dots (default: round)")
@@ -57,7 +57,7 @@ def _share(text: str) -> float:
 
 
 def _number(text: str) -> float:
-    """A number, or NaN, which is in no range."""
+    """The number, or NaN, which no range contains, if the text is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -66,14 +66,13 @@ def _number(text: str) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    args = parse(argv)
-    settings = {
-        "pitch": args.pitch,
-        "angles": args.angles,
-        "dot": args.dot,
-        "under_colour_removal": args.under_colour_removal,
-    }
-    return exit_code(lambda: run(args, lambda picture, screens: screen_again(picture, screens, **settings), settings))
+
+    def rescreen() -> int:
+        args = parse(argv)
+        settings = {name: getattr(args, name) for name in ("pitch", "angles", "dot", "under_colour_removal")}
+        return run(args, lambda picture, screens: screen_again(picture, screens, **settings), settings)
+
+    return exit_code(rescreen)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m descreen.restore --data_dir SCANS [--save_dir OUT] [--method network|gaussian|fft_notch|bilateral]
 
-writes OUT/restored/NAME.png, OUT/manifest.jsonl and OUT/overview.png, and prints each scan's pitch and angles.
+writes OUT/restored/NAME.png, OUT/manifest.jsonl and OUT/overview.png, and prints the pitch and angles of each scan.
 Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interrupted.
 """
 

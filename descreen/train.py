@@ -1,6 +1,6 @@
 """Train a stage of descreening: CoarseNet, then EdgeNet, then DetailsNet against two discriminators.
 
-python -m descreen.train --config scripts/descreen_coarse.json [--resume auto] [--set key=value ...] [--dry-run]
+python -m descreen.train --config scripts/descreen_coarse.json [--resume auto] [--set key=value ...] [--dry_run]
 python -m descreen.train --config scripts/descreen_edge.json
 python -m descreen.train --config scripts/descreen_details.json
 """

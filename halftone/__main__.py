@@ -60,7 +60,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("output", nargs="?", type=Path, metavar="OUT", help="a PNG, or a folder where IN is one")
     add("--method", metavar="NAME", help=f"see --list (default: {DEFAULT})")
     add("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the method")
-    add("--linear", action="store_true", help="halftone the light that sRGB levels stand for (gray, rgb)")
+    add("--linear", action="store_true", help="halftone linear light instead of sRGB levels (gray, rgb)")
     add("--colour", choices=COLOURS, help="gray is 1 bit (default); rgb and cmyk give 8 colours")
     add("--palette", metavar="RRGGBB,...", help="the colours for --colour palette")
     add("--recursive", action="store_true", help="also the photographs in subfolders; the structure is kept")

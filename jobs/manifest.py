@@ -1,24 +1,47 @@
-"""What has been finished in an output folder, so that an interrupted run can go on where it stopped."""
+"""The record of an output folder: which inputs are finished, and with which result."""
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.errors import UserError
 from utils.files import checksum
 
+ALL_SHARDS = "all"
+
+
+class FileResult(NamedTuple):
+    """The result of one input file. Manifests written by earlier releases have none of these values.
+
+    size     (height, width) in pixels
+    seconds  duration of the computation
+    scores   quality measures by name; may be NaN or infinite
+    note     remark for the table
+    """
+
+    size: tuple[int, int] | None = None
+    seconds: float | None = None
+    scores: dict[str, float] | None = None
+    note: str = ""
+
 
 class Manifest:
-    """OUT/manifest.jsonl: a line for every finished input, appended when its outputs are complete.
+    """OUT/manifest.jsonl: one line for every finished input, appended when its outputs are complete.
 
-    A line says which bytes went in, what made the outputs and how long they are; the last line of a name counts.
-    A line torn by a kill or a full disk counts as absent. Several processes may append to one manifest.
+    A line holds the checksum of the input, `made_by`, the sizes of the output files and the result; the last line of a
+    name is valid. Incomplete lines, left by a kill or a full disk, are ignored. Several processes may append to one
+    manifest. Shards of a run add lines of their own, which hold their counts (jobs/shards.py).
 
     folder    the output folder
-    made_by   whatever decides the outputs besides the input, as plain values: checkpoint, seed, …
+    made_by   all settings that determine the outputs, as plain values: checkpoint, seed, …
+    entries   the valid lines by name
+    shards    the lines of the shards that have ended, by shard, in the order of their ends
+    Raises UserError when the file exists and cannot be read.
     """
 
     def __init__(self, folder: Path, made_by: dict):
@@ -26,19 +49,21 @@ class Manifest:
         self.path = folder / "manifest.jsonl"
         self.made_by = made_by
         self.entries: dict[str, dict] = {}
+        self.shards: dict[str, dict] = {}
+        self.load()
+
+    def load(self) -> None:
+        """Read all lines, including those that other processes have appended since the last call."""
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from error
         for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-                self.entries[entry["name"]] = entry
-            except (ValueError, TypeError, KeyError):
-                continue
+            with suppress(ValueError, TypeError, KeyError):
+                self._register(json.loads(line))
 
     def covers(self, name: str, digest: str) -> bool:
-        """Whether the outputs of this input are there, complete, and what this run would make."""
+        """Whether the outputs of an input are complete and equal to what this run would write."""
         entry = self.entries.get(name)
         if entry is None or entry.get("input") != digest or entry.get("made_by") != self.made_by:
             return False
@@ -50,24 +75,60 @@ class Manifest:
             for output, size in outputs.items()
         )
 
-    def add(self, name: str, digest: str, outputs: Sequence[Path]) -> None:
-        """Note that `outputs`, paths inside the folder, are complete. Raises UserError when it cannot be written."""
+    def result(self, name: str) -> FileResult | None:
+        """The result of an input that is finished under these settings; None if there is none."""
+        entry = self.entries.get(name)
+        if entry is None or entry.get("made_by") != self.made_by:
+            return None
+        try:
+            height, width = entry["size"]
+            scores = entry["scores"] and {key: float(value) for key, value in entry["scores"].items()}
+            return FileResult((int(height), int(width)), float(entry["seconds"]), scores, str(entry["note"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return FileResult()
+
+    def add(self, name: str, digest: str, outputs: Sequence[Path], result: FileResult) -> None:
+        """Record that `outputs`, paths inside the folder, are complete. Raises UserError when it cannot be written."""
         sizes = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in outputs}
-        line = json.dumps({"name": name, "input": digest, "made_by": self.made_by, "outputs": sizes})
+        # JSON has no NaN and no infinity: these become "nan" and "inf", which float() accepts.
+        scores = result.scores and {k: v if math.isfinite(v) else str(v) for k, v in result.scores.items()}
+        entry = {"name": name, "input": digest, "made_by": self.made_by, "outputs": sizes}
+        self._append(entry | result._asdict() | {"scores": scores})
+
+    def add_shard(self, shard: str, outcome: dict | None) -> None:
+        """Record the counts of a shard that has ended; None: it starts. ALL_SHARDS starts all shards anew.
+
+        Raises UserError when it cannot be written.
+        """
+        self._append({"shard": shard, "made_by": self.made_by, "outcome": outcome})
+
+    def _register(self, entry: dict) -> None:
+        if "shard" not in entry:
+            self.entries[entry["name"]] = entry
+        elif entry["shard"] == ALL_SHARDS:
+            self.shards.clear()
+        else:
+            self.shards.pop(entry["shard"], None)
+            if entry["outcome"] is not None:
+                self.shards[entry["shard"]] = entry
+
+    def _append(self, entry: dict) -> None:
+        line = json.dumps(entry, allow_nan=False)
         try:
             with open(self.path, "ab+") as file:
-                with suppress(OSError):  # without locks, one process at a time may still append
+                with suppress(OSError):  # on file systems without locks only one process at a time may append
                     fcntl.flock(file, fcntl.LOCK_EX)
                 file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-                torn = file.read(1) not in (b"", b"\n")
-                file.write(b"\n" * torn + line.encode() + b"\n")
+                incomplete = file.read(1) not in (b"", b"\n")
+                file.write(b"\n" * incomplete + line.encode() + b"\n")
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._register(json.loads(line))
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; empty where it cannot be read, which its reader will say better."""
+    """SHA-256 of a file's bytes, in hexadecimal; empty if it cannot be read, which the reader of the file reports."""
     try:
-        return checksum(path) if path.is_file() else ""  # opening a pipe would wait for its other end
+        return checksum(path) if path.is_file() else ""  # opening a named pipe would block
     except OSError:
         return ""

@@ -1,113 +1,126 @@
-"""Running a job over a folder: progress, what is skipped and why, a full disk and Ctrl-C."""
+"""Running a job over a folder: the loop, and the summary printed at the end."""
 
 import errno
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from tqdm import tqdm
 
 from images.overview import write_overview
+from jobs.job import Job
+from jobs.manifest import FileResult
 from jobs.pipeline import pipelined
-from jobs.shards import SHOWN, Outcome, Shard, collect_reports, remove_report, write_report
-from jobs.tasks import Task, check_writable, with_folder
-from reshalf.folder_job import OVERVIEW, Done, FolderJob, is_large
+from jobs.shards import Outcome, Shard, combined_outcome
+from jobs.tasks import OVERVIEW, Task, check_writable
 from utils.command import unread_output
 from utils.errors import UserError, printable
 from utils.files import remove_leftovers
 
-GO_ON = "the same command with --skip-existing goes on"
-ALONE = Shard()
+OVERVIEW_ROWS = 8
+CONTINUE = "run the same command with --skip_existing to continue"
+SINGLE = Shard()
 
-Finished = list[tuple[Task, Done]]
 
+def run_folder(tasks: list[Task], job: Job, shard: Shard = SINGLE) -> int:
+    """Process this shard's part of the tasks; a bad file is reported and skipped.
 
-def run_folder(
-    tasks: list[Task], job: FolderJob, doing: str, report: Callable[[Finished], None], shard: Shard = ALONE
-) -> int:
-    """Do this process's share of the tasks, one bad file costing only itself.
-
-    Whoever ends last prints `report` of what all have done and writes OUT/overview.png. What killed runs left in the
-    folders is removed.
-    doing  what the progress bar says. Returns the exit code of the share: 0 all done, 3 something was skipped.
+    One process, the last of all shards, prints the table of all finished tasks and writes OUT/overview.png. Temporary
+    files that killed runs left in the output folders are removed.
+    Returns the exit code of the shard: 0 all done, 3 some were skipped.
     """
-    check_writable(job.out)
+    out = job.manifest.folder
+    check_writable(out)
     mine = shard.of(tasks)
     parents = {task.name.parent for task in mine}
-    remove_leftovers({job.out, *(kind / parent for kind in job.out.glob("*/") for parent in parents)})
-    if shard.count > 1:
-        remove_report(job.out, shard)
-    outcome = _work(mine, job, doing, quiet=shard.store is not None and shard.index > 0)
+    remove_leftovers({out, *(folder / parent for folder in out.glob("*/") for parent in parents)})
     if shard.count == 1:
-        _tell(outcome, job, report)
+        outcome = _process(mine, job, quiet=False)
+        _print_summary(outcome, tasks, job)
     else:
-        _print_all_shards(outcome, tasks, job, report, shard)
-    return 3 if outcome.skipped else 0
+        job.manifest.add_shard(str(shard), None)
+        outcome = _process(mine, job, quiet=shard.store is not None and shard.index > 0)
+        _finish_shard(outcome, tasks, job, shard)
+    return 3 if outcome.unfinished else 0
 
 
-def _work(tasks: Sequence[Task], job: FolderJob, doing: str, quiet: bool) -> Outcome:
+def _process(tasks: Sequence[Task], job: Job, quiet: bool) -> Outcome:
     outcome, start = Outcome(len(tasks)), time.perf_counter()
-    outcomes = pipelined(tasks, job.read, job.compute, job.write, is_large)
+    results = pipelined(tasks, job.read, job.compute, job.write, job.is_large)
     try:
-        for task, made in tqdm(outcomes, doing, len(tasks), unit="image", disable=quiet):
-            if made is None:
+        for number, (task, result) in enumerate(tqdm(results, job.title, len(tasks), unit="image", disable=quiet)):
+            if result is None:
                 outcome.kept += 1
-            elif isinstance(made, Done):
-                outcome.done.append((task, made if len(outcome.done) < SHOWN else made._replace(pictures=[])))
+            elif isinstance(result, FileResult):
+                outcome.done += 1
             else:
-                tqdm.write(printable(f"skipped: {made}"), file=sys.stderr)
-                outcome.skipped.append(task.name.with_name(task.path.name).as_posix())
-                if getattr(made.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                tqdm.write(printable(f"skipped: {result}"), file=sys.stderr)
+                outcome.unfinished.append(task.name.as_posix())
+                if getattr(result.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                     outcome.full = True  # every further write would fail as well
+                    outcome.unfinished += [task.name.as_posix() for task in tasks[number + 1 :]]
                     break
     except KeyboardInterrupt:
-        print(f"interrupted: {len(outcome.done) + outcome.kept} of {len(tasks)} done; {GO_ON}", file=sys.stderr)
+        print(f"interrupted: {outcome.done + outcome.kept} of {len(tasks)} done; {CONTINUE}", file=sys.stderr)
         raise
     finally:
-        outcomes.close()
+        results.close()
     outcome.seconds = time.perf_counter() - start
     return outcome
 
 
-def _print_all_shards(
-    mine: Outcome, tasks: list[Task], job: FolderJob, report: Callable[[Finished], None], shard: Shard
-) -> None:
-    """Say what this share has done, then, where all have ended, what all have: one process only."""
-    counts = f"{len(mine.done)} done, {mine.kept} were done already, {len(mine.skipped)} skipped"
-    print(f"{shard}: {counts} in {mine.seconds:.1f} s{', stopped' if mine.full else ''}", flush=True)
+def _finish_shard(mine: Outcome, tasks: list[Task], job: Job, shard: Shard) -> None:
+    """Print this shard's counts and, in the process that ends last, the summary of all."""
+    left = f"{len(mine.unfinished)} {'left, stopped' if mine.full else 'skipped'}"
+    counts = f"{mine.done} done, {mine.kept} were done already, {left}"
+    print(f"shard {shard.index + 1} of {shard.count}: {counts} in {mine.seconds:.1f} s", flush=True)
     try:
-        write_report(with_folder(job.out / OVERVIEW).parent, shard, job.manifest.made_by, mine)
+        outcome = combined_outcome(mine, len(tasks), job.manifest, shard)
+        if outcome is not None:
+            _print_summary(outcome, tasks, job)
     except UserError as error:
         print(f"no summary of all shards: {error}", file=sys.stderr)
-    shard.barrier("ended")
-    if shard.store is None or shard.index == 0:
-        together = collect_reports(job.out, shard, job.manifest.made_by, tasks)
-        if together is not None:
-            _tell(together, job, report)
-    with suppress(RuntimeError):  # the first process may have gone, and the store with it
-        shard.barrier("told")
+    with suppress(RuntimeError):  # the first process may have exited, and the store with it
+        shard.barrier("reported")
 
 
-def _tell(outcome: Outcome, job: FolderJob, report: Callable[[Finished], None]) -> None:
-    done, kept, skipped = outcome.done, outcome.kept, outcome.skipped
+def _print_summary(outcome: Outcome, tasks: list[Task], job: Job) -> None:
+    """Write the overview, then print the table of all finished tasks, with those that were done before, and counts."""
+    done, kept, unfinished = outcome.done, outcome.kept, set(outcome.unfinished)
+    finished = [task for task in tasks if task.name.as_posix() not in unfinished]
+    rows = [(task, job.manifest.result(task.name.as_posix())) for task in finished]
+    rows = [(task, result) for task, result in rows if result is not None]
     overview = None
-    if done:  # the work's last part, before anything is printed: nobody may be reading
+    if done:  # before anything is printed, since standard output may be closed
         try:
-            write_overview(job.out / OVERVIEW, [made.pictures for _, made in done[:SHOWN]])
-            overview = job.out / OVERVIEW
+            overview = job.manifest.folder / OVERVIEW
+            write_overview(overview, [job.overview_row(task) for task, _ in rows[:OVERVIEW_ROWS]])
         except UserError as error:
             print(f"no overview: {error}", file=sys.stderr)
+            overview = None
     with unread_output():
+        if rows:
+            print(f"{'name':32}{'size':^16}{'seconds':>9}{job.columns(None)}")
+        for task, result in rows:
+            print(_line(task, result) + job.columns(result))
         if done:
-            report(done)
-            print(f"{len(done)} done in {outcome.seconds:.1f} s")
+            print(f"{done} done in {outcome.seconds:.1f} s")
         if overview:
             print(f"see {overview}")
         if kept:
             print(f"{kept} were done already")
         sys.stdout.flush()
     if outcome.full:
-        print(f"stopped: {len(done) + kept} of {outcome.total} done; make room, then {GO_ON}", file=sys.stderr)
-    elif skipped:
-        print(f"{len(skipped)} of {outcome.total} skipped: {printable(', '.join(skipped))}", file=sys.stderr)
+        print(f"stopped: {done + kept} of {outcome.total} done; make room, then {CONTINUE}", file=sys.stderr)
+    elif unfinished:
+        names = [task.name.with_name(task.path.name) for task in tasks if task.name.as_posix() in unfinished]
+        skipped = printable(", ".join(map(str, names)))
+        print(f"{len(names)} of {outcome.total} skipped: {skipped}", file=sys.stderr)
+
+
+def _line(task: Task, result: FileResult) -> str:
+    if result.size is None:
+        return f"{printable(task.name):32}{'':25}"
+    height, width = result.size
+    return f"{printable(task.name):32}{width:>7} × {height:<6}{result.seconds:9.2f}"

@@ -1,58 +1,54 @@
-"""One folder shared among several processes: who does what, and one summary of it all in the end.
+"""One folder shared among several processes: the part of each, and the combined outcome.
 
-The shares are fixed by the list of tasks alone, so processes on machines that see the same folders need not talk. Each
-leaves what it did in OUT/.shard-I-of-N.npz; whoever finds the reports of all takes them away and tells the whole.
-Processes of one torchrun wait for one another, since torchrun ends all of them when one fails.
+The parts depend on the list of tasks alone, so processes on machines that see the same folders need no connection. Each
+adds a line to the manifest when it starts and when it ends; the process whose line completes the set reports the
+combined outcome. Processes of one torchrun wait for each other, since torchrun ends all of them when one fails.
 """
 
-import json
 import os
 import re
 import time
-import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch.distributed import Store, is_torchelastic_launched, rendezvous
 
-from jobs.tasks import Task
-from reshalf.folder_job import Done
+from jobs.manifest import ALL_SHARDS, Manifest
 from utils.errors import UserError
-from utils.files import atomic_write
-
-SHOWN = 8
-"""Photographs in the overview."""
 
 Item = TypeVar("Item")
 
 
 @dataclass
 class Outcome:
-    """What became of `total` tasks; the first SHOWN of `done` have pictures. `full`: ended early, the disk is full."""
+    """Counts of a run over `total` tasks.
+
+    kept        tasks left out because they were done before
+    unfinished  names of the tasks that were skipped, or not reached
+    full        stopped early because the disk is full
+    """
 
     total: int
-    done: list[tuple[Task, Done]] = field(default_factory=list)
+    done: int = 0
     kept: int = 0
-    skipped: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     full: bool = False
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Share `index`, from 0, of `count`; `store` is where the processes of one torchrun meet."""
+    """Part `index`, from 0, of `count`; `store` connects the processes of one torchrun."""
 
     index: int = 0
     count: int = 1
     store: Store | None = None
 
     def __str__(self) -> str:
-        return f"shard {self.index + 1} of {self.count}"
+        return f"{self.index + 1}/{self.count}"
 
     def of(self, items: Sequence[Item]) -> Sequence[Item]:
         """Every count-th item."""
@@ -64,18 +60,18 @@ class Shard:
             return None
         return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
 
-    def barrier(self, place: str) -> None:
-        """Under torchrun: wait until all processes have come to `place`."""
+    def barrier(self, name: str) -> None:
+        """Under torchrun: wait until all processes have reached the barrier `name`."""
         if self.store is not None:
-            self.store.add(place, 1)
-            while self.store.add(place, 0) < self.count:  # not in C++, where signals would wait as well
+            self.store.add(name, 1)
+            while self.store.add(name, 0) < self.count:  # not Store.wait, which delays signals
                 time.sleep(0.1)
 
 
 def parse_shard(text: str | None) -> Shard:
-    """The share that `--shard` asks for ("2/4" is the second of four), or else RANK and WORLD_SIZE.
+    """The shard of the flag --shard ("2/4" is the second of four); without it, of RANK and WORLD_SIZE.
 
-    Raises UserError for any other text, and for a text under torchrun, which has shared the work already.
+    Raises UserError for any other text, and for any text under torchrun, which sets RANK and WORLD_SIZE itself.
     """
     if text is None:
         if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
@@ -88,81 +84,43 @@ def parse_shard(text: str | None) -> Shard:
             return replace(shard, store=next(rendezvous("env://"))[0])
         return shard
     if is_torchelastic_launched():
-        raise UserError(f"--shard {text}: torchrun shares the work already")
+        raise UserError(f"--shard {text}: not under torchrun, which shares the work itself")
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise UserError(f"--shard {text}: allowed: I/N, the I-th of N shares, as in 1/4 to 4/4")
     return Shard(int(found[1]) - 1, int(found[2]))
 
 
-def write_report(folder: Path, shard: Shard, made_by: dict, outcome: Outcome) -> None:
-    """Write what this process did for whoever tells the whole. Raises UserError when it cannot be written."""
-    rows = [
-        [task.path.as_posix(), task.name.as_posix(), *made[:3], made.note, len(made.pictures)]
-        for task, made in outcome.done
-    ]
-    counts = {key: getattr(outcome, key) for key in ("total", "kept", "skipped", "full", "seconds")}
-    about = {"made_by": made_by, "rows": rows, "counts": counts}
-    pictures = [picture for _, made in outcome.done for picture in made.pictures]
-    path = _report(folder, shard.index, shard.count)
-    try:
-        with atomic_write(path) as temporary:
-            np.savez_compressed(temporary, np.array(json.dumps(about)), *pictures)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+def combined_outcome(mine: Outcome, total: int, manifest: Manifest, shard: Shard) -> Outcome | None:
+    """Record that this shard has ended. In one of the processes, returns the outcome of all `total` tasks; else None.
 
-
-def remove_report(folder: Path, shard: Shard) -> None:
-    """Remove what an earlier run of this share has left."""
-    with suppress(OSError):
-        _report(folder, shard.index, shard.count).unlink()
-
-
-def collect_reports(folder: Path, shard: Shard, made_by: dict, tasks: Sequence[Task]) -> Outcome | None:
-    """The outcome of all `tasks`, when every share has left a report of this very work and nobody else has taken them.
-
-    The reports are removed; `done` is in the order of `tasks`.
+    That process is the first of a torchrun; elsewhere it is the one that ends last. A shard that has not ended, or ran
+    with other settings, leaves the set incomplete: then all return None. Raises UserError when the manifest cannot be
+    written or read.
     """
-    paths = [_report(folder, index, shard.count) for index in range(shard.count)]
-    parts = [_read(path, made_by) for path in paths]
-    place = {task.name: index for index, task in enumerate(tasks)}
-    if None in parts or sum(part.total for part in parts) != len(tasks):
-        return None
-    done = [row for part in parts for row in part.done]
-    if not {task.name for task, _ in done} <= place.keys():
-        return None
     try:
-        paths[0].unlink()
-    except OSError:  # somebody else was quicker
+        manifest.add_shard(str(shard), asdict(mine))
+    finally:
+        shard.barrier("ended")
+    if shard.store is not None and shard.index > 0:
         return None
-    for path in paths[1:]:
-        path.unlink(missing_ok=True)
+    manifest.load()
+    names = {str(Shard(index, shard.count)) for index in range(shard.count)}
+    ended = {name: line for name, line in manifest.shards.items() if name in names}
+    if len(ended) < shard.count or any(line.get("made_by") != manifest.made_by for line in ended.values()):
+        return None
+    if shard.store is None and list(ended)[-1] != str(shard):  # the lines have one order for all processes
+        return None
+    parts = [Outcome(**line["outcome"]) for line in ended.values()]
+    if sum(part.total for part in parts) != total:
+        return None
+    with suppress(UserError):
+        manifest.add_shard(ALL_SHARDS, None)
     return Outcome(
-        len(tasks),
-        sorted(done, key=lambda row: place[row[0].name]),
+        total,
+        sum(part.done for part in parts),
         sum(part.kept for part in parts),
-        [name for part in parts for name in part.skipped],
+        [name for part in parts for name in part.unfinished],
         any(part.full for part in parts),
         max(part.seconds for part in parts),
     )
-
-
-def _report(folder: Path, index: int, count: int) -> Path:
-    return folder / f".shard-{index + 1}-of-{count}.npz"
-
-
-def _read(path: Path, made_by: dict) -> Outcome | None:
-    """The report at `path`; None where there is none of this work."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["arr_0"]))
-            pictures = iter([arrays[f"arr_{index}"] for index in range(1, len(arrays.files))])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
-    if about["made_by"] != made_by:
-        return None
-    done = [
-        (Task(Path(path), Path(name)), Done(tuple(size), *more, [next(pictures) for _ in range(count)], note))
-        for path, name, size, *more, note, count in about["rows"]
-    ]
-    return Outcome(done=done, **about["counts"])

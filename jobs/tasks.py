@@ -1,4 +1,4 @@
-"""Which files of a folder are read, and under which names their results are written."""
+"""Which files of a folder are inputs, and the names of their outputs."""
 
 import os
 import tempfile
@@ -9,6 +9,10 @@ from typing import NamedTuple
 from images.files import OTHER_SUFFIXES, list_images
 from utils.errors import UserError
 
+HALFTONES, RESTORED = "halftone", "restored"
+"""Folders of the outputs, as in the original ResHalf."""
+OVERVIEW = "overview.png"
+
 
 class Task(NamedTuple):
     """An input file, and the name of its outputs relative to halftone/, restored/ and the like."""
@@ -17,14 +21,14 @@ class Task(NamedTuple):
     name: Path
 
 
-def plan(source: Path, out: Path, recursive: bool, kinds: Sequence[str]) -> list[Task]:
-    """The tasks of a folder, checked before any work is done. `kinds` are the folders in `out` that get the outputs.
+def plan(source: Path, out: Path, recursive: bool, folders: Sequence[str]) -> list[Task]:
+    """The tasks of the folder `source`; the outputs go to `folders` in `out`. Images below `out` are not inputs.
 
-    Raises UserError when two inputs would be written as one file, when an input would be overwritten, when there are
-    none, or when a file stands where `out` should be. An output folder inside the input folder is no input.
+    Raises UserError when two inputs have the same output, when an output would overwrite an input, when there are no
+    inputs, and when an output folder is a file.
     """
-    for kind in kinds:
-        check_folder(out / kind)
+    for folder in folders:
+        check_folder(out / folder)
     if source.resolve() == out.resolve():
         raise UserError(f"{out}: results need another folder than the photographs")
     tasks: list[Task] = []
@@ -34,7 +38,7 @@ def plan(source: Path, out: Path, recursive: bool, kinds: Sequence[str]) -> list
         if apart and path.parent.resolve().is_relative_to(out.resolve()):
             continue
         relative = path.relative_to(source)
-        if path.is_dir() or path.suffix.lower() in OTHER_SUFFIXES:  # will be refused when it is read
+        if path.is_dir() or path.suffix.lower() in OTHER_SUFFIXES:  # refused when it is read
             tasks.append(Task(path, relative.with_name(f"{relative.name}.png")))
             continue
         name = relative.with_name(relative.stem + ".png")
@@ -47,12 +51,12 @@ def plan(source: Path, out: Path, recursive: bool, kinds: Sequence[str]) -> list
     for path, name in tasks:
         if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
             raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")
-    check_overwriting(taken.values(), (out / kind / name for kind in kinds for _, name in tasks))
+    check_overwriting(taken.values(), (out / folder / name for folder in folders for _, name in tasks))
     return tasks
 
 
 def check_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raises UserError where an output would be written over an input."""
+    """Raise UserError if an output is the same file as an input."""
     originals = {os.path.realpath(path) for path in inputs}
     for output in outputs:
         if os.path.realpath(output) in originals:
@@ -60,14 +64,14 @@ def check_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises UserError where `folder`, or one above it, is something else than a folder."""
-    standing = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
-    if standing is not None and not standing.is_dir():
-        raise UserError(f"{standing}: not a folder")
+    """Raise UserError if `folder` cannot be created because it, or a parent, exists and is not a folder."""
+    existing = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
+    if existing is not None and not existing.is_dir():
+        raise UserError(f"{existing}: not a folder")
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` where it is missing. Raises UserError where nothing can be written to it."""
+    """Create `folder` if it is missing. Raises UserError if files cannot be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -77,9 +81,9 @@ def check_writable(folder: Path) -> None:
 
 
 def with_folder(path: Path) -> Path:
-    """`path`, whose folder is made if need be. Raises UserError when it cannot be."""
+    """Create the parent folder of `path` if it is missing; returns `path`. Raises UserError if it cannot be created."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path.parent}: cannot be made: {error.strerror}") from error
+        raise UserError(f"{path.parent}: cannot be created: {error.strerror}") from error
     return path

@@ -10,13 +10,13 @@ from halftone.error_diffusion import error_diffusion
 from halftone.ordered import blue_noise, white_noise
 from halftone.variable_diffusion import ostromoukhov
 from images.files import read_halftone, write_halftone, write_image
+from jobs.tasks import HALFTONES, RESTORED
 from metrics import spectra
 from metrics.codecs import code_within
 from metrics.damage import damages
 from metrics.quality import gray_of, halftone_metrics, mean_chroma, psnr, restoration_metrics
 from metrics.tables import Sections
 from reshalf.codec import ResHalfCodec
-from reshalf.folder_job import HALFTONES, RESTORED
 from utils.errors import UserError, name_errors
 
 OURS = "network"

@@ -1,8 +1,8 @@
 """From a folder of photographs to the paper's table: prepare, the three trainings, evaluate. See scripts/reproduce.md.
 
-python -m scripts.reproduce --voc VOC2012 [--out runs/paper] [--set KEY=VALUE ...] [--vgg_weights FILE|none] [--dry-run]
+python -m scripts.reproduce --voc VOC2012 [--out runs/paper] [--set KEY=VALUE ...] [--vgg_weights FILE|none] [--dry_run]
 
-The same command goes on where it was stopped. Exit code: that of the first step that failed, else 0. Photographs that
+The same command continues an interrupted run. Exit code: that of the first step that failed, else 0. Photographs that
 cannot be prepared are left out.
 """
 
@@ -18,10 +18,10 @@ from utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 VALIDATION = 100
-"""Photographs the paper validates with; of few photographs a tenth."""
+"""Photographs the paper validates with; a tenth of a smaller folder."""
 
 SKIPPED = 3
-"""Exit code of dataset.prepare when it left photographs out."""
+"""Exit code of dataset.prepare if it left photographs out."""
 
 
 def commands(args: argparse.Namespace) -> list[list[str]]:
@@ -67,34 +67,34 @@ def _settings(pairs: list[str]) -> list[str]:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; folders become absolute, since the steps run from the repository's root."""
+    """Parse the command line; folders become absolute, since the steps run from the repository's root."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--voc", type=_folder, required=True, help="the folder VOC2012, or any folder of photographs")
     add("--out", type=Path, default=Path("runs/paper"), help="data set, runs and measurements (default: %(default)s)")
     add("--size", type=int, default=256, help="side of the photographs in pixels (default: %(default)s, the paper's)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="for all three trainings")
-    add("--vgg_weights", help="local file of VGG19's weights (default: torchvision fetches them), or none")
-    add("--dry-run", action="store_true", help="only print the steps")
+    add("--vgg_weights", help="local file of VGG19's weights (default: downloaded by torchvision), or none")
+    add("--dry_run", "--dry-run", action="store_true", help="only print the steps")
     args = parser.parse_args(argv)
     args.voc, args.out = args.voc.resolve(), args.out.resolve()
     return args
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the steps one after another; the exit code of the first that fails, or 0."""
+    """Run the steps in order; returns the exit code of the first that fails, or 0."""
     for step in commands(args):
         print("$ python " + shlex.join(step), flush=True)
         code = 0 if args.dry_run else call(step)
         if code == SKIPPED and "dataset.prepare" in step:
-            print("some photographs were left out (see above); going on with the others", flush=True)
+            print("some photographs were left out (see above); continuing with the others", flush=True)
         elif code:
             return code
     return 0
 
 
 def call(step: list[str]) -> int:
-    """Run a step; its exit code. Asked to stop, ask it too and wait until it has, as a training saves first."""
+    """Run a step; returns its exit code. On Ctrl-C, terminate it and wait, since a training saves its state first."""
     with subprocess.Popen([sys.executable, *step], cwd=ROOT) as process:
         try:
             return process.wait()

@@ -1,4 +1,4 @@
-"""The command that dithers and restores folders, on real files."""
+"""The command that halftones and restores folders, on real files."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def run(checkpoint, photos, out, *more):
     )
 
 
-def test_every_photo_becomes_a_one_bit_halftone_and_comes_back(checkpoint, photos, tmp_path, capsys):
+def test_every_photo_becomes_a_one_bit_halftone_and_is_restored(checkpoint, photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(checkpoint, photos, out) == 0
     assert sorted(path.name for path in (out / "halftone").iterdir()) == ["a photo.v2.png", "ü.png"]
@@ -64,7 +64,7 @@ def test_the_same_input_gives_the_same_halftone(checkpoint, photos, tmp_path):
         assert path.read_bytes() == (tmp_path / "2/halftone" / path.name).read_bytes()
 
 
-def test_a_bad_file_costs_only_itself(checkpoint, photos, tmp_path, capsys):
+def test_a_bad_file_is_skipped(checkpoint, photos, tmp_path, capsys):
     (photos / "text.jpg").write_text("no picture")
     (photos / "empty.png").write_bytes(b"")
     (photos / "folder.png").mkdir()
@@ -87,7 +87,7 @@ def test_alpha_is_kept_in_the_restored_picture(checkpoint, tmp_path):
     assert np.array_equal(cv2.imread(str(tmp_path / "out/restored/x.png"), cv2.IMREAD_UNCHANGED)[..., 3], alpha)
 
 
-def test_subfolders_keep_their_structure_and_the_output_is_no_input(checkpoint, photos, tmp_path):
+def test_subfolders_keep_their_structure_and_outputs_are_not_inputs(checkpoint, photos, tmp_path):
     (photos / "more/deep").mkdir(parents=True)
     cv2.imwrite(str(photos / "more/deep/b.png"), photo(8, 8))
     out = photos / "out"
@@ -98,14 +98,14 @@ def test_subfolders_keep_their_structure_and_the_output_is_no_input(checkpoint, 
 
 
 @pytest.mark.parametrize("decoding", [False, True])
-def test_two_inputs_for_one_output_are_refused_before_any_work(checkpoint, photos, tmp_path, capsys, decoding):
+def test_two_inputs_with_the_same_output_are_refused_before_any_work(checkpoint, photos, tmp_path, capsys, decoding):
     cv2.imwrite(str(photos / "ü.bmp"), photo())
     assert run(checkpoint, photos, tmp_path / "out", *["--decoding"] * decoding) == 2
     assert "would both be written" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_and_a_folder_of_one_name_are_refused(checkpoint, photos, tmp_path, capsys):
+def test_a_file_and_a_folder_with_the_same_name_are_refused(checkpoint, photos, tmp_path, capsys):
     (photos / "x.png").mkdir()
     cv2.imwrite(str(photos / "x.png/inner.png"), photo(8, 8))
     cv2.imwrite(str(photos / "x.jpg"), photo(8, 8))
@@ -113,7 +113,7 @@ def test_a_file_and_a_folder_of_one_name_are_refused(checkpoint, photos, tmp_pat
     assert "needs a folder" in capsys.readouterr().err
 
 
-def test_a_photo_is_no_halftone_unless_forced(checkpoint, photos, tmp_path, capsys):
+def test_a_photo_is_not_accepted_as_a_halftone_unless_forced(checkpoint, photos, tmp_path, capsys):
     assert run(checkpoint, photos, tmp_path / "out", "--decoding") == 3
     assert "a photo.v2.JPG" in capsys.readouterr().err
     assert run(checkpoint, photos, tmp_path / "forced", "--decoding", "--force") == 0
@@ -141,7 +141,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(checkpoint, photos, tmp_path, c
 
 
 def test_defaults_run_the_shipped_checkpoint_on_the_shipped_photographs(tmp_path):
-    """The first run of a new user, from another folder: every test photograph, at the quality the README promises."""
+    """The first run of a new user, from another folder: every test photograph, at about the quality README states."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "inference_fast.py")],
         cwd=tmp_path,

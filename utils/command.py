@@ -1,4 +1,4 @@
-"""How every command ends: an error in one line, and an exit code."""
+"""The end of every command: errors in one line, and exit codes."""
 
 import os
 import signal
@@ -10,9 +10,9 @@ from utils.errors import Interrupted, UserError, printable
 
 
 def exit_code(run: Callable[[], int]) -> int:
-    """Call `run` and return what it returns, or 2 after a UserError or a file's OSError, printed in one line.
+    """Call `run` and return its exit code; 2 after a UserError or OSError, which is printed in one line.
 
-    128 + n after signal n (Ctrl-C, SIGTERM).
+    After signal n (Ctrl-C, SIGTERM) the exit code is 128 + n.
     """
     _open_streams()
     received = signal.SIGINT
@@ -26,9 +26,9 @@ def exit_code(run: Callable[[], int]) -> int:
     try:
         return run()
     except UserError as error:
-        return fail(str(error))
+        return _fail(str(error))
     except OSError as error:
-        return fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
     except Interrupted as stopped:
         print(printable(str(stopped)), file=sys.stderr)
         return 128 + stopped.signum
@@ -40,7 +40,7 @@ def exit_code(run: Callable[[], int]) -> int:
 
 @contextmanager
 def unread_output() -> Iterator[None]:
-    """Ignore BrokenPipeError of what is printed inside, as with `| head`."""
+    """Context in which printing ignores BrokenPipeError, as raised in `command | head`."""
     try:
         yield
     except BrokenPipeError:
@@ -48,7 +48,7 @@ def unread_output() -> Iterator[None]:
 
 
 def _open_streams() -> None:
-    """Open closed streams on the null device; escape characters that a stream's encoding lacks."""
+    """Replace closed streams by the null device; escape characters that a stream's encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -57,7 +57,7 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def fail(reason: str) -> int:
-    """Print "error: reason" to stderr; 2, the exit code of wrong use."""
+def _fail(reason: str) -> int:
+    """Print "error: reason" to stderr; returns 2, the exit code of wrong usage."""
     print(printable(f"error: {reason}"), file=sys.stderr)
     return 2

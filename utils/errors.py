@@ -19,7 +19,7 @@ class Interrupted(Exception):
 
 @contextmanager
 def name_errors(path: str | Path) -> Iterator[None]:
-    """Turn MemoryError and FloatingPointError into a UserError that names the image."""
+    """Convert MemoryError and FloatingPointError to a UserError that names the image."""
     try:
         yield
     except MemoryError as error:
@@ -29,5 +29,5 @@ def name_errors(path: str | Path) -> Iterator[None]:
 
 
 def printable(text: object) -> str:
-    r"""`text` in one line: what a file's name holds of line breaks and control characters is written as \n, \x1b …"""
+    r"""`text` in one line: line breaks and control characters, as in file names, become \n, \x1b …"""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))

@@ -1,4 +1,4 @@
-"""Files that appear under their final name only when they are complete, and what they are told apart by."""
+"""Atomic writes, locks and checksums."""
 
 import fcntl
 import hashlib
@@ -16,11 +16,11 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp(\.[^.]*)?")
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
+    """Yield a temporary path in the folder of `path`; on success it replaces `path`, on any error it is removed.
 
     The data is flushed to the disk before the rename, so a crash leaves either the old file or the new one.
-    The parent folder must exist. The temporary name keeps the suffix, which image encoders look at. An empty file of
-    that name exists already and is locked, which tells `remove_leftovers` that its writer lives. Errors name `path`.
+    The parent folder must exist. The temporary name keeps the suffix, which image encoders need. The temporary file
+    exists and is locked, so that `remove_leftovers` spares it while its writer runs. OSErrors name `path`.
     """
     path = Path(path)
     try:
@@ -35,7 +35,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         if error.filename is None or str(error.filename) == str(temporary):
-            error.filename, error.filename2 = str(path), None  # nobody knows the temporary; an open file has no name
+            error.filename, error.filename2 = str(path), None  # the temporary name means nothing to the user
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -44,9 +44,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path, busy: str) -> Iterator[None]:
-    """Hold a lock on the file `path`, which is made where it is missing; the system drops it when the process ends.
+    """Hold a lock on the file `path`, created if missing; the system releases it when the process ends.
 
-    Raises UserError saying `busy` when another holds it. On file systems without locks it holds nothing.
+    Raises UserError with the message `busy` if another process holds it. Without effect on file systems without locks.
     """
     with open(path, "a") as file:
         try:
@@ -59,12 +59,12 @@ def locked(path: Path, busy: str) -> Iterator[None]:
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:
-    """Remove from `folders` what writers that were killed left behind: nothing else, and nothing a living one writes.
+    """Remove from `folders` the temporary files of killed writers, and no others.
 
-    The system drops a dead process's locks, on whichever host it was. On file systems without locks nothing is removed.
+    Running writers, on any host, hold a lock on theirs. On file systems without locks nothing is removed.
     """
     for folder in folders:
-        with suppress(OSError):  # a missing folder has no leftovers; one that cannot be read is told when written to
+        with suppress(OSError):  # missing folders have no leftovers; unreadable ones are reported when written to
             for path in folder.iterdir():
                 if _TEMPORARY.fullmatch(path.name):
                     _remove_unlocked(path)
@@ -77,7 +77,7 @@ def checksum(path: str | Path) -> str:
 
 
 def _claim(path: Path) -> tuple[Path, int]:
-    """A new empty temporary file beside `path`, and the descriptor that holds its lock."""
+    """A new empty temporary file in the folder of `path`, and the descriptor that holds its lock."""
     while True:
         temporary = path.with_name(f".{uuid.uuid4().hex}.tmp{path.suffix}")
         lock = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
@@ -85,7 +85,7 @@ def _claim(path: Path) -> tuple[Path, int]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if temporary.exists():
             return temporary, lock
-        os.close(lock)  # it was taken for a leftover before it was locked
+        os.close(lock)  # another process removed it as a leftover before it was locked
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -55,7 +55,7 @@ def call(module, scans, out, *more):
 
 
 @pytest.mark.parametrize("method", ["network", "gaussian", "fft_notch", "bilateral"])
-def test_every_scan_is_restored_and_its_screen_named(scans, tmp_path, checkpoint, capsys, method):
+def test_every_scan_is_restored_and_its_screen_printed(scans, tmp_path, checkpoint, capsys, method):
     out = tmp_path / "out"
     assert call(restore, scans, out, "--method", method, "--model", checkpoint) == 0
     assert sorted(path.name for path in (out / "restored").iterdir()) == ["a page.png", "plain.png"]
@@ -76,7 +76,7 @@ def test_tiles_equal_the_whole(kind):
     assert np.abs(whole.astype(int) - tiled).max() <= 1
 
 
-def test_a_new_screen_has_the_pitch_and_angles_asked_for(scans, tmp_path):
+def test_a_new_screen_has_the_given_pitch_and_angles(scans, tmp_path):
     out = tmp_path / "out"
     wanted = ("--pitch", 7.5, "--angles", "20,50,80,35", "--dot", "diamond", "--method", "gaussian")
     assert call(rescreen, scans, out, *wanted) == 0
@@ -89,7 +89,7 @@ def test_a_new_screen_has_the_pitch_and_angles_asked_for(scans, tmp_path):
     np.testing.assert_array_equal(overview[:180], np.hstack([row[0], gap, row[1], gap, row[2]]))
 
 
-def test_by_default_the_new_screen_is_the_scans_own(scans, tmp_path):
+def test_by_default_the_new_screen_equals_that_of_the_scan(scans, tmp_path):
     out = tmp_path / "out"
     assert call(rescreen, scans, out, "--method", "gaussian", "--pitch", "auto") == 0
     first, second = (
@@ -101,7 +101,7 @@ def test_by_default_the_new_screen_is_the_scans_own(scans, tmp_path):
         assert second[ink].angle % 90 == pytest.approx(first[ink].angle % 90, abs=2)
 
 
-def test_a_coarse_screen_is_taken_out_at_half_size_and_screened_again_at_its_own(tmp_path, capsys):
+def test_a_coarse_screen_is_removed_at_half_size_and_added_at_full_size(tmp_path, capsys):
     truth = read_image(ROOT / "test_imgs/astronaut.jpg").bgr[:255, :257]
     (tmp_path / "scans").mkdir()
     cv2.imwrite(str(tmp_path / "scans/page.png"), am_cmyk(truth, pitch=12, supersample=3))
@@ -113,19 +113,21 @@ def test_a_coarse_screen_is_taken_out_at_half_size_and_screened_again_at_its_own
     assert common_pitch(again) == pytest.approx(12, rel=0.02)
 
 
-def test_a_bad_file_costs_only_itself_and_what_is_done_is_not_done_again(scans, tmp_path, capsys):
+def test_a_bad_file_is_skipped_and_finished_files_are_not_repeated(scans, tmp_path, capsys):
     (scans / "text.png").write_text("no picture")
     out = tmp_path / "out"
     assert call(restore, scans, out, "--method", "gaussian") == 3
     output = capsys.readouterr()
     assert "text.png" in output.err and "2 done" in output.out
-    assert call(restore, scans, out, "--method", "gaussian", "--skip-existing") == 3
-    assert "2 were done already" in capsys.readouterr().out
+    assert call(restore, scans, out, "--method", "gaussian", "--skip_existing") == 3
+    again = capsys.readouterr().out
+    assert "2 were done already" in again and again.splitlines()[:3] == output.out.splitlines()[:3]
+    assert "black 5.0" in again and "no regular screen" in again
     assert call(restore, scans, out, "--method", "gaussian", "--strength", 2, "--skip-existing") == 3
     assert "2 done" in capsys.readouterr().out
 
 
-def test_without_a_checkpoint_one_line_says_how_to_go_on(scans, tmp_path, monkeypatch, capsys):
+def test_a_missing_checkpoint_is_reported_in_one_line_with_alternatives(scans, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "CHECKPOINT", tmp_path / "none.pth.tar")
     for module in (restore, rescreen):
         assert call(module, scans, tmp_path / "out") == 2
@@ -144,7 +146,7 @@ def test_the_demonstration_screens_restores_and_screens_again(tmp_path, monkeypa
     out, picture = tmp_path / "out", tmp_path / "few.jpg"
     assert demo.main(["--save_dir", str(out), "--model", str(demo.CHECKPOINT), "--picture", str(picture)]) == 0
     said = capsys.readouterr()
-    assert "none.pth.tar is not here, so the bilateral filter restores" in said.err and "restored" in said.out
+    assert "none.pth.tar is missing: the bilateral filter is used instead" in said.err and "restored" in said.out
     assert cv2.imread(str(out / "demo.png")).shape == (2 * 180 + 8, 4 * 200 + 3 * 8, 3)
     assert cv2.imread(str(picture)).shape == (180, 3 * 200 + 2 * 8, 3)
     assert find_screens(cv2.imread(str(out / "screened/china.png")))["black"].pitch == pytest.approx(7, rel=0.03)
@@ -154,7 +156,7 @@ def test_the_demonstration_screens_restores_and_screens_again(tmp_path, monkeypa
     assert len(capsys.readouterr().err.strip().splitlines()[-1]) < 200
 
 
-def test_wrong_usage_is_one_line(scans, tmp_path, checkpoint, capsys):
+def test_wrong_usage_is_reported_in_one_line(scans, tmp_path, checkpoint, capsys):
     out = tmp_path / "out"
     assert call(restore, tmp_path / "nowhere", out) == 2
     assert "no such folder" in capsys.readouterr().err

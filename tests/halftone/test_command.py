@@ -1,4 +1,4 @@
-"""python -m halftone."""
+"""The command python -m halftone."""
 
 import struct
 
@@ -34,14 +34,14 @@ def test_a_photograph_becomes_a_one_bit_png(photo, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["out.png"]
 
 
-def test_a_folder_becomes_a_folder_with_names_kept(photo, tmp_path):
+def test_the_halftones_of_a_folder_keep_the_names(photo, tmp_path):
     cv2.imwrite(str(tmp_path / "second.bmp"), BGR[::-1])
     (tmp_path / "notes.txt").write_text("not a photograph")
     assert main([str(tmp_path), str(tmp_path / "out")]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo.one.png", "second.png"]
 
 
-def test_a_bad_image_in_a_folder_costs_only_itself(photo, tmp_path, capsys):
+def test_a_bad_image_in_a_folder_is_skipped(photo, tmp_path, capsys):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     assert main([str(tmp_path), str(tmp_path / "out")]) == 3
     assert (
@@ -52,7 +52,7 @@ def test_a_bad_image_in_a_folder_costs_only_itself(photo, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.one.png"]
 
 
-def test_options_reach_the_method(photo, tmp_path):
+def test_options_are_passed_to_the_method(photo, tmp_path):
     out = tmp_path / "out.png"
     settings = ["--set", "pitch=8", "--set", "angle=10"]
     assert main(["--method", "am_round", *settings, str(photo), str(out)]) == 0
@@ -61,7 +61,7 @@ def test_options_reach_the_method(photo, tmp_path):
     assert np.array_equal(cv2.imread(str(out), 0), METHODS["stucki"](GRAY, serpentine=False))
 
 
-def test_colours(photo, tmp_path):
+def test_colour_halftones_equal_those_of_the_library(photo, tmp_path):
     out = tmp_path / "out.png"
     assert main(["--method", "am_round", "--colour", "cmyk", str(photo), str(out)]) == 0
     assert np.array_equal(cv2.imread(str(out)), am_cmyk(BGR))
@@ -72,7 +72,7 @@ def test_colours(photo, tmp_path):
     assert written == {(0, 0, 0), (0, 0, 255), (255, 255, 255)}
 
 
-def test_linear_light_is_darker(photo, tmp_path):
+def test_halftones_of_linear_light_are_darker(photo, tmp_path):
     means = []
     for flags in ([], ["--linear"]):
         main([*flags, str(photo), str(tmp_path / "out.png")])
@@ -80,7 +80,7 @@ def test_linear_light_is_darker(photo, tmp_path):
     assert means[1] < means[0] - 20
 
 
-def test_linear_light_is_the_luminance_of_the_colours(tmp_path):
+def test_linear_light_uses_the_luminance_of_the_colours(tmp_path):
     red = np.zeros((64, 64, 3), np.uint8)
     red[..., 2] = 255
     cv2.imwrite(str(tmp_path / "red.png"), red)
@@ -88,7 +88,7 @@ def test_linear_light_is_the_luminance_of_the_colours(tmp_path):
     assert cv2.imread(str(tmp_path / "out.png"), 0).mean() == pytest.approx(0.2126 * 255, abs=2)
 
 
-def test_interrupted_it_says_so_in_its_exit_code(photo, tmp_path, monkeypatch, capsys):
+def test_an_interrupt_is_reported_by_the_exit_code(photo, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -145,7 +145,7 @@ def test_the_gallery_shows_every_method(photo, tmp_path):
         (["--gallery", "--method", "stucki", "{photo}", "{out}"], "no other options"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, photo, tmp_path, capsys):
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message, photo, tmp_path, capsys):
     (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "empty").mkdir()
     (tmp_path / "twins").mkdir()

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind: everything once, in order, and large items alone."""
+"""Reading, computing and writing in parallel: every item once, in order, and large items alone."""
 
 import threading
 
@@ -7,23 +7,23 @@ from utils.errors import UserError
 
 
 def run(items, read=None, compute=None, write=None, large=()):
-    outcomes = pipelined(
+    results = pipelined(
         items,
         read or (lambda item: item),
         compute or (lambda item, data: data * 10),
         write or (lambda item, result: result + 1),
         lambda data: data in large,
     )
-    return list(outcomes)
+    return list(results)
 
 
-def test_every_item_goes_through_in_order():
+def test_every_item_is_processed_in_order():
     assert run([]) == []
     for large in ((), (2,), (1, 2, 3), (3,)):
         assert run([1, 2, 3], large=large) == [(1, 11), (2, 21), (3, 31)]
 
 
-def test_an_error_in_any_step_costs_only_its_item():
+def test_an_error_in_any_step_skips_only_its_item():
     def failing(at):
         def step(item, data=None):
             if item == at:
@@ -34,16 +34,16 @@ def test_an_error_in_any_step_costs_only_its_item():
 
     for step in ("read", "compute", "write"):
         for bad in (1, 2, 3):
-            outcomes = dict(run([1, 2, 3], **{step: failing(bad)}, large=(2,)))
-            assert [item for item, outcome in outcomes.items() if isinstance(outcome, UserError)] == [bad]
-            assert len(outcomes) == 3
+            results = dict(run([1, 2, 3], **{step: failing(bad)}, large=(2,)))
+            assert [item for item, result in results.items() if isinstance(result, UserError)] == [bad]
+            assert len(results) == 3
 
 
-def test_what_is_not_read_is_neither_computed_nor_written():
+def test_items_that_are_left_out_are_neither_computed_nor_written():
     assert run([1, 2], read=lambda item: None if item == 1 else item) == [(1, None), (2, 21)]
 
 
-def test_the_next_is_read_and_the_last_written_while_one_is_computed():
+def test_the_next_item_is_read_and_the_previous_written_while_one_is_computed():
     second_read, third_computed = threading.Event(), threading.Event()
 
     def read(item):
@@ -66,7 +66,7 @@ def test_the_next_is_read_and_the_last_written_while_one_is_computed():
     assert run([1, 2, 3], read, compute, write) == [(1, 1), (2, 2), (3, 3)]
 
 
-def test_nothing_is_read_beside_a_large_item():
+def test_nothing_is_read_while_a_large_item_is_processed():
     reads, at_compute, at_write = [], {}, {}
 
     def read(item):

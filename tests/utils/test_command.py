@@ -1,4 +1,4 @@
-"""How commands end and what they print, whoever reads it."""
+"""Exit codes and output of commands, also with closed streams."""
 
 import io
 import subprocess
@@ -31,19 +31,19 @@ def shell(command):
 
 
 @pytest.mark.parametrize("command", ["| head -1", ">&-", "2>&- >&-"])
-def test_nobody_has_to_read_what_is_printed(command):
+def test_closed_output_streams_are_no_error(command):
     done = shell(command)
     assert done.returncode == 0 and done.stderr in ("all done\n", "")
 
 
-def test_names_that_the_encoding_lacks_are_escaped(monkeypatch):
+def test_characters_that_the_encoding_lacks_are_escaped(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", "strict", write_through=True))
     assert exit_code(lambda: print("320 × 200 \udcff.png") or 0) == 0
     assert raw.getvalue() == rb"320 \xd7 200 \udcff.png" + b"\n"
 
 
-def test_an_error_stays_one_line(capsys):
+def test_an_error_is_printed_in_one_line(capsys):
     def refuse():
         raise UserError("a\nb\x1b[31m.png: not an image")
 

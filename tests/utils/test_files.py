@@ -1,4 +1,4 @@
-"""Files are seen when they are complete; what the dead leave behind goes, what the living write stays."""
+"""Files appear when they are complete; temporary files of killed writers are removed, those of running ones stay."""
 
 import errno
 import os
@@ -44,7 +44,7 @@ def test_a_file_appears_when_it_is_complete_and_not_after_an_error(tmp_path):
     assert not hidden(tmp_path)
 
 
-def test_what_goes_wrong_names_the_file_and_not_the_temporary_one(tmp_path):
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path):
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "missing/x.png", tmp_path / "folder"):
         with pytest.raises(OSError) as failed, atomic_write(path):
@@ -61,7 +61,7 @@ def test_what_goes_wrong_names_the_file_and_not_the_temporary_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_files_have_the_rights_that_the_users_mask_leaves(tmp_path):
+def test_the_permissions_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         with atomic_write(tmp_path / "x"):
@@ -71,8 +71,8 @@ def test_files_have_the_rights_that_the_users_mask_leaves(tmp_path):
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
 
 
-def test_only_what_killed_writers_left_is_removed(tmp_path):
-    living, dead = (
+def test_only_the_files_of_killed_writers_are_removed(tmp_path):
+    running, killed = (
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path / name)],
             cwd=ROOT,
@@ -80,22 +80,22 @@ def test_only_what_killed_writers_left_is_removed(tmp_path):
             stdout=subprocess.PIPE,
             text=True,
         )
-        for name in ("living.png", "dead.png")
+        for name in ("running.png", "killed.png")
     )
-    kept, left = (Path(process.stdout.readline().strip()) for process in (living, dead))
+    kept, left = (Path(process.stdout.readline().strip()) for process in (running, killed))
     mine = tmp_path / ".notes.tmp"
     mine.touch()
     remove_leftovers([tmp_path, tmp_path / "missing"])
     assert kept.exists() and left.exists()
-    dead.send_signal(signal.SIGKILL)
-    dead.communicate()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
     remove_leftovers([tmp_path])
     assert sorted(hidden(tmp_path)) == sorted([kept, mine])
-    living.communicate("\n")
-    assert (tmp_path / "living.png").read_bytes() == b"half"
+    running.communicate("\n")
+    assert (tmp_path / "running.png").read_bytes() == b"half"
 
 
-def test_a_writer_whose_file_was_taken_for_a_leftover_takes_another(tmp_path, monkeypatch):
+def test_a_writer_whose_temporary_file_is_removed_too_early_creates_another(tmp_path, monkeypatch):
     opened, names = os.open, []
 
     def hurried(path, *more):
