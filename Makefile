@@ -22,8 +22,9 @@ figures: $(VENV)/ready  ## README's pictures, from the shipped checkpoint and te
 reproduce: $(VENV)/ready  ## VOC=VOC2012: the paper's trainings and its table, see scripts/reproduce.md
 	$(RUN) -m scripts.reproduce --voc "$(VOC)" $(ARGS)
 
-test: lint  ## lint and the whole test suite
+test: lint  ## lint, the whole test suite, and the processor tests again as on a CPU with AVX2 alone
 	$(RUN) -m pytest
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) -m pytest -m processor
 
 test-browser: $(VENV)/ready  ## the page in Chromium, which is installed where that is possible
 	tests/browser/install.sh $(RUN)
