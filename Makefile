@@ -22,8 +22,9 @@ figures: $(VENV)/ready  ## make README's images from the shipped checkpoint and 
 reproduce: $(VENV)/ready  ## VOC=VOC2012: run the paper's trainings and evaluation, see scripts/reproduce.md
 	$(RUN) -m scripts.reproduce --voc "$(VOC)" $(ARGS)
 
-test: lint  ## lint and the whole test suite
+test: lint  ## lint, the whole test suite, and the processor tests again as on a CPU with AVX2 alone
 	$(RUN) -m pytest
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) -m pytest -m processor
 
 test-browser: $(VENV)/ready  ## test the page in Chromium, which is installed if possible
 	tests/browser/install.sh $(RUN)

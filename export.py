@@ -74,8 +74,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, colour: Tensor, guide: Tensor) -> Tensor:
-        return self.network.encode(colour, guide=guide).halftone
+    def forward(self, colour: Tensor, condition: Tensor) -> Tensor:
+        return self.network.encode(colour, condition=condition).halftone
 
 
 def export_onnx(network: ResHalf, folder: Path) -> list[Path]:

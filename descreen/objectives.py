@@ -2,7 +2,7 @@
 
 Batches hold "scan" and "colour" (the truth), (N, 3, H, W) BGR in [-1, 1], and "edges" (N, 1, H, W) in {0, 1}; a scan
 has four channels more where the network sees waves (descreen/waves.py).
-A stage trains one part of a Descreener; the parts before it stay as they are. Terms of weight 0 are not computed.
+A stage trains one part of a Descreener; the parts before it stay as they are. LossTerms of weight 0 are not computed.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from descreen.system import Descreener
 from model.loss import psnr_loss
 
 Batch = dict[str, Tensor]
-Terms = dict[str, Tensor]
+LossTerms = dict[str, Tensor]
 
 
 class _Objective(nn.Module):
@@ -46,7 +46,7 @@ class CoarseObjective(_Objective):
             raise ValueError("the gram term needs VGG16-bn")
         self.weights, self.gram = weights, gram
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         coarse = self.network.coarse(batch["scan"])
         terms = {"l1": l1_loss(coarse, batch["colour"])}
         total = self.weights.l1 * terms["l1"]
@@ -66,7 +66,7 @@ class EdgeObjective(_Objective):
         super().__init__(network)
         network.coarse.requires_grad_(False)
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         with torch.no_grad(), evaluating(self.network.coarse):
             coarse = self.network.coarse(batch["scan"])
         found = self.network.edge(coarse)
@@ -98,7 +98,7 @@ class DetailsObjective(_Objective):
             judges = {"residual": ResidualDiscriminator(network.width), "triple": TripleDiscriminator(network.width)}
             self.discriminators = nn.ModuleDict(judges)
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         scan, truth, weights = batch["scan"][:, :3], batch["colour"], self.weights
         with evaluating(self.network.coarse), evaluating(self.network.edge):
             found = self.network(batch["scan"])

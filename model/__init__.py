@@ -1,3 +1,3 @@
 """The networks, the dither prior and the objectives."""
 
-import halftone  # noqa: F401  sets up where compiled code is kept
+import halftone  # noqa: F401  sets numba's cache directory

@@ -1,4 +1,4 @@
-"""The guided halftone search: of the halftones that look alike, the one that a decoder restores best."""
+"""The guided halftone search: among halftones of equal appearance, it finds one that a decoder restores well."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ from model.prior import Prior
 from utils.tiling import windows
 
 TILE = 1024
-"""Side in pixels of the squares that the decoder restores; fixed, so that a halftone does not depend on the memory."""
+"""Side in pixels of the decoder's tiles; fixed, so that a halftone does not depend on the available memory."""
 
 
 def guided_halftone(prior: Prior, decoder: FixedPoint, bgr: np.ndarray, rounds: int) -> np.ndarray:
-    """Halftone (H, W, 3) BGR uint8 into (H, W) uint8 in {0, 255}, querying `decoder` in so many rounds.
+    """Halftone (H, W, 3) BGR uint8 into (H, W) uint8 in {0, 255}, with one gradient of `decoder` in each round.
 
-    Every round adds the gradient of the decoder's squared error at the present halftone to the cost of the prior's
-    search and searches on; the eye's terms keep the halftone close by, where that linearization holds. The cost has
-    the mean gradient of all rounds so far, which keeps later ones from undoing the earlier.
+    Cost of the prior's search plus weight · Σ g h, g the mean over the rounds so far of the gradient of the decoder's
+    squared error with respect to the halftone h. The linearization holds near the current halftone, where the terms of
+    the visual model keep the search; the mean prevents a round from undoing the earlier ones.
     """
     search = prior.search(bgr)
-    weight = prior.guidance_of(rounds)
+    weight = prior.guidance_weight(rounds)
     mean_gradient = np.zeros(bgr.shape[:2], np.float32)
     for count in range(1, rounds + 1):
         halftone = search.halftone()
@@ -35,12 +35,12 @@ def guided_halftone(prior: Prior, decoder: FixedPoint, bgr: np.ndarray, rounds: 
 def gradient_of_rows(
     prior: Prior, decoder: FixedPoint, bgr: np.ndarray, halftone: np.ndarray, rows: slice
 ) -> np.ndarray:
-    """`error_gradient` of the pixels of `rows`, in tiles that see all that matters to them: (rows, W) float32."""
-    halo = 2 * (decoder.receptive_radius + prior.receptive_radius)  # forward and back
+    """`error_gradient` of `rows`, in tiles with the context of the whole receptive field: (rows, W) float32."""
+    halo = 2 * (decoder.receptive_radius + prior.receptive_radius)  # forward and backward pass
     gradient = np.empty((rows.stop - rows.start, halftone.shape[1]), np.float32)
     for core, (_, wide) in windows(*gradient.shape, TILE, halo):
         top, bottom = rows.start + core[0].start, rows.start + core[0].stop
-        high = slice(max(top - halo, 0) // 2 * 2, bottom + halo)  # even, as the carriers count in pairs
+        high = slice(max(top - halo, 0) // 2 * 2, bottom + halo)  # even: the carriers have period 2
         part = error_gradient(prior, decoder, bgr[high, wide], halftone[high, wide])
         left, right = core[1].start - wide.start, core[1].stop - wide.start
         gradient[core] = part[top - high.start : bottom - high.start, left:right]

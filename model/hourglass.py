@@ -1,4 +1,4 @@
-"""The hourglass network that both the encoder and the decoder are (Xia et al., ICCV 2021, figure 3).
+"""The hourglass network of encoder and decoder (Xia et al., ICCV 2021, figure 3).
 
 Attribute names follow the released checkpoints, so that their state dicts load key for key.
 """
@@ -72,13 +72,13 @@ class Skip(nn.Module):
 class HourGlass(nn.Module):
     """Levels down, four residual blocks, the same levels up: (N, inputs, H, W) → (N, outputs, H, W), unbounded.
 
-    width   channels at full resolution; 2, 4 and 8 times as many further down. 64 is the paper's network.
-    levels  how often the resolution is halved, 1 to 3. 3 is the paper's network.
-    Any H, W ≥ 1: the input is extended to a multiple of 2 ** levels by reflection (right and bottom) and the output
+    width   channels at full resolution, doubled at each lower level; 64 is the paper's network
+    levels  number of times the resolution is halved, 1 to 3; 3 is the paper's network
+    Any H, W ≥ 1: the input is extended to a multiple of 2^levels by reflection (right and bottom) and the output is
     cropped.
     """
 
-    stride = 1  # pixels a side for one of its largest feature maps
+    stride = 1  # stride of the finest feature map, in pixels
     DOWN_BLOCKS, UP_BLOCKS = (2, 4, 4), (2, 2, 4)
 
     def __init__(self, inputs: int, outputs: int, width: int = 64, levels: int = 3):
@@ -113,14 +113,14 @@ class HourGlass(nn.Module):
 def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Extend (N, C, H, W) at the right and bottom by reflection until H and W are multiples of `multiple`.
 
-    The period is 2H - 2 (the border is not repeated), so images narrower than the margin are reflected again and again.
-    An aligned image is returned as it is.
+    The border pixel is not repeated (period 2H - 2); images narrower than the margin are reflected repeatedly. An
+    aligned image is returned unchanged.
     """
     bottom, right = (-x.shape[-2]) % multiple, (-x.shape[-1]) % multiple
     while bottom or right:
         down, along = min(bottom, max(x.shape[-2] - 1, 0)), min(right, max(x.shape[-1] - 1, 0))
         if (bottom and not down) or (right and not along):
-            # A single row or column has nothing to reflect: repeat it.
+            # a single row or column cannot be reflected
             return pad(x, (0, right, 0, bottom), mode="replicate")
         x = pad(x, (0, along, 0, down), mode="reflect")
         bottom, right = bottom - down, right - along
@@ -128,7 +128,7 @@ def reflect_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def keep_variance(network: nn.Module) -> None:
-    """Weights that keep the signal's variance (He et al., ICCV 2015), biases zero, residual blocks the identity."""
+    """Variance-preserving initialization (He et al., ICCV 2015), zero biases, residual blocks as the identity."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             linear = layer.kernel_size == (1, 1) or layer.stride == (2, 2)

@@ -1,7 +1,7 @@
-"""The terms the networks are trained with. Photographs (N, 3, H, W) BGR, halftones (N, 1, H, W), both in [-1, 1].
+"""Loss functions. Photographs are (N, 3, H, W) BGR, halftones (N, 1, H, W), both in [-1, 1].
 
-Every term is a mean over all images and pixels and returns a scalar. Source: Xia et al., ICCV 2021, section 3.3, with
-the constants of the released training.
+Every loss is a scalar, a mean over images and pixels. Source: Xia et al., ICCV 2021, section 3.3, with the constants of
+the released training.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
+from utils.colour import BT601_BGR, IMAGENET_MEAN, IMAGENET_STD
 from utils.dct import low_frequency_dct
 from utils.filters import gaussian_blur
 
@@ -18,28 +19,29 @@ LOW_FREQUENCY_SHARE = 50 / 256
 
 
 def gray(colour: Tensor) -> Tensor:
-    """Luma 0.114 B + 0.587 G + 0.299 R: (N, 3, H, W) → (N, 1, H, W)."""
+    """ITU-R BT.601 luma: (N, 3, H, W) → (N, 1, H, W)."""
     blue, green, red = colour.split(1, dim=1)
-    return 0.114 * blue + 0.587 * green + 0.299 * red
+    blue_weight, green_weight, red_weight = BT601_BGR
+    return blue_weight * blue + green_weight * green + red_weight * red
 
 
 def tone_loss(halftone: Tensor, target: Tensor) -> Tensor:
-    """MSE between halftone and gray target seen through an 11 × 11 Gaussian, σ 2, where it fits (H, W ≥ 11)."""
+    """MSE of halftone and gray target after an 11 × 11 Gaussian, σ 2, without padding (H, W ≥ 11)."""
     return gaussian_blur(halftone - target, 11, 2.0).square().mean()
 
 
 def quantize_loss(continuous: Tensor) -> Tensor:
-    """Mean distance of |x| from 1, which draws the continuous halftone towards -1 and 1."""
+    """Mean distance of |x| from 1: a penalty on values of the continuous halftone other than -1 and 1."""
     return (continuous.abs() - 1).abs().mean()
 
 
 def structure_loss(halftone: Tensor, target: Tensor) -> Tensor:
-    """1 - SSIM of halftone and gray target: 11 × 11 Gaussian, σ 1.5, zeros beyond the border, both mapped to [0, 1]."""
+    """1 - SSIM of halftone and gray target, both mapped to [0, 1]: 11 × 11 Gaussian, σ 1.5, zero padding."""
     return 1 - ssim(halftone / 2 + 0.5, target / 2 + 0.5)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean structural similarity of two (N, C, H, W) in [0, 1] (Wang et al., TIP 2004; zeros beyond the border)."""
+    """Mean structural similarity of two (N, C, H, W) in [0, 1] (Wang et al., TIP 2004; zero padding)."""
     c1, c2 = 0.01**2, 0.03**2
     mean_a, mean_b = _ssim_blur(a), _ssim_blur(b)
     variance_a = _ssim_blur(a * a) - mean_a**2
@@ -54,25 +56,25 @@ def _ssim_blur(x: Tensor) -> Tensor:
 
 
 def blue_noise_loss(halftone: Tensor, target: Tensor) -> Tensor:
-    """L1 between the low-frequency DCTs of halftone and gray target, both mapped to [0, 1]; for constant colours.
+    """L1 of low-frequency DCT coefficients of halftone and gray target, both mapped to [0, 1]; constant colours only.
 
-    On a constant colour every low frequency but the mean is noise that blue noise does not have. The number of
-    coefficients a side is LOW_FREQUENCY_SHARE of the longer side.
+    On a constant colour, blue noise has no low frequencies except the mean. LOW_FREQUENCY_SHARE of the longer side is
+    the number of coefficients per side.
     """
     count = max(1, round(LOW_FREQUENCY_SHARE * max(halftone.shape[-2:])))
-    # The transform is linear, so that of the difference is enough; the offset of [0, 1] cancels.
+    # The DCT is linear: one transform of the difference; the offset of [0, 1] cancels.
     return low_frequency_dct((halftone - target) / 2, count).abs().mean()
 
 
 def charbonnier_loss(restored: Tensor, colour: Tensor) -> Tensor:
-    """Mean sqrt(difference² + 1e-6): L1 with a rounded tip (Charbonnier et al., ICIP 1994)."""
+    """Mean sqrt(difference² + 1e-6): L1, smooth at 0 (Charbonnier et al., ICIP 1994)."""
     return ((restored - colour).square() + 1e-6).sqrt().mean()
 
 
 def psnr_loss(restored: Tensor, truth: Tensor) -> Tensor:
-    """Mean of the logarithms of each picture's mean squared error (as in Chen et al., ECCV 2022): less is more dB.
+    """Mean over images of log(MSE + 1e-4), an affine function of the mean PSNR (as in Chen et al., ECCV 2022).
 
-    An error of 1e-4, 46 dB, is added, so that flat pictures do not outweigh the others.
+    The offset, 46 dB, limits the weight of images that are easy to restore, such as flat ones.
     """
     return torch.log((restored - truth).square().mean(dim=(1, 2, 3)) + 1e-4).mean()
 
@@ -88,13 +90,14 @@ RESTORE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class PerceptualLoss(nn.Module):
     """MSE between VGG19 features after the pool behind conv4_4 (torchvision's features[:28]), frozen.
 
-    weights  state dict of torchvision's vgg19; only "features.*" up to 27 is read. ValueError when it does not fit.
-    Inputs (N, 3, H, W) BGR in [-1, 1] are turned to RGB with ImageNet's mean and deviation.
+    weights  state dict of torchvision's vgg19, of which "features.0" to "features.27" are used
+    Inputs (N, 3, H, W) BGR in [-1, 1] are converted to RGB with ImageNet's normalization. Raises ValueError for weights
+    that do not fit.
     """
 
     def __init__(self, weights: dict[str, Tensor]):
         super().__init__()
-        from torchvision.models import vgg19  # only this term needs torchvision
+        from torchvision.models import vgg19  # imported here: only this loss needs torchvision
 
         self.features = vgg19(weights=None).features[:28]
         found = {key.removeprefix("features."): value for key, value in weights.items() if key.startswith("features.")}
@@ -104,13 +107,13 @@ class PerceptualLoss(nn.Module):
         except RuntimeError:
             raise ValueError("the weights are not those of torchvision's vgg19") from None
         self.features.requires_grad_(False).eval()
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, restored: Tensor, colour: Tensor) -> Tensor:
         with torch.no_grad():
-            target = self._see(colour)
-        return mse_loss(self._see(restored), target)
+            target = self._features(colour)
+        return mse_loss(self._features(restored), target)
 
-    def _see(self, bgr: Tensor) -> Tensor:
+    def _features(self, bgr: Tensor) -> Tensor:
         return self.features((bgr.flip(1) / 2 + 0.5 - self.mean) / self.deviation)

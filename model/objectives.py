@@ -1,9 +1,9 @@
-"""What the three trainings minimise.
+"""The training objectives of the three stages.
 
-Each objective owns its network and turns a batch into named terms and their total. Batches are dicts of (N, C, H, W)
-float32 tensors in [-1, 1]: "colour", "reference" (the error-diffused halftone), "prior" (the classical halftone, where
-the network stands on one), and the same three with "special_" before them for the constant colours, on which the
-spectrum of the halftone is judged. Terms with weight zero and terms without a gradient are not computed.
+An objective owns its network and maps a batch to named loss terms and their total. Batches are dicts of (N, C, H, W)
+float32 tensors in [-1, 1]: "colour", "reference" (the error-diffused halftone), "prior" (the classical halftone, for
+networks with a prior), and the same with the prefix "special_" for constant colours, which the blue-noise term needs.
+Terms of weight zero and terms without a gradient are not computed.
 """
 
 import torch
@@ -22,11 +22,11 @@ from model.loss import (
 from model.reshalf import Encoded, InverseHalf, ResHalf
 
 Batch = dict[str, Tensor]
-Terms = dict[str, Tensor]
+LossTerms = dict[str, Tensor]
 
 
 class InverseHalfObjective(nn.Module):
-    """Stage 0: gray from the error-diffused reference."""
+    """Stage 0: restore gray from the error-diffused reference."""
 
     discriminators = None
 
@@ -36,24 +36,24 @@ class InverseHalfObjective(nn.Module):
         self.weights = {"restore": restore_weight}
         self.restore = RESTORE_LOSSES[restore]
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         return _weigh(
             {"restore": self.restore(self.network(batch["reference"]).float(), gray(batch["colour"]))}, self.weights
         )
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Pictures for validation: "halftone" (N, 1, H, W), "restored" and "target" (N, 1, H, W)."""
+        """Images for validation, each (N, 1, H, W): "halftone", "restored" and "target"."""
         reference = batch["reference"]
         return {"halftone": reference, "restored": self.network(reference), "target": gray(batch["colour"])}
 
 
 class _HalftoneObjective(nn.Module):
-    """The terms that judge the halftone alone, shared by the warm-up and the joint training.
+    """The terms of the halftone, shared by the warm-up and the joint training.
 
-    freeze          "encoder" or "decoder": that half is not trained
-    restores        whether a term looks at the restoration; without one the decoder is not trained either
-    quantized_tone  tone and blue noise look at the halftone after the quantizer instead of before
+    freeze          "encoder" or "decoder" is not trained; "none": both are
+    restores        whether a term depends on the restoration; otherwise the decoder is not trained either
+    quantized_tone  tone, structure and blue noise use the halftone after the quantizer instead of before
     """
 
     discriminators = None
@@ -65,67 +65,71 @@ class _HalftoneObjective(nn.Module):
         self.quantized_tone = quantized_tone
         if freeze == "encoder" and network.encoder is not None:
             network.encoder.requires_grad_(False)
-        if freeze == "decoder" or not restores:  # processes would wait for gradients that never come
+        if freeze == "decoder" or not restores:  # DDP would wait for its gradients
             network.decoder.requires_grad_(False)
-        self.encoder_learns = network.encoder is not None and freeze != "encoder"
+        self.trains_encoder = network.encoder is not None and freeze != "encoder"
         if not any(parameter.requires_grad for parameter in network.parameters()):
-            raise ValueError("nothing to train: each half is frozen, has no parameters or is reached by no term")
+            raise ValueError(
+                "nothing to train: encoder and decoder are frozen, without parameters or without a loss term"
+            )
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Pictures for validation: "halftone" (N, 1, H, W), "restored" and "target" (N, 3, H, W); noise of seed 0."""
+        """Images for validation: "halftone" (N, 1, H, W), "restored" and "target" (N, 3, H, W); noise of seed 0."""
         with torch.no_grad():
-            encoded = self.network.encode(batch["colour"], guide=batch.get("prior"))
+            encoded = self.network.encode(batch["colour"], condition=batch.get("prior"))
             restored = self.network.decode(encoded.halftone)
         return {"halftone": encoded.halftone, "restored": restored, "target": batch["colour"]}
 
     def _encode(self, batch: Batch) -> tuple[Encoded, Encoded | None]:
-        """Halftones of the photographs and, when the encoder learns, of the special colours, in one pass."""
+        """Halftones of the photographs and, if the encoder is trained, of the constant colours, in one pass."""
         colour, special = batch["colour"], batch.get("special_colour")
-        if not self.encoder_learns or special is None:
-            with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
-                return self.network.encode(colour, seed=None, guide=batch.get("prior")), None
+        if not self.trains_encoder or special is None:
+            with torch.set_grad_enabled(self.trains_encoder and torch.is_grad_enabled()):
+                return self.network.encode(colour, seed=None, condition=batch.get("prior")), None
         priors = None
         if batch.get("prior") is not None:
             priors = torch.cat((batch["prior"], batch["special_prior"]))
-        both = self.network.encode(torch.cat((colour, special)), seed=None, guide=priors)
+        both = self.network.encode(torch.cat((colour, special)), seed=None, condition=priors)
         count = len(colour)
         return Encoded(*(x[:count] for x in both)), Encoded(*(x[count:] for x in both))
 
-    def _halftone_terms(self, photos: Encoded, specials: Encoded | None, batch: Batch) -> Terms:
-        """Terms of the halftone, in float32 also where the networks run in bfloat16."""
-        if not self.encoder_learns:
+    def _halftone_terms(self, photos: Encoded, specials: Encoded | None, batch: Batch) -> LossTerms:
+        """Terms of the halftone, in float32 inside autocast regions too."""
+        if not self.trains_encoder:
             return {}
         photos = Encoded(*(x.float() for x in photos))
         specials = specials and Encoded(*(x.float() for x in specials))
         with torch.autocast(photos.continuous.device.type, enabled=False):
             return self._float_terms(photos, specials, batch)
 
-    def _float_terms(self, photos: Encoded, specials: Encoded | None, batch: Batch) -> Terms:
+    def _judged(self, encoded: Encoded) -> Tensor:
+        return encoded.halftone if self.quantized_tone else encoded.continuous
+
+    def _float_terms(self, photos: Encoded, specials: Encoded | None, batch: Batch) -> LossTerms:
         terms = {}
-        look = (lambda encoded: encoded.halftone) if self.quantized_tone else (lambda encoded: encoded.continuous)
-        target = gray(batch["colour"])
+        photo, target = self._judged(photos), gray(batch["colour"])
         if self.weights["tone"]:
-            terms["tone"] = tone_loss(look(photos), target)
+            terms["tone"] = tone_loss(photo, target)
         if self.weights["structure"]:
-            terms["structure"] = structure_loss(look(photos), target)
+            terms["structure"] = structure_loss(photo, target)
         if self.weights["quantize"]:
             terms["quantize"] = quantize_loss(photos.continuous)
         if specials is not None:
-            special_target = gray(batch["special_colour"])
+            special, special_target = self._judged(specials), gray(batch["special_colour"])
             if self.weights["quantize"]:
                 terms["quantize"] = (terms["quantize"] + quantize_loss(specials.continuous)) / 2
             if self.weights["blue_noise"]:
-                terms["tone_special"] = tone_loss(look(specials), special_target)
-                terms["blue_noise"] = blue_noise_loss(look(specials), special_target)
+                terms["tone_special"] = tone_loss(special, special_target)
+                terms["blue_noise"] = blue_noise_loss(special, special_target)
         return terms
 
 
 class WarmObjective(_HalftoneObjective):
-    """Stage 1: the encoder learns to dither, guided by a frozen extractor's view of the halftone.
+    """Stage 1: the encoder is trained to dither, with a feature term through a frozen extractor.
 
-    guidance  "reference": the extractor should see what it sees in the error-diffused reference (the paper's idea);
-              "gray": it should see the gray photograph (the released code)
-    weights   of tone, quantize, structure, blue_noise (also that of tone on the special colours) and feature
+    feature_target  target of the extractor's output on the halftone: "reference", its output on the error-diffused
+                    reference (the paper); "gray", the gray photograph (the released code)
+    weights         of tone, quantize, structure, blue_noise (also of tone on constant colours) and feature
     """
 
     def __init__(
@@ -133,7 +137,7 @@ class WarmObjective(_HalftoneObjective):
         network: ResHalf,
         weights: dict[str, float],
         extractor: InverseHalf | None,
-        guidance: str = "reference",
+        feature_target: str = "reference",
         freeze: str = "decoder",
         quantized_tone: bool = False,
     ):
@@ -141,26 +145,26 @@ class WarmObjective(_HalftoneObjective):
         if extractor is None and weights["feature"]:
             raise ValueError("the feature term needs the trained extractor")
         self.extractor = extractor.requires_grad_(False).eval() if extractor is not None else None
-        self.guidance = guidance
+        self.feature_target = feature_target
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         photos, specials = self._encode(batch)
         terms = self._halftone_terms(photos, specials, batch)
         if self.weights["feature"]:
             with torch.no_grad():
-                by_reference = self.guidance == "reference"
+                by_reference = self.feature_target == "reference"
                 target = self.extractor(batch["reference"]) if by_reference else gray(batch["colour"])
             terms["feature"] = mse_loss(self.extractor(photos.continuous).float(), target.float())
         return _weigh(terms, self.weights)
 
 
 class JointObjective(_HalftoneObjective):
-    """Stage 2: the halftone looks right and the photograph comes back from it.
+    """Stage 2: encoder and decoder together, with the terms of the halftone and of the restoration.
 
-    weights   of tone, quantize, structure, blue_noise (also that of tone on the special colours), restore, perceptual
+    weights   of tone, quantize, structure, blue_noise (also of tone on constant colours), restore and perceptual
     restore   name of the restoration loss, one of RESTORE_LOSSES
-    vgg       the perceptual term, needed where its weight is above 0
-    bit_flip  share of the halftone's pixels flipped before decoding, for a decoder that stands damage
+    vgg       the perceptual loss, required if its weight is above 0
+    bit_flip  probability of flipping each pixel of the halftone before decoding, for robustness to damage
     """
 
     def __init__(
@@ -181,7 +185,7 @@ class JointObjective(_HalftoneObjective):
         self.vgg = vgg
         self.bit_flip = bit_flip
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         photos, specials = self._encode(batch)
         terms = self._halftone_terms(photos, specials, batch)
         halftone = photos.halftone
@@ -195,9 +199,9 @@ class JointObjective(_HalftoneObjective):
         return _weigh(terms, self.weights)
 
 
-def _weigh(terms: Terms, weights: dict[str, float]) -> Terms:
-    """Add "total", the weighted sum; tone on special colours has the weight of blue noise."""
+def _weigh(terms: LossTerms, weights: dict[str, float]) -> LossTerms:
+    """Add "total", the weighted sum; tone on constant colours has the weight of blue noise."""
     if not terms:
-        raise ValueError("every term has weight zero or nothing to learn from it")
+        raise ValueError("every term has weight zero or no trainable parameters")
     total = sum(weights["blue_noise" if name == "tone_special" else name] * value for name, value in terms.items())
     return terms | {"total": total}

@@ -1,10 +1,10 @@
-"""A pilot: a faint pattern in a halftone that tells where its rows and columns began, and which are the rows.
+"""A pilot signal: a faint periodic pattern in a halftone; crops, mirror images and quarter turns are detected from it.
 
-What rides on carriers at the Nyquist frequencies (halftone/composite.py) comes back only if the parities of the pixels
-are known, and which way is up: an odd crop, a mirror or a quarter turn changes them. The pilot is a pattern whose
-frequencies lie where neither the eye nor a demodulator looks: (1/4, 1/2) and (1/2, 1/4) cycles per pixel, which tell
-the parities, and (3/8, 1/4), which a quarter turn makes (1/4, 3/8). A halftone has so many pixels that a bias of a few
-hundredths, spread over all of them, stands far above chance.
+Chroma on carriers at the Nyquist frequencies (model/composite.py) can be demodulated only with the right row and column
+parities and orientation, which an odd crop, a mirror image or a quarter turn changes. The pilot has its power at
+frequencies outside both the eye's and the demodulator's passband: (1/4, 1/2) and (1/2, 1/4) cycles per pixel, which
+identify the parities, and (3/8, 1/4), which a quarter turn maps to (1/4, 3/8). Correlated over all pixels of a
+halftone, a bias of a few hundredths is far above chance.
 """
 
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 PERIOD = 8
-CERTAIN = 5.0
-"""Standard deviations above chance from which on a pilot is believed, and that it was turned."""
+MIN_SCORE = 5.0
+"""Detection threshold in standard deviations of a random halftone, for the pilot and for a quarter turn."""
 
 
 def _pattern() -> np.ndarray:
-    """One period, (PERIOD, PERIOD) float32, of three waves, half of the power in the last, mean square 1 together.
+    """One period, (PERIOD, PERIOD) float32 of mean square 1: three waves, the last with half of the power.
 
-    All factors are even functions, so mirroring shifts it as it shifts the carriers.
+    All factors are even functions, so mirroring shifts the pattern as it shifts the carriers.
     """
     quarter, eighths, nyquist = (np.cos(2 * np.pi * k / PERIOD * np.arange(PERIOD)) for k in (2, 3, 4))
     waves = np.outer(quarter, nyquist) + np.outer(nyquist, quarter) + 2 * np.outer(eighths, quarter)
@@ -28,17 +28,17 @@ def _pattern() -> np.ndarray:
 
 PATTERN = _pattern()
 SHIFTED = np.array([[np.roll(PATTERN, (-y, -x), (0, 1)) for x in range(PERIOD)] for y in range(PERIOD)])
-"""The pattern as it is seen by where it began, (PERIOD, PERIOD, PERIOD, PERIOD)."""
+"""The pattern at every phase (y, x), (PERIOD, PERIOD, PERIOD, PERIOD)."""
 
 
 class Origin(NamedTuple):
-    """Where a halftone's pixels were in the image that it was cut from.
+    """Orientation and parities of a halftone relative to the image from which it was cut.
 
-    turned       whether its rows were columns
-    row, column  the parity that its top left pixel had there
+    transposed   whether rows and columns are exchanged
+    row, column  parity of the top left pixel in that image
     """
 
-    turned: bool
+    transposed: bool
     row: int
     column: int
 
@@ -47,29 +47,26 @@ UNKNOWN = Origin(False, 0, 0)
 
 
 def pilot_wave(shape: tuple[int, int], top: int = 0) -> np.ndarray:
-    """(H, W) float32 of the pilot, mean square 1; its rows begin at row `top` of the whole image."""
+    """The pilot, (H, W) float32 of mean square 1; its first row is row `top` of the whole image."""
     height, width = shape
     rows, columns = np.arange(top, top + height) % PERIOD, np.arange(width) % PERIOD
     return PATTERN[np.ix_(rows, columns)]
 
 
 def origin(halftone: np.ndarray) -> Origin:
-    """What its pilot tells of (H, W) uint8 in {0, 255}.
-
-    UNKNOWN where no pilot stands out: nothing was cut, there is none, or too little is left of it.
-    """
+    """Detect the pilot in (H, W) uint8 in {0, 255}; UNKNOWN where no phase scores above MIN_SCORE."""
     if min(halftone.shape) < PERIOD:
         return UNKNOWN
-    columns = [(halftone[row::PERIOD] > 127).mean(axis=0) for row in range(PERIOD)]  # whole rows first, as they lie
+    columns = [(halftone[row::PERIOD] > 127).mean(axis=0) for row in range(PERIOD)]  # rows first: contiguous in memory
     means = np.array([[column[start::PERIOD].mean() for start in range(PERIOD)] for column in columns]) * 2 - 1
-    upright, turned = _likeness(means, halftone.size), _likeness(means.T, halftone.size)
-    # Both ways have half of the pilot in common, so chance moves the difference by as much as either.
-    is_turned = turned.max() - upright.max() > CERTAIN
-    likeness = turned if is_turned else upright
-    row, column = np.unravel_index(likeness.argmax(), likeness.shape)
-    return Origin(bool(is_turned), int(row) % 2, int(column) % 2) if likeness[row, column] > CERTAIN else UNKNOWN
+    upright, transposed = _scores(means, halftone.size), _scores(means.T, halftone.size)
+    # Half of the pilot is common to both orientations, so the difference has about the deviation of either score.
+    is_transposed = transposed.max() - upright.max() > MIN_SCORE
+    scores = transposed if is_transposed else upright
+    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    return Origin(bool(is_transposed), int(row) % 2, int(column) % 2) if scores[row, column] > MIN_SCORE else UNKNOWN
 
 
-def _likeness(means: np.ndarray, pixels: int) -> np.ndarray:
-    """How far above chance the pilot stands in (PERIOD, PERIOD) means of so many pixels, by where they began."""
+def _scores(means: np.ndarray, pixels: int) -> np.ndarray:
+    """Correlation of (PERIOD, PERIOD) phase means with the pilot at every phase, in standard deviations of chance."""
     return np.tensordot(SHIFTED, means, 2) / PERIOD**2 * np.sqrt(pixels)

@@ -7,7 +7,7 @@ from torch import Tensor
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        # Python's and torch's round are half-to-even: (x + 1) / 2 = 0.5 becomes 0, so x = 0 is black.
+        # torch.round is half-to-even: (x + 1) / 2 = 0.5 becomes 0, so x = 0 is black.
         return torch.round((x.clamp(-1, 1) + 1) / 2) * 2 - 1
 
     @staticmethod
@@ -18,7 +18,7 @@ class _StraightThrough(torch.autograd.Function):
 def quantize(x: Tensor) -> Tensor:
     """Round to the nearer of -1 and 1; the gradient passes unchanged (straight-through estimator).
 
-    x  any shape, unbounded. Values beyond ±1 are clamped first, so the decoder sees in memory what a file holds.
+    x  any shape, unbounded. Values are clamped to [-1, 1] first, so that memory and file hold the same halftone.
     Source: Xia et al., ICCV 2021, section 3.1 (binary gate).
     """
     return _StraightThrough.apply(x)

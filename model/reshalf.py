@@ -5,11 +5,12 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.fixed_point import FixedPoint, has_integer_convolution, synthetic_photograph
+from model.fixed_point import FixedPoint, has_integer_convolution
 from model.guidance import guided_halftone
 from model.hourglass import HourGlass, keep_variance
 from model.pilot import UNKNOWN, origin
@@ -23,7 +24,8 @@ NOISE = 0.3
 
 DECODERS = ("hourglass", "subpixel")
 BEST_ROUNDS = 12
-"""Queries to the decoder itself, unless told otherwise."""
+"""Default rounds of a search that queries the decoder itself."""
+CALIBRATION_SIDE = 128
 
 
 class Encoded(NamedTuple):
@@ -34,7 +36,7 @@ class Encoded(NamedTuple):
 
 
 class Output(NamedTuple):
-    """`Encoded`, and restored (N, 3, H, W) BGR, unclipped."""
+    """`Encoded` and the restoration, (N, 3, H, W) BGR, unclipped."""
 
     continuous: Tensor
     halftone: Tensor
@@ -44,12 +46,12 @@ class Output(NamedTuple):
 class ResHalf(nn.Module):
     """Encoder and decoder. Photographs are (N, 3, H, W) BGR in [-1, 1], any H, W ≥ 1.
 
-    width   channels of both hourglasses at full resolution; 64 is the paper's network.
-    prior   None: the paper's network, its fourth input channel is noise. Otherwise the fourth channel is the prior's
-            classical halftone, which the encoder corrects, or which it is when the prior asks for no correction.
-    levels  of both hourglasses; 3 is the paper's network. What a halftone says of a pixel stands near it: on a prior,
-            one level restores as well as three for half the work.
-    decoder "hourglass", or "subpixel": a network at half resolution, of `blocks` residual blocks
+    width    channels of both hourglasses at full resolution; 64 is the paper's network
+    prior    None: the paper's network, whose condition (the encoder's fourth input channel) is noise. Otherwise the
+             condition is the prior's classical halftone; the encoder corrects it (prior.correction) or returns it.
+    levels   number of times both hourglasses halve the resolution; 3 is the paper's network. With a prior, the colour
+             of a pixel depends on nearby dots only: one level restores as well as three at half the cost.
+    decoder  "hourglass", or "subpixel": a network at half resolution with `blocks` residual blocks
     A prior with guidance adds a proxy, a small decoder with weights of its own. The halftone search queries it for the
     gradient of the restoration error, so the proxy belongs to the encoder and is trained before the decoder.
     """
@@ -67,40 +69,36 @@ class ResHalf(nn.Module):
             raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {decoder!r}")
         self.width, self.levels, self.blocks, self._decoder_kind = width, levels, blocks, decoder
         self.prior = Prior.from_dict(prior) if isinstance(prior, dict) else prior
-        demodulator = self.prior is not None and self.prior.demodulator
         self.encoder = HourGlass(4, 1, width, levels) if self.prior is None or self.prior.correction else None
-        inputs = 4 if demodulator else 1
+        inputs = 1 if self.prior is None else 4
         subpixel = decoder == "subpixel"
         self.decoder = Subpixel(inputs, 3, width, blocks) if subpixel else HourGlass(inputs, 3, width, levels)
         guided = self.prior is not None and self.prior.guidance > 0
         self.proxy = Subpixel(inputs, 3, self.prior.proxy_width).requires_grad_(False) if guided else None
         self._int8: dict[nn.Module, tuple[object, FixedPoint]] = {}
         if self.prior is not None:
-            # Torch's default weights shrink a signal at every layer, and the lower levels never come to matter.
+            # Torch's default initialization attenuates the signal at every layer, and the lower levels stay unused.
+            # Zero-initialised output layers: the initial correction and the initial residual are 0.
             for network in filter(None, (self.encoder, self.decoder)):
                 keep_variance(network)
-            # Networks that stand on a prior start as a correction of nothing.
-            if self.encoder is not None:
-                _zero_last_layer(self.encoder)
-            if demodulator:
-                _zero_last_layer(self.decoder)
+                _zero_last_layer(network)
 
     def arch(self) -> dict:
-        """What a checkpoint needs to rebuild this network, as plain values."""
+        """The arguments that rebuild this network, as plain values for a checkpoint."""
         prior = self.prior.as_dict() if self.prior else None
         sizes = {"width": self.width, "levels": self.levels, "decoder": self._decoder_kind, "blocks": self.blocks}
         return {"name": "ResHalf", **sizes, "prior": prior}
 
     @classmethod
     def from_arch(cls, arch: dict) -> "ResHalf":
-        """The untrained network that `arch` describes; ValueError for a prior that is none."""
+        """Build the untrained network from `arch()`; ValueError for invalid settings of the prior."""
         settings = {key: arch[key] for key in ("levels", "decoder", "blocks") if key in arch}
         return cls(arch["width"], Prior.from_dict(arch["prior"]) if arch.get("prior") else None, **settings)
 
     def take_proxy(self, other: "ResHalf") -> None:
-        """Copy another network's decoder, where that was trained to be a proxy, or else its proxy.
+        """Copy the weights of the proxy from another network's decoder if it fits, otherwise from its proxy.
 
-        ValueError if neither fits.
+        ValueError if neither is a subpixel decoder of the same shape.
         """
         sources = (other.decoder, other.proxy) if isinstance(other, ResHalf) and other.prior else ()
         sources = [network for network in sources if isinstance(network, Subpixel)]
@@ -113,97 +111,97 @@ class ResHalf(nn.Module):
         except RuntimeError as error:
             raise ValueError(str(error).splitlines()[-1].strip()) from None
 
-    def encode(self, colour: Tensor, *, seed: int | None = 0, guide: Tensor | None = None) -> Encoded:
+    def encode(self, colour: Tensor, *, seed: int | None = 0, condition: Tensor | None = None) -> Encoded:
         """Halftone photographs (N, 3, H, W).
 
-        guide  (N, 1, H, W), the encoder's fourth channel, when it is known already: the classical halftone in
-               {-1, 1}, or without a prior noise of standard deviation NOISE
-        seed   otherwise, of the noise, drawn for every image on its own on the CPU, so that an image's halftone depends
-               neither on its batch nor on the device; None draws from torch's global generator (training)
+        condition  (N, 1, H, W), the encoder's fourth channel: the classical halftone in {-1, 1}, or without a prior
+                   noise of standard deviation NOISE; None computes it
+        seed       of that noise, drawn on the CPU for every image separately, so that a halftone depends neither on the
+                   batch nor on the device; None draws from torch's global generator (training)
         """
-        if guide is None:
-            guide = _noise(colour, seed) if self.prior is None else self._classical_halftones(colour)
+        if condition is None:
+            condition = _noise(colour, seed) if self.prior is None else self._classical_halftones(colour)
         if self.prior is None:
-            continuous = self.encoder(torch.cat((colour, guide), dim=1))
+            continuous = self.encoder(torch.cat((colour, condition), dim=1))
         else:
-            continuous = self.prior.beta * guide
+            continuous = self.prior.beta * condition
             if self.encoder is not None:
-                continuous = continuous + self.encoder(torch.cat((colour, guide), dim=1))
+                continuous = continuous + self.encoder(torch.cat((colour, condition), dim=1))
         return Encoded(continuous, quantize(continuous))
 
     def decode(self, halftone: Tensor, decoder: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Restore (N, 1, H, W) in {-1, 1} to (N, 3, H, W) BGR, nominally in [-1, 1], unclipped.
 
-        decoder  computes in place of this network's: `as_int8` of it
+        decoder  replaces this network's decoder, for example by its quantized version (`as_int8`)
         """
         decoder = decoder or self.decoder
         return decoder(halftone) if self.prior is None else self.prior.restore(decoder, halftone)
 
     @property
     def receptive_radius(self) -> int | None:
-        """Pixels around a restored one that a halftone is looked at; None where it is an hourglass that looks at it."""
+        """Receptive-field radius from halftone to restoration, in pixels; None where an hourglass is involved."""
         if self.encoder is not None or not isinstance(self.decoder, Subpixel):
             return None
         return self.decoder.receptive_radius + self.prior.receptive_radius
 
     @property
     def can_query_decoder(self) -> bool:
-        """Whether a guided search can query the decoder itself."""
+        """Whether the guided search can query the decoder itself: only a subpixel decoder with a guided prior."""
         return self.proxy is not None and isinstance(self.decoder, Subpixel)
 
     def is_quickest_as_int8(self) -> bool:
-        """Whether the decoder restores quickest `as_int8` where it is: on a CPU with instructions for int8."""
-        here = next(self.decoder.parameters()).device.type == "cpu" and has_integer_convolution()
-        return here and self.prior is not None and isinstance(self.decoder, Subpixel)
+        """Whether the decoder is fastest `as_int8`: a subpixel decoder on a CPU with int8 instructions."""
+        on_cpu = next(self.decoder.parameters()).device.type == "cpu"
+        return self.prior is not None and isinstance(self.decoder, Subpixel) and on_cpu and has_integer_convolution()
 
     def as_int8(self, network: Subpixel) -> FixedPoint:
-        """The decoder or the proxy quantized to 8-bit integers, on the device where it is; needs a prior.
+        """The decoder or the proxy quantized to int8, on its device; needs a prior.
 
-        Quantized again only when its weights or its device have changed. Raises FloatingPointError for broken weights.
+        Cached until the weights or the device change. Raises FloatingPointError where activations are not finite.
         """
         device = next(network.parameters()).device
-        now = _checksum(network), device
-        made, integers = self._int8.get(network, (None, None))
-        if made != now:
-            integers = self._to_int8(network, device)
-            self._int8[network] = now, integers
-        return integers
+        key = _checksum(network), device
+        cached_key, quantized = self._int8.get(network, (None, None))
+        if cached_key != key:
+            quantized = self._quantized(network, device)
+            self._int8[network] = key, quantized
+        return quantized
 
-    def _to_int8(self, network: Subpixel, device: torch.device) -> FixedPoint:
-        bgr = synthetic_photograph()
+    def _quantized(self, network: Subpixel, device: torch.device) -> FixedPoint:
+        bgr = calibration_photograph()
         colour, dots = (to_tensor(levels).to(device) for levels in (bgr, self.prior.search(bgr).halftone()))
         inputs, linear = self.prior.decoder_inputs(dots)
-        return FixedPoint(network, inputs, colour if linear is None else colour - linear)
+        return FixedPoint(network, inputs, colour - linear)
 
     def align_to_pilot(self, halftone: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-        """(H, W) uint8 in {0, 255}, cropped, mirrored or turned perhaps, as the decoder needs it.
+        """Restore orientation and carrier phase of (H, W) uint8 in {0, 255} after a crop, mirror image or quarter turn.
 
-        Where its pilot tells so (halftone/pilot.py), rows become columns, and a reflected row or column comes before
-        the first. Beside it what takes this back from its restoration (H', W', 3) → (H, W, 3).
+        The halftone is transposed and a reflected row or column is prepended, as detected from the pilot
+        (model/pilot.py). Returns it (H', W') and the inverse for its restoration, (H', W', 3) → (H, W, 3).
         """
         found = origin(halftone) if self.prior is not None and self.prior.pilot else UNKNOWN
-        if found.turned:
+        if found.transposed:
             halftone = np.ascontiguousarray(halftone.T)
         if found.row or found.column:
             halftone = np.pad(halftone, ((found.row, 0), (found.column, 0)), "reflect")
 
         def undo(restored: np.ndarray) -> np.ndarray:
             inside = restored[found.row :, found.column :]
-            return np.ascontiguousarray(inside.swapaxes(0, 1)) if found.turned else inside
+            return np.ascontiguousarray(inside.swapaxes(0, 1)) if found.transposed else inside
 
         return halftone, undo
 
-    def forward(self, colour: Tensor, guide: Tensor | None = None) -> Output:
-        """Halftone and restore, noise from the global generator: the training pass."""
-        encoded = self.encode(colour, seed=None, guide=guide)
+    def forward(self, colour: Tensor, condition: Tensor | None = None) -> Output:
+        """Halftone and restore, with noise from the global generator (training)."""
+        encoded = self.encode(colour, seed=None, condition=condition)
         return Output(*encoded, self.decode(encoded.halftone))
 
     def prior_halftone(self, bgr: np.ndarray, rounds: int | None = None, best: bool = False) -> np.ndarray:
-        """What the encoder starts from, of one photograph: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}.
+        """The halftone that the encoder receives as its condition: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}.
 
-        rounds  how many times the search queries the proxy, where there is one; None: as the prior says
-        best    query the decoder itself, a Subpixel, BEST_ROUNDS times if `rounds` does not say otherwise
-        A pure function of the photograph, the prior's settings and the weights of what is queried; needs a prior.
+        rounds  number of queries to the proxy, if there is one; None: prior.guided_rounds, or BEST_ROUNDS with `best`
+        best    query the decoder itself, a Subpixel
+        A pure function of the photograph, the prior's settings and the weights of the queried network; needs a prior.
         """
         if rounds is None:
             rounds = BEST_ROUNDS if best else self.prior.guided_rounds
@@ -212,18 +210,18 @@ class ResHalf(nn.Module):
         return guided_halftone(self.prior, self.as_int8(self.decoder if best else self.proxy), bgr, rounds)
 
     def prior_key(self) -> str:
-        """Names what `prior_halftone` depends on besides the photograph."""
-        learned = {"beta", "correction"}  # what happens to the halftone afterwards
+        """Cache key of everything that `prior_halftone` depends on except the photograph."""
+        learned = {"beta", "correction"}  # these only affect what follows the halftone
         settings = {name: value for name, value in self.prior.as_dict().items() if name not in learned}
         key = json.dumps(settings, sort_keys=True)
         if self.proxy is None:
             return key
         return f"{key} {_checksum(self.proxy):08x} integers"
 
-    def guide(self, bgr: np.ndarray, seed: int = 0) -> Tensor:
-        """The encoder's fourth channel for one photograph, (H, W, 3) BGR uint8 → (1, 1, H, W) float32 on the CPU.
+    def condition_of(self, bgr: np.ndarray, seed: int = 0) -> Tensor:
+        """The encoder's condition for one photograph: (H, W, 3) BGR uint8 → (1, 1, H, W) float32 on the CPU.
 
-        Made once for the whole photograph, it makes tiles of it agree.
+        Computed once for the whole photograph, so that tiles agree.
         """
         if self.prior is None:
             return _noise_plane(*bgr.shape[:2], seed)
@@ -237,7 +235,7 @@ class ResHalf(nn.Module):
 
 
 class InverseHalf(nn.Module):
-    """Gray from a halftone: (N, 1, H, W) → (N, 1, H, W); trained first, it then guides the warm-up."""
+    """Halftone to gray, (N, 1, H, W) → (N, 1, H, W): trained in stage 0, then the feature extractor of the warm-up."""
 
     def __init__(self, width: int = 64):
         super().__init__()
@@ -245,16 +243,29 @@ class InverseHalf(nn.Module):
         self.net = HourGlass(1, 1, width)
 
     def arch(self) -> dict:
-        """What a checkpoint needs to rebuild this network, as plain values."""
+        """The arguments that rebuild this network, as plain values for a checkpoint."""
         return {"name": "InverseHalf", "width": self.width}
 
     @classmethod
     def from_arch(cls, arch: dict) -> "InverseHalf":
-        """The untrained network that `arch` describes."""
+        """Build the untrained network from `arch()`."""
         return cls(arch["width"])
 
     def forward(self, halftone: Tensor) -> Tensor:
         return self.net(halftone)
+
+
+def calibration_photograph() -> np.ndarray:
+    """Deterministic noise with the spectrum of a photograph, (CALIBRATION_SIDE, CALIBRATION_SIDE, 3) BGR uint8."""
+    random = np.random.default_rng(0)
+    gray, colour = (np.zeros((CALIBRATION_SIDE, CALIBRATION_SIDE, depth), np.float32) for depth in (1, 3))
+    for octave in range(6):
+        for picture, strength in ((gray, 25.0), (colour, 12.0)):
+            noise = random.normal(size=picture.shape).astype(np.float32)
+            sigma = 0.5 * 2**octave
+            blurred = cv2.GaussianBlur(noise, (0, 0), sigma).reshape(picture.shape)
+            picture += strength / blurred.std() * blurred
+    return np.clip(np.rint(128 + gray + colour), 0, 255).astype(np.uint8)
 
 
 def _noise(colour: Tensor, seed: int | None) -> Tensor:

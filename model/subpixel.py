@@ -1,8 +1,8 @@
-"""A small residual network at half resolution: what a halftone says, for a quarter of the work.
+"""A small residual network at half resolution, for a quarter of the multiplications.
 
-Both carriers of the dither prior repeat every second pixel, so the four phases side by side (a space-to-depth step)
-show them to a convolution as plain differences of channels. Source of the last step: W. Shi et al., *Real-Time Single
-Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network*, CVPR 2016.
+Both carriers of the dither prior have period 2, so after space-to-depth they are constant weights on the channels of a
+convolution. Source of depth-to-space: W. Shi et al., *Real-Time Single Image and Video Super-Resolution Using an
+Efficient Sub-Pixel Convolutional Neural Network*, CVPR 2016.
 """
 
 import torch
@@ -16,8 +16,8 @@ class Subpixel(nn.Module):
     """Space to depth, conv3, ReLU, `blocks` residual blocks, conv3, ReLU, conv1, depth to space.
 
     (N, inputs, H, W) → (N, outputs, H, W), unbounded; `width` channels inside. Any H, W ≥ 1.
-    stride pixels a side for one of its feature maps
-    reach  pixels around a block of 2 × 2 output pixels, which share their sources, that the block depends on, at most
+    stride            stride of the feature maps, in pixels
+    receptive_radius  receptive-field radius around a 2 × 2 block of output pixels, in pixels
     """
 
     stride = 2
@@ -33,6 +33,6 @@ class Subpixel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         x = pixel_unshuffle(reflect_to_multiple(x, 2), 2)
-        # One memory format whatever the weights have: halftones depend on the last bit of what comes out.
+        # A fixed memory format: halftones depend on the last bit of the output, which depends on the format.
         x = self.inConv(x.contiguous(memory_format=torch.channels_last))
         return pixel_shuffle(self.outConv(self.residual(x)), 2)[..., :height, :width]

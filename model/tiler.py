@@ -1,4 +1,4 @@
-"""Running a network on images of any size: device, precision, tiles."""
+"""Run a network on images of any size: device, precision, tiles."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,25 +13,25 @@ from utils.pixels import to_uint8
 from utils.tiling import windows
 
 SLENDER = 32
-"""Pixels; on CPUs narrower pictures are computed in float32. With AMX, the bfloat16 convolutions of stride 2 in torch
-2.15 return garbage for maps of one or two columns."""
-SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger ones leave the cache
+"""Pixels; on CPUs, inputs with a shorter side are computed in float32: with AMX, bfloat16 convolutions of stride 2 in
+torch 2.15 return wrong values for maps of one or two columns."""
+SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger tiles exceed the cache
 CHANNELS_HELD = 12
-"""Peak memory of a pass in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
+"""Peak memory of a pass, in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
 
 
 class Tiler:
-    """Runs a network on images of any size, in memory that does not grow with the image.
+    """Runs a network on images of any size; its memory does not depend on the image size.
 
-    network  has `width`, its channels at full resolution
-    device   "cpu", "cuda", …; None takes CUDA where there is one
-    tile     side in pixels of the squares that pass through the network, a multiple of `step`; None takes what fits
-             into the free memory. Where even that is too much it is halved, down to 64.
-    bf16     compute in bfloat16; None does where the hardware multiplies in it
+    network  has `width`, its number of channels at full resolution
+    device   "cpu", "cuda", …; None: CUDA if available
+    tile     side of the square tiles in pixels, a multiple of `step`; None: chosen by the free memory. Halved when out
+             of memory, down to 64.
+    bf16     compute in bfloat16; None: where the hardware supports it
     halo     pixels of context around a tile, a multiple of `step`
-    step     the network needs sides that are a multiple of this
+    step     required divisor of the tiles' sides
     stride   stride of the network's finest feature map, in pixels
-    Raises UserError for a tile that does not fit the network and for a device that is not available.
+    Raises UserError for a tile that is no multiple of `step` and for a device that is not available.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Tiler:
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             if self.device.type == "meta":
-                raise RuntimeError("meta: a device that computes nothing")
+                raise RuntimeError("meta: this device has no data")
             self.bf16 = has_bf16(self.device) if bf16 is None else bf16
             self.network = network.eval().to(self.device, memory_format=torch.channels_last)
-        except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without CUDA
+        except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
             reason = str(error).splitlines()[0]
             raise UserError(reason if str(device) in reason else f"{device}: {reason}") from error
         self.halo, self._step, self._stride = halo, step, stride
@@ -65,9 +65,10 @@ class Tiler:
         function: Callable[..., Tensor],
         inputs: Callable[[tuple[slice, slice]], tuple[Tensor, ...]],
     ) -> np.ndarray:
-        """Run `function` over windows of an image of `size` and put their cores together as uint8.
+        """Run `function` on windows of an image of `size` (H, W) and assemble their cores: (H, W, C) or (H, W) uint8.
 
-        Raises FloatingPointError for an output that is not finite.
+        inputs  returns the arguments of `function` for a window (rows, columns)
+        Raises FloatingPointError for an output that is not finite, MemoryError where the smallest tile does not fit.
         """
         while True:
             try:
@@ -102,7 +103,7 @@ class Tiler:
             return function(*moved)
 
     def _fitting_tile(self) -> int:
-        """The largest power of two whose pass takes at most a quarter of the free memory."""
+        """The largest power of two whose estimated memory is at most a quarter of the free memory."""
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info(self.device)[0] if cuda else available_memory()
         pixel = CHANNELS_HELD * self.network.width * (2 if self.bf16 else 4) / self._stride**2
@@ -113,14 +114,14 @@ class Tiler:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory is what lacked: torch has a type of its own for that of a GPU only."""
+    """Whether an error means out of memory; on CPUs torch raises a RuntimeError for it."""
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
     return known or any(words in str(error) for words in ("can't allocate memory", "could not create a primitive"))
 
 
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """Raise MemoryError instead of the many kinds of error that a lack of memory ends in."""
+    """Convert every kind of out-of-memory error to MemoryError."""
     try:
         yield
     except RuntimeError as error:
@@ -130,7 +131,7 @@ def memory_errors(what: str) -> Iterator[None]:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware (on a CPU: AVX-512 BF16 or AMX)."""
+    """Whether the hardware multiplies in bfloat16 (on a CPU: AVX-512 BF16 or AMX)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())

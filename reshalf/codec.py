@@ -78,7 +78,7 @@ class ResHalfCodec(Tiler):
         if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
             raise ValueError(f"a photograph must be uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
         if self.network.prior is None:
-            noise = self.network.guide(bgr, self.seed)
+            noise = self.network.condition_of(bgr, self.seed)
             return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
         if self._diffused:
             classical = self._diffused.classical_halftone(bgr)
@@ -106,8 +106,8 @@ class ResHalfCodec(Tiler):
                 decode = partial(decode, decoder=self.network.as_int8(self.network.decoder))
         return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
 
-    def _encode(self, colour: Tensor, guide: Tensor) -> Tensor:
-        return self.network.encode(colour, guide=guide).halftone
+    def _encode(self, colour: Tensor, condition: Tensor) -> Tensor:
+        return self.network.encode(colour, condition=condition).halftone
 
 
 def load_reshalf(checkpoint: str | Path) -> ResHalf:

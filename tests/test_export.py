@@ -78,7 +78,7 @@ def test_encoder_and_decoder_of_the_papers_kind_agree_at_any_size(paper, tmp_pat
         assert difference.max() < 1e-4
     encode = compared(
         tmp_path / "encoder.onnx",
-        lambda colour, guide: network.encode(colour, guide=guide).halftone,
+        lambda colour, condition: network.encode(colour, condition=condition).halftone,
         (colours, 3),
         (noise, 1),
     )

@@ -1,4 +1,4 @@
-"""The search that asks a proxy what the decoder would miss."""
+"""The guided search, which queries a proxy for the gradient of the restoration error."""
 
 import copy
 
@@ -9,12 +9,14 @@ import torch
 from model import guidance
 from model.error_gradient import by_autograd
 from model.load import build_network
-from model.reshalf import ResHalf
+from model.reshalf import ResHalf, calibration_photograph
 from model.subpixel import Subpixel
+
+pytestmark = pytest.mark.processor
 
 
 def photo(height=96, width=80):
-    """Soft colours with sharp edges, (H, W, 3) BGR uint8."""
+    """Smooth colours with sharp edges, (H, W, 3) BGR uint8."""
     y, x = np.mgrid[0:height, 0:width]
     soft = [128 + 50 * np.sin(x / 19 + phase) * np.cos(y / 23 - phase) for phase in (0.0, 1.0, 2.0)]
     edges = 40 * np.sign(np.sin(x / 5 + y / 9))
@@ -23,7 +25,7 @@ def photo(height=96, width=80):
 
 @pytest.fixture(scope="module")
 def proxy():
-    """A subpixel decoder that adds a little of its own to the demodulation."""
+    """A subpixel decoder with a small residual."""
     torch.manual_seed(0)
     network = ResHalf(16, {}, decoder="subpixel")
     torch.nn.init.normal_(network.decoder.outConv[-1].weight, std=0.01)
@@ -53,9 +55,9 @@ def test_a_guided_halftone_restores_better_and_keeps_the_tone(proxy):
             assert abs(found[at].mean() - luma[at].mean()) < 6
 
 
-def test_few_answers_are_trusted_less_and_still_worth_asking(proxy):
+def test_fewer_rounds_have_less_weight_and_every_round_lowers_the_error(proxy):
     network, bgr = guided(proxy), photo()
-    weights = [network.prior.guidance_of(rounds) for rounds in range(13)]
+    weights = [network.prior.guidance_weight(rounds) for rounds in range(13)]
     assert weights[0] == 0 and weights[network.prior.guided_rounds] == network.prior.guidance
     assert weights == sorted(weights)
     assert [weights[1], weights[12]] == pytest.approx([0.375 * network.prior.guidance, 1.2 * network.prior.guidance])
@@ -63,7 +65,7 @@ def test_few_answers_are_trusted_less_and_still_worth_asking(proxy):
     assert errors == sorted(errors, reverse=True)
 
 
-def test_the_gradient_is_what_a_toggle_changes(proxy):
+def test_the_gradient_is_the_directional_derivative_of_the_error(proxy):
     network, bgr = guided(proxy), photo()
     halftone = network.prior.classical_halftone(bgr)
     gradient = by_autograd(network.prior, network.proxy, bgr, halftone, torch.device("cpu"))
@@ -82,38 +84,38 @@ def test_the_gradient_is_what_a_toggle_changes(proxy):
     assert change == pytest.approx((gradient * direction).sum(), rel=2e-2, abs=0.05)
 
 
-def test_a_halftone_depends_neither_on_squares_nor_on_bands(proxy, monkeypatch):
+def test_the_gradient_depends_neither_on_tiles_nor_on_bands(proxy, monkeypatch):
     network, bgr = guided(proxy), photo(150, 131)
     halftone = network.prior.classical_halftone(bgr)
-    asked = network.as_int8(network.proxy)
-    whole = guidance.gradient_of_rows(network.prior, asked, bgr, halftone, slice(0, 150))
+    quantized = network.as_int8(network.proxy)
+    whole = guidance.gradient_of_rows(network.prior, quantized, bgr, halftone, slice(0, 150))
     monkeypatch.setattr(guidance, "TILE", 64)
     bands = [
-        guidance.gradient_of_rows(network.prior, asked, bgr, halftone, slice(top, min(top + 37, 150)))
+        guidance.gradient_of_rows(network.prior, quantized, bgr, halftone, slice(top, min(top + 37, 150)))
         for top in range(0, 150, 37)
     ]
     np.testing.assert_allclose(np.concatenate(bands), whole, atol=1e-4 * np.abs(whole).max())
 
 
-def test_the_search_is_in_single_precision_whatever_surrounds_it(proxy):
+def test_the_search_runs_in_float32_inside_autocast_and_inference_mode(proxy):
     network, bgr = guided(proxy, guided_rounds=1), photo()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         inside = network.prior_halftone(bgr)
     assert np.array_equal(inside, network.prior_halftone(bgr))
 
 
-def test_changed_weights_are_put_into_integers_anew(proxy):
+def test_changed_weights_are_quantized_again(proxy):
     network, bgr = guided(proxy), photo(32, 32)
-    first, made = network.prior_halftone(bgr), network.as_int8(network.proxy)
-    assert network.as_int8(network.proxy) is made
+    first, quantized = network.prior_halftone(bgr), network.as_int8(network.proxy)
+    assert network.as_int8(network.proxy) is quantized
     torch.nn.init.normal_(network.proxy.outConv[-1].weight, std=0.3)
-    assert network.as_int8(network.proxy) is not made
+    assert network.as_int8(network.proxy) is not quantized
     assert (network.prior_halftone(bgr) != first).any()
     copied = copy.deepcopy(network)
     assert np.array_equal(copied.prior_halftone(bgr), network.prior_halftone(bgr))
 
 
-def test_a_checkpoint_carries_its_proxy(proxy):
+def test_a_checkpoint_contains_its_proxy(proxy):
     network = guided(proxy)
     rebuilt = build_network({"state_dict": network.state_dict(), "arch": network.arch()})
     assert rebuilt.prior_key() == network.prior_key()
@@ -125,7 +127,7 @@ def test_a_checkpoint_carries_its_proxy(proxy):
     assert other.prior_key() == network.prior_key()
 
 
-def test_a_proxy_trained_on_guided_halftones_follows_the_one_that_guided_them(proxy):
+def test_take_proxy_prefers_a_decoder_of_the_same_shape_to_the_proxy(proxy):
     second = ResHalf(16, {"guidance": 0.05}, levels=1, decoder="subpixel")
     second.take_proxy(proxy)
     torch.nn.init.normal_(second.decoder.outConv[-1].weight)
@@ -133,11 +135,11 @@ def test_a_proxy_trained_on_guided_halftones_follows_the_one_that_guided_them(pr
     network.take_proxy(second)
     assert torch.equal(network.proxy.outConv[-1].weight, second.decoder.outConv[-1].weight)
     wide.take_proxy(proxy)
-    network.take_proxy(wide)  # its decoder is none: too wide
+    network.take_proxy(wide)  # its decoder is too wide
     assert network.prior_key() == guided(proxy).prior_key()
 
 
-def test_a_checkpoint_says_how_deep_its_decoder_is():
+def test_a_checkpoint_contains_the_number_of_blocks_of_its_decoder():
     network = ResHalf(8, {}, decoder="subpixel", blocks=3)
     rebuilt = build_network({"state_dict": network.state_dict(), "arch": network.arch()})
     halftone = torch.ones(1, 1, 8, 8)
@@ -145,17 +147,26 @@ def test_a_checkpoint_says_how_deep_its_decoder_is():
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (7, 5), (16, 16)])
-def test_a_subpixel_network_takes_any_size(height, width, proxy):
+def test_a_subpixel_network_accepts_any_size(height, width, proxy):
     network = Subpixel(4, 3, width=8)
     assert network(torch.zeros(2, 4, height, width)).shape == (2, 3, height, width)
     assert guided(proxy).prior_halftone(photo(height, width)).shape == (height, width)
 
 
 @pytest.mark.parametrize("blocks", [2, 3])
-def test_no_pixel_further_away_than_the_reach_matters(blocks):
+def test_the_receptive_radius_is_exact(blocks):
     torch.manual_seed(0)
     network = Subpixel(1, 1, width=8, blocks=blocks).double()
     x = torch.zeros(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
     network(x)[0, 0, 31, 30].backward()
     for at in x.grad[0, 0].nonzero().T:
         assert at.min() == 30 - network.receptive_radius and at.max() == 31 + network.receptive_radius
+
+
+def test_the_calibration_photograph_is_deterministic_with_the_statistics_of_a_photograph():
+    first, again = calibration_photograph(), calibration_photograph()
+    assert np.array_equal(first, again) and first.dtype == np.uint8 and first.shape[2] == 3
+    assert 30 < first.std() < 80 and 100 < first.mean() < 155
+    centred = first.astype(float) - first.mean(axis=(0, 1))
+    neighbours = (centred[:, 1:] * centred[:, :-1]).mean() / centred.var()
+    assert 0.7 < neighbours < 0.99

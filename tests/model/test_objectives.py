@@ -112,7 +112,7 @@ def test_specials_may_be_missing():
 
 
 def test_bit_flips_reach_the_decoder():
-    network, data = tiny(Prior(demodulator=True)), batch(prior=True)
+    network, data = tiny(Prior()), batch(prior=True)
     exact = JointObjective(network, JOINT)(data)["restore"]
     torch.manual_seed(0)
     flipped = JointObjective(network, JOINT, bit_flip=0.2)(data)["restore"]

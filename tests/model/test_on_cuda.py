@@ -26,12 +26,7 @@ from training import loss_meter
 pytest.importorskip("torch", minversion="2.14")
 
 WEIGHTS = {"tone": 0.6, "quantize": 0.1, "structure": 0.1, "blue_noise": 0.3}
-PRIORS = {
-    "no prior": None,
-    "corrected prior": {"correction": True},
-    "prior": {},
-    "no demodulator": {"demodulator": False},
-}
+PRIORS = {"no prior": None, "corrected prior": {"correction": True}, "prior": {}}
 PARTS = ("coarse", "edge", "details")
 
 

@@ -1,4 +1,4 @@
-"""Whole photographs through a network: tiles agree with the whole, and the border of a tile is seen nowhere."""
+"""ResHalfCodec: tiles, precisions, options, errors."""
 
 from pathlib import Path
 
@@ -120,7 +120,7 @@ def test_memory_and_file_restore_alike():
     bgr, engine = photo(40, 50), ResHalfCodec(network(Prior()), "cpu", precision="float32")
     with torch.inference_mode():
         colour = torch.from_numpy(bgr).permute(2, 0, 1)[None].float() / 127.5 - 1
-        in_memory = engine.network(colour, engine.network.guide(bgr))
+        in_memory = engine.network(colour, engine.network.condition_of(bgr))
     halftone = engine.halftone(bgr)
     assert np.array_equal(in_memory.halftone[0, 0].numpy() > 0, halftone > 0)
     levels = ((in_memory.restored[0] / 2 + 0.5) * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
@@ -148,7 +148,7 @@ def test_fast_takes_the_start_of_the_search_and_leaves_the_network_as_it_was():
         assert np.array_equal(ResHalfCodec(searching, "cpu").halftone(bgr), searched)
 
 
-@pytest.mark.parametrize("prior", [None, Prior(halftone="void_and_cluster")])
+@pytest.mark.parametrize("prior", [None, Prior(halftone="error_diffusion")])
 def test_fast_is_refused_where_nothing_is_searched(prior):
     with pytest.raises(UserError, match="not searched"):
         ResHalfCodec(network(prior), "cpu", fast=True)
