@@ -1,1 +1,1 @@
-"""Making and describing training sets."""
+"""Training sets: preparing, reading, batches."""

@@ -1,25 +1,28 @@
-"""Photographs with their reference halftones, from the original JSON lists, as uint8 in memory or read as needed."""
+"""Photographs with their reference halftones, from the original JSON lists: uint8, in memory or read from the files."""
 
 import json
 import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from dataset.prefetch import prefetch
 from images.files import read_halftone, read_image
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.hardware import available_memory
 
-# Share of the free memory that one host's processes together fill with photographs.
 MEMORY_SHARE = 0.5
+"""Largest share of the free memory that the photographs of all processes of a host take."""
+
 VERIFIED = 16
+"""Photographs of a set that `verify` reads."""
 
 
 class Sample(NamedTuple):
@@ -32,7 +35,7 @@ class Sample(NamedTuple):
 class PhotoSet:
     """M photographs of one size (H, W) with their reference halftones and, after `add_prior`, classical halftones.
 
-    Make it with `from_lists` or `from_arrays`. Halftones are kept as packed bits.
+    Built by `from_lists` or `from_arrays`. Halftones are stored as packed bits.
     """
 
     def __init__(self, name: str, files: list[tuple[Path, Path]], colour: np.ndarray | None, bits: np.ndarray | None):
@@ -40,16 +43,16 @@ class PhotoSet:
         self._files = files
         self._colour = colour  # uint8 (M, 3, H, W)
         self._reference = bits  # packed (M, H, W / 8)
-        self._prior: np.ndarray | None = None  # packed (2, M, H, W / 8): as photographed, and of the mirror image
-        self.size = self.sample(0).reference.shape
+        self._prior: np.ndarray | None = None  # packed (2, M, H, W / 8): of the photographs and of their mirror images
+        self.size = colour.shape[2:] if colour is not None else self.sample(0).reference.shape
 
     @classmethod
     def from_lists(cls, data_dir: str | Path, list_file: str | Path, split: str) -> "PhotoSet":
-        """The photographs that `list_file` names under `split` ("train" or "val").
+        """The photographs that `list_file` lists under `split` ("train" or "val").
 
-        The list is {"train": {"inputs": [photographs], "labels": [halftones]}, "val": ...}. Its own path and those in
-        it are relative to `data_dir`; those in it may begin with Data/ or ./Data/, meaning `data_dir`, as in the
-        released lists. Nothing but the first photograph is read here. Raises UserError for a missing or malformed list.
+        The list is {"train": {"inputs": [photographs], "labels": [halftones]}, "val": ...}. Its path and its entries
+        are relative to `data_dir`; entries may begin with Data/ or ./Data/, meaning `data_dir`, as in the released
+        lists. Only the first photograph is read. Raises UserError for a missing or malformed list.
         """
         data_dir, path = Path(data_dir), Path(data_dir, list_file)
         try:
@@ -72,7 +75,7 @@ class PhotoSet:
 
     @classmethod
     def from_arrays(cls, colour: np.ndarray, reference: np.ndarray) -> "PhotoSet":
-        """From `colour` uint8 (M, 3, H, W) BGR and `reference` uint8 {0, 255} (M, 1, H, W)."""
+        """From `colour` uint8 (M, 3, H, W) BGR and `reference` uint8 {0, 255} (M, 1, H, W). ValueError for others."""
         if colour.shape[1] != 3 or reference.shape != (len(colour), 1, *colour.shape[2:]) or not len(colour):
             raise ValueError(f"(M, 3, H, W) and (M, 1, H, W) are needed, not {colour.shape} and {reference.shape}")
         if colour.dtype != np.uint8 or reference.dtype != np.uint8:
@@ -87,7 +90,7 @@ class PhotoSet:
         return self._colour is not None
 
     def sample(self, index: int) -> Sample:
-        """Photograph `index`. Raises UserError naming the file when it is bad or of another size than the first."""
+        """Photograph `index`. Raises UserError naming the file when it is unreadable or its size is not the first's."""
         if self._colour is not None and self._reference is not None:
             return Sample(self._colour[index], self._unpacked(self._reference[index]))
         photo, halftone = self._files[index]
@@ -99,7 +102,7 @@ class PhotoSet:
         return Sample(np.ascontiguousarray(bgr.transpose(2, 0, 1)), reference)
 
     def verify(self) -> None:
-        """Check before a training starts that every file is there and that samples throughout the set can be read.
+        """Check that every file exists, and read VERIFIED photographs spread over the set.
 
         Raises UserError naming the first bad file.
         """
@@ -110,9 +113,10 @@ class PhotoSet:
             self.sample(int(index))
 
     def load(self, memory_limit: int | None = None) -> None:
-        """Read all photographs into memory if they fit into `memory_limit` bytes; else they are read when needed.
+        """Read all photographs into memory if they fit into `memory_limit` bytes; otherwise `sample` reads the files.
 
-        The default is half of the free memory, shared among the host's processes. Raises UserError naming a bad file.
+        The default limit is MEMORY_SHARE of the free memory, divided by the number of processes on the host. Raises
+        UserError naming a bad file.
         """
         if self.in_memory:
             return
@@ -128,28 +132,27 @@ class PhotoSet:
             colour[index], reference = self.sample(index)
             bits[index] = np.packbits(reference > 127, axis=-1)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            try:
-                for _ in _progress(pool.map(read, range(len(self))), len(self), f"reading {self.name}"):
-                    pass
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        threads = os.cpu_count() or 1
+        jobs = (partial(read, index) for index in range(len(self)))
+        for _ in _progress(prefetch(jobs, threads, 4 * threads), len(self), f"reading {self.name}"):
+            pass
         self._colour, self._reference = colour, bits
 
     def add_prior(
         self, function: Callable[[np.ndarray], np.ndarray], *, cache: str | Path | None = None, key: str = ""
     ) -> None:
-        """Compute the classical halftones an encoder starts from: `function(bgr (H, W, 3))` → {0, 255} (H, W), uint8.
+        """Compute the encoder's classical halftones: `function`, uint8 (H, W, 3) BGR → (H, W) in {0, 255}.
 
-        Each photograph's and its mirror image's: the dots of a prior carry colour in the parity of their pixels, so a
-        mirrored photograph needs a halftone of its own and a crop must start at an even offset.
-        `cache`, a file, keeps them for the next run; it is used again when the photographs, `key` (what the function
-        depends on) and the halftones of the first photograph are the same.
+        It is applied to each photograph and to its mirror image: a prior's dots carry colour in the parity of their
+        pixels, so a mirrored photograph needs its own halftone and a crop must start at an even offset.
+
+        cache  file that stores the halftones; it is reused when the photographs, `key` and the halftones of the first
+               photograph are the same
+        key    the function's parameters
         """
         self.load()
         fingerprint = np.frombuffer(f"{key} {self._identity()}".encode(), np.uint8)
-        first = self._both(function, 0)
+        first = self._halftone_pair(function, 0)
         if cache is not None and Path(cache).is_file():
             try:
                 with np.load(cache, allow_pickle=False) as stored:
@@ -157,11 +160,11 @@ class PhotoSet:
                     if same and np.array_equal(stored["prior"][:, 0], first):
                         self._prior = stored["prior"]
                         return
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # damaged: computed anew
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # damaged: compute again
                 pass
-        rest = (self._both(function, index) for index in range(1, len(self)))
-        everything = [first, *_progress(rest, len(self) - 1, f"halftoning {self.name}")]
-        self._prior = np.stack(everything, axis=1)
+        rest = (self._halftone_pair(function, index) for index in range(1, len(self)))
+        halftones = [first, *_progress(rest, len(self) - 1, f"halftoning {self.name}")]
+        self._prior = np.stack(halftones, axis=1)
         if cache is not None:
             try:
                 with atomic_write(cache) as temporary, open(temporary, "wb") as file:
@@ -169,7 +172,7 @@ class PhotoSet:
             except OSError as error:
                 raise UserError(f"{cache}: cannot be written: {error.strerror}") from error
 
-    def _both(self, function: Callable[[np.ndarray], np.ndarray], index: int) -> np.ndarray:
+    def _halftone_pair(self, function: Callable[[np.ndarray], np.ndarray], index: int) -> np.ndarray:
         bgr = self.sample(index).colour.transpose(1, 2, 0)
         views = (np.ascontiguousarray(bgr), np.ascontiguousarray(bgr[:, ::-1]))
         return np.stack([np.packbits(function(view) > 127, axis=-1) for view in views])
@@ -183,24 +186,19 @@ class PhotoSet:
         return f"{len(self)} {self.size} {zlib.crc32(content):08x}"
 
     def fetch(self, indices: np.ndarray, mirrored: np.ndarray) -> dict[str, np.ndarray]:
-        """Photographs `indices` (N,) as they are stored, uint8: "colour" (N, 3, H, W), "reference" (N, 1, H, W) and,
-        with a prior, "prior" (N, 1, H, W), which is that of the mirror image where `mirrored` (N,) bool says so.
+        """Photographs `indices` (N,), uint8: "colour" (N, 3, H, W), "reference" (N, 1, H, W); "prior" where there is one.
+
+        "prior" (N, 1, H, W) is the halftone of the mirror image where `mirrored` (N,) bool is true.
         """
         samples = [self.sample(int(index)) for index in indices]
-        arrays = {
-            "colour": np.stack([sample.colour for sample in samples]),
-            "reference": np.stack([sample.reference for sample in samples])[:, None],
-        }
+        colour, reference = (np.stack(arrays) for arrays in zip(*samples, strict=True))
+        arrays = {"colour": colour, "reference": reference[:, None]}
         if self._prior is not None:
             arrays["prior"] = self._unpacked(self._prior[mirrored.astype(int), indices])[:, None]
         return arrays
 
     def _unpacked(self, bits: np.ndarray) -> np.ndarray:
-        return np.unpackbits(bits, axis=-1, count=self._width) * np.uint8(255)
-
-    @property
-    def _width(self) -> int:
-        return self.size[1] if self._colour is None else self._colour.shape[-1]
+        return np.unpackbits(bits, axis=-1, count=self.size[1]) * np.uint8(255)
 
 
 def _is_strings(value: object) -> bool:
@@ -217,5 +215,5 @@ def _size(array: np.ndarray) -> str:
     return f"{array.shape[1]} x {array.shape[0]}"
 
 
-def _progress(items: Iterator, total: int, what: str) -> Iterator:
-    return tqdm(items, total=total, desc=what, unit="photo", disable=os.environ.get("RANK", "0") != "0" or None)
+def _progress(items: Iterator, total: int, description: str) -> Iterator:
+    return tqdm(items, total=total, desc=description, unit="photo", disable=os.environ.get("RANK", "0") != "0" or None)

@@ -1,8 +1,8 @@
-"""Batches of scans with their photographs, a pure function of (seed, epoch, step) as those they are made from."""
+"""Batches of scans with their photographs, a pure function of (seed, epoch, step) as in dataset.batches."""
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from typing import Literal
 
 import cv2
@@ -12,6 +12,7 @@ from skimage.feature import canny
 from torch import Tensor
 
 from dataset.batches import BatchStream
+from dataset.prefetch import prefetch
 from descreen.config import ScreensConfig
 from descreen.printing import Printing, draw_printing, print_and_scan, truth
 from descreen.screen_finder import find_screens
@@ -19,16 +20,16 @@ from descreen.waves import FoundWaves, beside, drawn_waves
 from halftone.inks import INKS
 from utils.pixels import to_tensor, to_uint8
 
-_PURPOSE = 7  # part of the key of the random numbers, apart from those of utils/dataset.py
+_SCANS = 7  # RNG stream id, none of those of dataset.batches
 
 
 class ScanStream:
-    """Prints and scans the photographs of `photos`, each in a way of its own.
+    """Simulated prints and scans of the photographs of `photos`, each with its own random screens and defects.
 
-    rotate  also turn each photograph before it is printed, up to `screens.rotate` degrees
-    edges   also give the edges of the truth
-    waves   after the scan's three channels the waves of its inks (descreen/waves.py): "drawn", those of the printing,
-            of which `screens.missed` are left out, or "found", as on a scan whose printing nobody knows
+    rotate  rotate each photograph before it is printed, by up to `screens.rotate` degrees
+    edges   add the edge map of the truth
+    waves   append the waves of the inks (descreen/waves.py) to the scan's three channels: "drawn", from the parameters
+            of the print, a share `screens.missed` of them left out; or "found", detected in the scan
     """
 
     def __init__(
@@ -49,36 +50,30 @@ class ScanStream:
     def batches(
         self, epoch: int, start_step: int = 0, device: torch.device | str = "cpu"
     ) -> Iterator[dict[str, Tensor]]:
-        """Steps `start_step` … of `epoch`: "scan" and "colour" (N, 3, h, w) BGR in [-1, 1], the latter the truth.
+        """Steps `start_step` … of `epoch`: "scan" and "colour", the truth, (N, 3, h, w) BGR in [-1, 1].
 
         With `waves` "scan" is (N, 7, h, w); with `edges` there is also "edges" (N, 1, h, w) in {0, 1}.
         """
         workers = max(1, min(self.photos.num_workers, 2))
-        ahead: deque[Future] = deque()
-        inner = self.photos.batches(epoch, start_step)
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="scans")
-        try:
-            for step, batch in enumerate(inner, start_step):
-                ahead.append(pool.submit(self._scanned, batch["colour"], epoch, step))
-                if len(ahead) > workers:
-                    yield _on(ahead.popleft().result(), device)
-            while ahead:
-                yield _on(ahead.popleft().result(), device)
-        finally:
-            inner.close()
-            pool.shutdown(cancel_futures=True)
+        with closing(self.photos.batches(epoch, start_step)) as photos:
+            jobs = (
+                partial(self._scan_batch, batch["colour"], epoch, step) for step, batch in enumerate(photos, start_step)
+            )
+            with closing(prefetch(jobs, workers)) as batches:
+                for batch in batches:
+                    yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
-    def _scanned(self, colour: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+    def _scan_batch(self, colour: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
         samples = []
         for place, photo in zip(self.photos.places(step), colour, strict=True):
-            key = [number % 2**64 for number in (self.photos.seed, _PURPOSE, epoch, step, int(place))]
+            key = [number % 2**64 for number in (self.photos.seed, _SCANS, epoch, step, int(place))]
             random = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
             samples.append(self._sample(to_uint8(photo), random))
         return {name: torch.cat([sample[name] for sample in samples]) for name in samples[0]}
 
     def _sample(self, bgr: np.ndarray, random: np.random.Generator) -> dict[str, Tensor]:
         if self.rotate and self.screens.rotate:
-            bgr = _turned(bgr, random.uniform(-self.screens.rotate, self.screens.rotate))
+            bgr = _rotate(bgr, random.uniform(-self.screens.rotate, self.screens.rotate))
         printing = draw_printing(self.screens, random)
         target = truth(bgr, printing)
         scan = print_and_scan(bgr, printing)
@@ -101,12 +96,8 @@ def edge_map(bgr: np.ndarray) -> np.ndarray:
     return canny(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), sigma=1)
 
 
-def _turned(bgr: np.ndarray, degrees: float) -> np.ndarray:
-    """Turn about the middle; what comes in over the border is a reflection."""
+def _rotate(bgr: np.ndarray, degrees: float) -> np.ndarray:
+    """Rotate about the centre; the border is filled by reflection."""
     height, width = bgr.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
     return cv2.warpAffine(bgr, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-
-
-def _on(batch: dict[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dataset.photo_set import PhotoSet
-from dataset.pictures import centre_square, make, special_colours
 from dataset.prepare import main
+from dataset.training_pairs import centre_square, make_pair, special_colours
 from halftone.variable_diffusion import ostromoukhov
 from images.files import read_halftone, read_image, write_image
 
@@ -94,18 +94,18 @@ def test_second_run_makes_only_what_is_missing_or_changed(photos):
 def test_interrupted_run_says_so_and_the_next_one_ends_it(photos, monkeypatch, capsys):
     made = []
 
-    def interrupted(item, out, size):
+    def interrupted(pair, out, size):
         if len(made) == 5:
             raise KeyboardInterrupt
-        made.append(item)
-        return make(item, out, size)
+        made.append(pair)
+        return make_pair(pair, out, size)
 
-    monkeypatch.setattr("dataset.pictures.make", interrupted)
+    monkeypatch.setattr("dataset.training_pairs.make_pair", interrupted)
     assert run(photos, "--workers", "1") == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "the same command continues" in capsys.readouterr().err
     monkeypatch.undo()
     assert run(photos) == 0
-    assert all(item.is_made(photos.parent / "dataset") for item in made)
+    assert all(pair.exists(photos.parent / "dataset") for pair in made)
     assert "40 special colours" in capsys.readouterr().out
 
 
