@@ -1,4 +1,4 @@
-"""Stage 2, joint training: the halftone looks like blue noise and the photograph comes back from it.
+"""Stage 2, joint training: blue-noise halftone and restored photograph.
 
 python train.py --config scripts/invhalf_full.json [--resume auto] [--set key=value ...] [--dry_run]
 """

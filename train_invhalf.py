@@ -1,4 +1,4 @@
-"""Stage 0: InverseHalf learns gray from error-diffused halftones; it then guides the warm-up as a fixed extractor.
+"""Stage 0: InverseHalf, error-diffused halftone → gray; the warm-up uses it as a fixed feature extractor.
 
 python train_invhalf.py --config scripts/inversehalf.json [--resume auto] [--set key=value ...] [--dry_run]
 """

@@ -1,4 +1,4 @@
-"""Stage 1, warm-up: the encoder learns to dither, guided by what the extractor sees in error-diffused halftones.
+"""Stage 1, warm-up: the encoder learns to halftone; a fixed extractor compares it with error diffusion.
 
 python train_warm.py --config scripts/invhalf_warm.json [--resume auto] [--set key=value ...] [--dry_run]
 """

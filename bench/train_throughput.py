@@ -150,8 +150,8 @@ def our_step(config: JointConfig, vgg: dict | None, side: int) -> Step:
     objective = joint_objective(config, ResHalf(config.width), perceptual)
     stream = BatchStream(photographs(2 * batch, side), photographs(batch, side), batch_size=batch, seed=0)
     trainer = Trainer(config, make_fabric(config), objective, stream)
-    batches = trainer._endless()
-    return lambda: trainer._train_step(next(batches))
+    batches = trainer.batches()
+    return lambda: trainer.train_step(next(batches))
 
 
 def released_step(config: JointConfig, vgg: dict | None, side: int, device: torch.device) -> Step:

@@ -186,7 +186,7 @@ class PhotoSet:
         return f"{len(self)} {self.size} {zlib.crc32(content):08x}"
 
     def fetch(self, indices: np.ndarray, mirrored: np.ndarray) -> dict[str, np.ndarray]:
-        """Photographs `indices` (N,), uint8: "colour" (N, 3, H, W), "reference" (N, 1, H, W); "prior" where there is one.
+        """Photographs `indices` (N,), uint8: "colour" (N, 3, H, W), "reference" (N, 1, H, W); "prior" if any.
 
         "prior" (N, 1, H, W) is the halftone of the mirror image where `mirrored` (N,) bool is true.
         """

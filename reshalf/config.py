@@ -1,4 +1,4 @@
-"""Configs of ResHalf's three trainings. Key names are those of the released system, so its files run unmodified."""
+"""Configs of ResHalf's three trainings. The keys are those of the released system, so its files run unmodified."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,7 +10,7 @@ RestoreLoss = Literal["l2_loss", "l1_loss", "charbonnier", "psnr"]  # model.loss
 
 
 class InvHalfConfig(TrainConfig):
-    """Stage 0: InverseHalf, halftone to gray."""
+    """Stage 0: InverseHalf, error-diffused halftone → gray."""
 
     name: FolderName = "inversehalf"
     model: Literal["InverseHalf"] = "InverseHalf"
@@ -20,24 +20,24 @@ class InvHalfConfig(TrainConfig):
 
 
 class ResHalfConfig(TrainConfig):
-    """What the warm-up and the joint training share."""
+    """Settings of both the warm-up and the joint training. Weights are those of the terms in the total loss."""
 
-    not_from_initial: ClassVar[tuple[str, ...]] = ("proxy",)  # proxy_ckpt brings it
+    excluded_from_initial: ClassVar[tuple[str, ...]] = ("proxy",)  # set by proxy_ckpt
     model: Literal["ResHalf"] = "ResHalf"
-    levels: Annotated[int, Field(ge=1, le=3)] = 3  # of both hourglasses
+    levels: Annotated[int, Field(ge=1, le=3)] = 3  # downsampling levels of both hourglasses; 3 in the paper
     decoder: Literal["hourglass", "subpixel"] = "hourglass"
-    blocks: Positive = 2  # residual blocks of a subpixel decoder
-    proxy_ckpt: str | None = None  # whose proxy, or subpixel decoder, guides the prior's search
-    prior: dict[str, Any] | None = None  # the dither prior's own keys; checked by the network
-    freeze: Literal["none", "encoder", "decoder"] = "none"
-    quantizedTone: bool = False  # tone and blue noise look at the quantized halftone
+    blocks: Positive = 2  # residual blocks of the subpixel decoder
+    proxy_ckpt: str | None = None  # its proxy, or subpixel decoder, becomes the proxy of a guided prior
+    prior: dict[str, Any] | None = None  # settings of the dither prior (model.prior), checked there; null: none
+    freeze: Literal["none", "encoder", "decoder"] = "none"  # the half that is not trained
+    quantizedTone: bool = False  # tone and blue-noise terms of the quantized halftone, not of the encoder's output
     quantizeLoss: Literal["binL1"] = "binL1"
     quantizeLossWeight: Weight = 0.1
     toneLoss: Literal["gaussianL2"] = "gaussianL2"
     toneLossWeight: Weight = 0.6
     structureLoss: Literal["ssimLoss"] = "ssimLoss"
     structureLossWeight: Weight = 0.0
-    blueNoiseLossWeight: Weight = 0.3
+    blueNoiseLossWeight: Weight = 0.3  # also of the tone term of the constant colours
 
     @field_validator("prior")
     @classmethod
@@ -49,22 +49,23 @@ class ResHalfConfig(TrainConfig):
 
 
 class WarmConfig(ResHalfConfig):
-    """Stage 1: the encoder against error-diffused targets."""
+    """Stage 1: the encoder learns to halftone; the targets are error-diffused."""
 
     name: FolderName = "invhalf_warmup"
     freeze: Literal["none", "encoder", "decoder"] = "decoder"
     quantizeLossWeight: Weight = 0.2
-    featureLossWeight: Weight = 1.0
-    guidance: Literal["reference", "gray"] = "reference"  # released code: gray
-    extractor_ckpt: str = "checkpoints/inversehalf.pth.tar"
+    featureLossWeight: Weight = 1.0  # of the difference of the extractor's outputs
+    # Target of the feature term: the extractor's output for the reference (paper) or the gray photograph (released code).
+    guidance: Literal["reference", "gray"] = "reference"
+    extractor_ckpt: str = "checkpoints/inversehalf.pth.tar"  # InverseHalf of stage 0
 
 
 class JointConfig(ResHalfConfig):
-    """Stage 2: tone, blue noise and restoration together."""
+    """Stage 2: joint training for tone, blue noise and restoration."""
 
     name: FolderName = "invhalf_full"
     restoreLoss: RestoreLoss = "l2_loss"
     restoreLossWeight: Weight = 1.0
-    vggLossWeight: Weight = 2e-4
-    vgg_weights: str | None = None  # local file; null: torchvision's own loader
-    bitFlip: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of halftone pixels flipped in training
+    vggLossWeight: Weight = 2e-4  # of the perceptual term
+    vgg_weights: str | None = None  # file of VGG19's weights; null: torchvision downloads them
+    bitFlip: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of halftone pixels inverted before decoding

@@ -1,4 +1,4 @@
-"""ResHalf's three trainings: from a config to the objective that the training loop minimises."""
+"""ResHalf's three trainings: config → objective, which training.trainer minimises."""
 
 from torch import nn
 
@@ -12,20 +12,20 @@ from utils.errors import UserError
 
 
 def build_invhalf(config: InvHalfConfig) -> InverseHalfObjective:
-    """Stage 0: a fresh InverseHalf, halftone to gray, on the CPU."""
+    """Stage 0: an untrained InverseHalf, halftone → gray, on the CPU."""
     return InverseHalfObjective(InverseHalf(config.width), config.restoreLoss, config.restoreLossWeight)
 
 
 def build_warm(config: WarmConfig) -> WarmObjective:
-    """Stage 1: a fresh ResHalf and the trained extractor, on the CPU. Raises UserError for a missing extractor."""
+    """Stage 1: an untrained ResHalf and the trained extractor, on the CPU. Raises UserError without an extractor."""
     extractor = _load_extractor(config.extractor_ckpt) if config.featureLossWeight else None
     return warm_objective(config, new_reshalf(config), extractor)
 
 
 def build_joint(config: JointConfig) -> JointObjective:
-    """Stage 2: a fresh ResHalf, and VGG19 where its term has a weight, on the CPU.
+    """Stage 2: an untrained ResHalf and, if its term has a weight, VGG19, on the CPU.
 
-    Raises UserError for weights that cannot be had.
+    Raises UserError when the weights of VGG19 or of the proxy cannot be loaded.
     """
     network = new_reshalf(config)
     vgg = PerceptualLoss(vgg_weights("vgg19", config.vgg_weights)) if config.vggLossWeight else None
@@ -33,13 +33,13 @@ def build_joint(config: JointConfig) -> JointObjective:
 
 
 def warm_objective(config: WarmConfig, network: ResHalf, extractor: InverseHalf | None) -> WarmObjective:
-    """The terms of the warm-up with the weights of `config`."""
+    """Objective of the warm-up with the term weights of `config`."""
     weights = _halftone_weights(config) | {"feature": config.featureLossWeight}
     return WarmObjective(network, weights, extractor, config.guidance, config.freeze, config.quantizedTone)
 
 
 def joint_objective(config: JointConfig, network: ResHalf, vgg: nn.Module | None) -> JointObjective:
-    """The terms of the joint training with the weights of `config`; `vgg` is a PerceptualLoss."""
+    """Objective of the joint training with the term weights of `config`; `vgg` is a PerceptualLoss."""
     weights = _halftone_weights(config) | {"restore": config.restoreLossWeight, "perceptual": config.vggLossWeight}
     return JointObjective(
         network, weights, config.restoreLoss, vgg, config.freeze, config.quantizedTone, config.bitFlip
@@ -47,9 +47,9 @@ def joint_objective(config: JointConfig, network: ResHalf, vgg: nn.Module | None
 
 
 def new_reshalf(config: ResHalfConfig) -> ResHalf:
-    """The untrained ResHalf of a config, with the proxy of `proxy_ckpt` where the prior asks for guidance.
+    """The untrained ResHalf of a config; a guided prior gets the proxy of `proxy_ckpt`.
 
-    Raises ValueError or UserError, one line, for a proxy that is missing or does not fit.
+    Raises ValueError or UserError, one line, when the proxy is missing or does not fit.
     """
     network = ResHalf(config.width, config.prior, config.levels, config.decoder, config.blocks)
     source = _load_proxy(config.proxy_ckpt) if config.proxy_ckpt is not None else None
@@ -78,7 +78,7 @@ def _load_extractor(path: str) -> InverseHalf:
     except UserError as error:
         raise UserError(f"extractor_ckpt: {error}; train_invhalf.py makes one") from None
     if not isinstance(extractor, InverseHalf):
-        raise UserError(f"extractor_ckpt: {path} is no InverseHalf; train_invhalf.py makes one")
+        raise UserError(f"extractor_ckpt: {path} is not an InverseHalf; train_invhalf.py makes one")
     return extractor
 
 
@@ -86,5 +86,5 @@ def _load_proxy(path: str) -> nn.Module:
     try:
         return load_network(path)
     except UserError as error:
-        remedy = "train.py --config scripts/reshalf_proxy.json makes one, and the shipped checkpoint has one"
+        remedy = "train.py --config scripts/reshalf_proxy.json makes one, and the shipped checkpoint contains one"
         raise UserError(f"proxy_ckpt: {error}; {remedy}") from None

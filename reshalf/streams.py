@@ -1,4 +1,4 @@
-"""Batches for ResHalf's trainings, with classical halftones where there is a dither prior."""
+"""Batches for ResHalf's trainings; with a dither prior they contain classical halftones."""
 
 import os
 import zlib
@@ -17,13 +17,13 @@ from training.streams import photo_streams
 from training.validation import flat_grays
 
 CACHES_KEPT = 4
-"""Caches of classical halftones kept beside a photo set, the last used ones: each prior and proxy makes its own."""
+"""Cache files of classical halftones kept for each photo set, most recently used first; one per prior and proxy."""
 
 
 def halftone_streams(config: ResHalfConfig, network: ResHalf, fabric: Fabric) -> dict[str, BatchStream | None]:
-    """The streams of `photo_streams` and, where there is validation, constant grays for the spectrum, "flat".
+    """The streams of `photo_streams` and, with validation, "flat", constant grays for the spectrum plot.
 
-    With a prior, every photograph gets the classical halftone that the encoder starts from.
+    With a prior, batches contain its classical halftones.
     """
     streams = photo_streams(config, network, fabric)
     streams["flat"] = None
@@ -32,13 +32,11 @@ def halftone_streams(config: ResHalfConfig, network: ResHalf, fabric: Fabric) ->
         streams["flat"] = BatchStream(flat_grays(), batch_size=batch_size, shuffle=False, seed=config.seed)
     if network.prior is not None:
         threads = torch.get_num_threads()
-        sets = [
-            photo_set for stream in filter(None, streams.values()) for photo_set in (stream.photos, stream.specials)
-        ]
-        with first_on_each_host(fabric):  # the others read its cache
+        sets = [each for stream in filter(None, streams.values()) for each in (stream.photos, stream.specials)]
+        with first_on_each_host(fabric):  # the other processes read its cache
             for photo_set in filter(None, sets):
                 _add_prior(photo_set, network, Path(config.data_dir))
-        torch.set_num_threads(threads)  # numba's parallel loops change it, and sums depend on it
+        torch.set_num_threads(threads)  # numba's parallel loops change it, and the order of torch's sums depends on it
     return streams
 
 
@@ -48,7 +46,7 @@ def _add_prior(photo_set: PhotoSet, network: ResHalf, data_dir: Path) -> None:
     cache = data_dir / file if photo_set.name != "arrays" and os.access(data_dir, os.W_OK) else None
     photo_set.add_prior(network.prior_halftone, cache=cache, key=key)
     if cache:
-        with suppress(OSError):  # another user's file, or removed already
+        with suppress(OSError):  # another user's file, or already removed
             os.utime(cache)
             others = data_dir.glob(f"{file.rpartition('_')[0]}_*.npz")
             for old in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[CACHES_KEPT:]:

@@ -1,4 +1,4 @@
-"""The three training commands from the command line to checkpoints that load, on pictures made here."""
+"""The three training commands: from the command line to checkpoints that load, on generated images."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def data(make_data):
 
 @pytest.fixture
 def arguments(data, tmp_path):
-    """Function from settings to a command line of a small run in tmp_path."""
+    """Function: settings → command line of a small run in tmp_path."""
 
     def make(*flags, **settings):
         small = {
@@ -57,7 +57,7 @@ def losses(folder):
     return [float(line) for line in (folder / "total_per_epoch.txt").read_text().split()]
 
 
-def test_every_stage_goes_down_and_each_takes_over_from_the_one_before(arguments, tmp_path):
+def test_the_loss_of_each_stage_falls_and_each_stage_loads_the_previous_one(arguments, tmp_path):
     quiet = {"trainer__epochs": 12, "trainer__validate_every": None}
     assert train_invhalf.main(arguments(**quiet, name="extractor", optimizer__lr=0.01)) == 0
     extractor = tmp_path / "extractor" / BEST
@@ -90,7 +90,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("prior", [None, {"halftone": "error_diffusion", "correction": True}], ids=["noise", "prior"])
-def test_resumed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(arguments, tmp_path, prior, capsys):
+def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits(arguments, tmp_path, prior, capsys):
     assert train.main(arguments(name="alone", prior=prior, **SETTINGS)) == 0
     assert train.main(arguments("-r", "auto", name="cut", prior=prior, trainer__max_steps=3, **SETTINGS)) == 0
     assert "no run to resume" in capsys.readouterr().out
@@ -106,11 +106,11 @@ def test_resumed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(arguments,
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"data_loader__batch_size": 2}, "batch_size: found 2, allowed: 4, as the run began with"),
-        ({"trainer__steps_per_epoch": 4}, "steps in an epoch: found 4, allowed: 2, as the run began with"),
+        ({"data_loader__batch_size": 2}, "batch_size: found 2, allowed: 4, the value of the run so far"),
+        ({"trainer__steps_per_epoch": 4}, "steps in an epoch: found 4, allowed: 2, the value of the run so far"),
     ],
 )
-def test_a_run_goes_on_in_steps_of_the_same_size_only(arguments, tmp_path, capsys, changes, part):
+def test_a_run_cannot_be_resumed_with_another_batch_or_epoch_size(arguments, tmp_path, capsys, changes, part):
     settings = {"name": "run", "vggLossWeight": 0, "trainer__validate_every": None}
     assert train.main(arguments(trainer__epochs=1, **settings)) == 0
     logged = losses(tmp_path / "run")
@@ -121,7 +121,7 @@ def test_a_run_goes_on_in_steps_of_the_same_size_only(arguments, tmp_path, capsy
     assert losses(tmp_path / "run") == logged
 
 
-def test_a_finished_run_has_nothing_left_and_its_folder_is_config_enough(arguments, tmp_path, capsys):
+def test_a_finished_run_resumed_by_its_folder_alone_trains_nothing(arguments, tmp_path, capsys):
     train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
     before = (tmp_path / "run" / LAST).read_bytes()
     assert train.main(["--resume", str(tmp_path / "run")]) == 0
@@ -129,12 +129,12 @@ def test_a_finished_run_has_nothing_left_and_its_folder_is_config_enough(argumen
     assert (tmp_path / "run" / LAST).read_bytes() == before
 
 
-def test_a_compiled_network_trains_as_another(arguments, tmp_path, monkeypatch):
+def test_a_compiled_network_trains_like_an_eager_one(arguments, tmp_path, monkeypatch):
     run = {"name": "eager", "vggLossWeight": 0, "trainer__max_steps": 2}
     assert train.main(arguments(**run)) == 0
     traced = []
 
-    def backend(graph, _):  # what torch traced, without a C++ compiler
+    def backend(graph, _):  # records the traced graphs, needs no C++ compiler
         traced.append(graph)
         return graph
 
@@ -145,7 +145,7 @@ def test_a_compiled_network_trains_as_another(arguments, tmp_path, monkeypatch):
     assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "eager"), rel=1e-4)
 
 
-def test_compiling_without_a_compiler_is_one_line_before_any_work(arguments, tmp_path):
+def test_compile_without_a_compiler_is_a_one_line_error_before_any_work(arguments, tmp_path):
     without = os.environ | {"CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     command = [sys.executable, "train.py", *arguments(name="run", vggLossWeight=0, compile=True)]
     ended = subprocess.run(command, cwd=SCRIPTS.parent, env=without, capture_output=True, text=True)
@@ -154,13 +154,13 @@ def test_compiling_without_a_compiler_is_one_line_before_any_work(arguments, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_learned_correction_starts_on_a_decoder_trained_alone(arguments, tmp_path, capsys):
+def test_a_learned_correction_starts_from_a_decoder_trained_alone(arguments, tmp_path, capsys):
     alone = {"halftone": "error_diffusion"}
     assert train.main(arguments(name="decoder", vggLossWeight=0, prior=alone, trainer__save_half=True)) == 0
     first = str(tmp_path / "decoder" / BEST)
     corrected = arguments(name="both", vggLossWeight=0, prior=alone | {"correction": True}, initial_ckpt=first)
     assert train.main(corrected) == 0
-    assert "has no encoder: that part is not taken from it" in capsys.readouterr().out
+    assert "has no encoder; this part keeps its own initial weights" in capsys.readouterr().out
     network = ResHalf(4, alone | {"correction": True})
     assert load_initial(network, first) == ["encoder"]
     stored = read_checkpoint(first)["state_dict"]
@@ -169,7 +169,7 @@ def test_a_learned_correction_starts_on_a_decoder_trained_alone(arguments, tmp_p
     )
 
 
-def test_weights_of_another_size_are_refused(arguments, tmp_path):
+def test_initial_weights_of_another_size_are_an_error(arguments, tmp_path):
     prior = {"halftone": "error_diffusion"}
     short = {"vggLossWeight": 0, "prior": prior, "decoder": "subpixel", "trainer__max_steps": 1}
     assert train.main(arguments(name="short", **short, blocks=1)) == 0
@@ -179,7 +179,7 @@ def test_weights_of_another_size_are_refused(arguments, tmp_path):
             load_initial(network, str(tmp_path / "short" / LAST))
 
 
-def test_only_the_halftones_used_last_are_kept(arguments, data):
+def test_only_the_most_recently_used_halftone_caches_are_kept(arguments, data):
     def train_on(amplitude, name):
         prior = {"halftone": "error_diffusion", "amplitude": amplitude}
         settings = {"vggLossWeight": 0, "prior": prior, "trainer__max_steps": 1}
@@ -195,7 +195,7 @@ def test_only_the_halftones_used_last_are_kept(arguments, data):
     assert first in train_on(9, "one more") and first in train_on(10, "another")
 
 
-def test_what_validation_shows_is_there(arguments, tmp_path):
+def test_validation_writes_metrics_spectrum_and_images(arguments, tmp_path):
     train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
     metrics = json.loads((tmp_path / "run" / "stats.jsonl").read_text().splitlines()[-1])["validation"]
     assert metrics.keys() == {"restored_psnr", "restored_ssim", "tone_psnr"}
@@ -221,7 +221,7 @@ def test_a_dry_run_prints_the_resolved_config_and_creates_nothing(command, tmp_p
         (
             train,
             {"vggLossWeight": 0, "trainer__validate_every": None, "trainer__monitor": "restored_psnr"},
-            'trainer.monitor: found "restored_psnr", allowed without validation pictures: "loss"',
+            'trainer.monitor: found "restored_psnr", allowed without validation images: "loss"',
         ),
         (train, {"vgg_weights": "nofile"}, "fetch https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"),
         (
@@ -233,47 +233,47 @@ def test_a_dry_run_prints_the_resolved_config_and_creates_nothing(command, tmp_p
         (train_invhalf, {"prior": {}}, "prior: unknown key"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_is_created(arguments, tmp_path, capsys, command, settings, part):
+def test_an_error_in_the_input_is_one_line_and_nothing_is_created(arguments, tmp_path, capsys, command, settings, part):
     assert command.main(arguments(**settings)) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and part in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_holds_a_run_is_not_written_over(arguments, tmp_path, capsys):
+def test_a_folder_with_a_run_is_not_overwritten(arguments, tmp_path, capsys):
     train.main(arguments(name="run", vggLossWeight=0, trainer__epochs=1))
     before = (tmp_path / "run" / LAST).read_bytes()
     assert train.main(arguments(name="run", vggLossWeight=0)) == 2
-    assert "holds a run already; go on with --resume auto" in capsys.readouterr().err
+    assert "contains a run; continue it with --resume auto" in capsys.readouterr().err
     assert (tmp_path / "run" / LAST).read_bytes() == before
 
 
 def test_two_trainings_do_not_write_into_one_folder(arguments, tmp_path, capsys):
     flags = arguments("-r", "auto", name="run", vggLossWeight=0, trainer__max_steps=1)
     (tmp_path / "run").mkdir()
-    with locked(tmp_path / "run/.lock", "busy"):  # as the first one does
+    with locked(tmp_path / "run/.lock", "busy"):  # as the first training does
         assert train.main(flags) == 2
         assert capsys.readouterr().err.endswith(f"error: {tmp_path / 'run'}: another training is writing into it\n")
         assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     assert train.main(flags) == 0
     with locked(tmp_path / "run/.lock", "busy"):
-        pass  # it was given back
+        pass  # the lock was released
 
 
-def test_another_run_resumed_does_not_write_over_a_folder_either(arguments, tmp_path, capsys):
+def test_resuming_another_run_does_not_overwrite_a_folder_with_a_run(arguments, tmp_path, capsys):
     for name in ("run", "other"):
         assert train.main(arguments(name=name, vggLossWeight=0, trainer__max_steps=1)) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     other = str(tmp_path / "other" / LAST)
     assert train.main(arguments("--resume", other, name="run", vggLossWeight=0)) == 2
-    assert "holds a run already" in capsys.readouterr().err
+    assert "contains a run" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
     own = str(tmp_path / "run" / LAST)
     assert train.main(arguments("--resume", own, name="run", vggLossWeight=0, trainer__max_steps=2)) == 0
     assert train.main(arguments("--resume", other, name="branch", vggLossWeight=0, trainer__max_steps=2)) == 0
 
 
-def test_a_resume_that_fails_leaves_the_folders_config_alone(arguments, tmp_path, capsys):
+def test_a_failed_resume_does_not_change_the_config_of_the_folder(arguments, tmp_path, capsys):
     settings = {"name": "run", "vggLossWeight": 0, "trainer__max_steps": 1}
     assert train.main(arguments(**settings)) == 0
     before = (tmp_path / "run" / "config.json").read_bytes()
@@ -282,14 +282,14 @@ def test_a_resume_that_fails_leaves_the_folders_config_alone(arguments, tmp_path
     assert (tmp_path / "run" / "config.json").read_bytes() == before
 
 
-def test_another_stages_checkpoint_is_refused_as_a_start(arguments, tmp_path, capsys):
+def test_a_checkpoint_of_another_stage_is_an_error_as_initial_weights(arguments, tmp_path, capsys):
     train_invhalf.main(arguments(name="extractor", trainer__max_steps=1, trainer__validate_every=None))
     wrong = str(tmp_path / "extractor" / BEST)
     assert train.main(arguments(vggLossWeight=0, initial_ckpt=wrong)) == 2
     assert "does not fit the configured network" in capsys.readouterr().err
 
 
-def test_without_network_the_perceptual_term_says_what_to_fetch_and_how_to_go_on_without(monkeypatch):
+def test_without_a_connection_the_error_has_the_url_of_the_vgg_weights_and_the_alternative(monkeypatch):
     def offline(*arguments, **keywords):
         raise URLError("no route to host")
 
@@ -298,7 +298,7 @@ def test_without_network_the_perceptual_term_says_what_to_fetch_and_how_to_go_on
         vgg_weights("vgg19", None)
 
 
-def test_the_shipped_recipe_a_proxy_first_then_a_decoder_on_what_it_guided(arguments, tmp_path, capsys):
+def test_the_shipped_recipe_trains_a_proxy_and_then_a_decoder_for_the_guided_prior(arguments, tmp_path, capsys):
     small = {
         "trainer__steps_per_epoch": 2,
         "data_loader__crop_size": 16,
@@ -319,7 +319,7 @@ def test_the_shipped_recipe_a_proxy_first_then_a_decoder_on_what_it_guided(argum
         train.main(arguments("--config", str(SCRIPTS / "reshalf_proxy_guided.json"), **third, optimizer__lr=1e-9)) == 0
     )
     onwards, guide = (load_network(tmp_path / name / BEST) for name in ("onwards", "again"))
-    for key, value in guide.decoder.state_dict().items():  # not the older one that guided it
+    for key, value in guide.decoder.state_dict().items():  # not the proxy of its own training
         assert torch.equal(onwards.proxy.state_dict()[key], value)
         torch.testing.assert_close(onwards.decoder.state_dict()[key], value, rtol=0, atol=1e-3)
     settings = arguments("--config", str(SCRIPTS / "reshalf_prior.json"), **small, proxy_ckpt=str(proxy))

@@ -16,7 +16,7 @@ from training.config import load_config
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
-class StandInVgg(torch.nn.Module):
+class FakeVgg(torch.nn.Module):
     """In place of VGG19, whose own parity is a test of the losses."""
 
     def forward(self, restored, colour):
@@ -83,7 +83,7 @@ def network():
 
 def test_the_joint_total_is_the_released_sum(batch):
     config = load_config(JointConfig, SCRIPTS / "invhalf_full.json", ["width=4"])
-    objective = joint_objective(config, network(), StandInVgg())
+    objective = joint_objective(config, network(), FakeVgg())
     terms, halftone, photos, specials = halves_of(objective, batch)
     restored = objective.network.decode(halftone).detach().double()
     colour = batch["colour"].double()

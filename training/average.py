@@ -1,29 +1,35 @@
 """Exponential moving average of a network's weights."""
 
+from collections.abc import Iterable
+from copy import deepcopy
+from itertools import chain
+
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 
-class WeightAverage(AveragedModel):
-    """`module` is a copy of a network with averaged weights and buffers.
+class WeightAverage:
+    """`module` is a copy of `network` whose weights and buffers are averages; integer buffers are copied.
 
-    The decay rises to `decay` as (1 + n) / (10 + n) over the first updates n = 1, 2, …; counters are copied.
+    torch's AveragedModel is not used: it copies a counter to the GPU in every update and waits for the copy.
     """
 
     def __init__(self, network: nn.Module, decay: float):
-        super().__init__(network, multi_avg_fn=self._move, use_buffers=True)
-        self.decay = decay
-        self.n_averaged.fill_(1)  # at 0, AveragedModel would forget the initial weights
+        self.module = deepcopy(network).requires_grad_(False)
+        self._network, self._decay = network, decay
 
-    def restore(self, weights: dict[str, Tensor], step: int) -> None:
-        """Continue from the averages saved after update number `step`."""
-        self.module.load_state_dict(weights)
-        self.n_averaged.fill_(step + 1)
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move towards the weights after step n = 1, 2, …, with a decay of at most (1 + n) / (10 + n)."""
+        averaged, current = [], []
+        for target, source in zip(_tensors(self.module), _tensors(self._network), strict=True):
+            if target.is_floating_point():
+                averaged.append(target)
+                current.append(source)
+            else:
+                target.copy_(source)
+        torch._foreach_lerp_(averaged, current, 1 - min(self._decay, (1 + step) / (10 + step)))
 
-    def _move(self, averaged: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
-        if not averaged[0].is_floating_point():
-            torch._foreach_copy_(averaged, current)
-            return
-        number = int(self.n_averaged)  # on the CPU: reading the copy on a GPU would wait for it
-        torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + number) / (10 + number)))
+
+def _tensors(network: nn.Module) -> Iterable[Tensor]:
+    return chain(network.parameters(), network.buffers())

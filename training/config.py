@@ -1,6 +1,6 @@
-"""Training configs: a JSON file over typed defaults, checked before anything is created.
+"""Training configs: a JSON file over typed defaults, validated before anything is created.
 
-The key names are those of the released system (`lr_sheduler` and `multi-gpus` included), so its files run unmodified.
+The keys are those of the released system (`lr_sheduler` and `multi-gpus` included), so its files run unmodified.
 """
 
 import json
@@ -15,7 +15,7 @@ from utils.errors import UserError
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
 Positive = Annotated[int, Field(ge=1)]
-# Pixels, at least what the 11 x 11 filters and VGG19's four poolings need.
+# Pixels. 16 is the least that the 11 x 11 filters and the four poolings of VGG19 accept.
 CropSize = Annotated[int, Field(ge=16, multiple_of=8)]
 Config = TypeVar("Config", bound="TrainConfig")
 ScheduleName = Literal["plateau", "cosine", "constant", "exponential"]
@@ -23,72 +23,81 @@ ShareBelowOne = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Strict(BaseModel):
-    """A section: unknown keys and values of another type are errors."""
+    """A section of a config: unknown keys and values of another type are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
 
 
 class TrainerConfig(Strict):
+    """Length of a training, and what it logs, saves and validates."""
+
     epochs: Positive = 1000
-    save_epochs: Positive = 5
-    save_steps: Positive | None = None  # save the resumable state also every so many steps
-    max_steps: Positive | None = None  # stop here even when `epochs` are not over
+    save_epochs: Positive = 5  # the resumable state is saved every 5 epochs
+    save_steps: Positive | None = None  # and also every so many steps
+    max_steps: Positive | None = None  # end here even if `epochs` are not complete
     steps_per_epoch: Positive | None = None  # null: one pass over the photographs
     log_every: Positive = 50  # steps
     validate_every: Positive | None = 1  # epochs; null: never
-    monitor: Literal["loss", "restored_psnr", "restored_ssim", "tone_psnr"] = "loss"  # what model_best is best at
-    save_half: bool = False  # model_best in half precision
+    # Metric that selects model_best: the lowest mean training loss of an epoch, or the highest validation metric.
+    monitor: Literal["loss", "restored_psnr", "restored_ssim", "tone_psnr"] = "loss"
+    save_half: bool = False  # store model_best in float16
 
 
 class DataConfig(Strict):
-    dataset: str = "HalftoneVOC2012.json"
-    special_set: str | None = "special_color.json"
+    """Photographs and batches (dataset.batches.BatchStream)."""
+
+    dataset: str = "HalftoneVOC2012.json"  # list of photographs and reference halftones in data_dir
+    special_set: str | None = "special_color.json"  # list of constant colours; null: none
     batch_size: Positive = 8  # joint batch of all processes
-    shuffle: bool = True
-    num_workers: Annotated[int, Field(ge=0)] = 32  # kept for the original files; values never depend on it
-    crop_size: CropSize | None = None  # pixels; null: whole photographs
-    flip: bool = False
+    shuffle: bool = True  # a new order in each epoch
+    num_workers: Annotated[int, Field(ge=0)] = 32  # threads that read files ahead; values do not depend on it
+    crop_size: CropSize | None = None  # side of random square crops, pixels; null: whole photographs
+    flip: bool = False  # random horizontal mirroring
 
 
 class OptimizerConfig(Strict):
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
+    """Settings of torch's optimizer."""
+
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4  # base rate, before schedule and warm-up
     weight_decay: Weight = 0.0
 
 
 class ScheduleConfig(Strict):
+    """Learning rate schedule (training.schedule.LearningRate)."""
+
     name: ScheduleName = "plateau"
-    factor: ShareBelowOne = 0.5  # of a plateau, or of each epoch of an exponential
-    patience: Annotated[int, Field(ge=0)] = 3  # this and the next two: plateau
-    threshold: Weight = 1e-5
-    cooldown: Annotated[int, Field(ge=0)] = 0
-    warmup_steps: Annotated[int, Field(ge=0)] = 0  # the rate rises linearly over these
+    factor: ShareBelowOne = 0.5  # the rate is multiplied by it at a plateau, or after each epoch of an exponential
+    patience: Annotated[int, Field(ge=0)] = 3  # plateau: epochs without a lower loss before the rate is reduced
+    threshold: Weight = 1e-5  # plateau: smallest relative decrease that counts as a lower loss
+    cooldown: Annotated[int, Field(ge=0)] = 0  # plateau: epochs after a reduction that are not counted
+    warmup_steps: Annotated[int, Field(ge=0)] = 0  # steps of linear increase at the beginning
     min_lr: Weight = 0.0
 
 
 class TrainConfig(Strict):
     """Settings of every training."""
 
-    not_from_initial: ClassVar[tuple[str, ...]] = ()  # parts of the network that initial_ckpt never brings
+    excluded_from_initial: ClassVar[tuple[str, ...]] = ()  # parts of the network that initial_ckpt does not set
 
-    name: FolderName
+    name: FolderName  # of the run folder in save_dir
     model: str
-    initial_ckpt: str | None = None  # weights to start from
-    data_dir: str = "dataset/"
-    save_dir: str = "./"
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 131
-    width: Annotated[int, Field(ge=4, multiple_of=4)] = 64
+    initial_ckpt: str | None = None  # checkpoint with the initial weights
+    data_dir: str = "dataset/"  # lists and photographs
+    save_dir: str = "./"  # parent of the run folder
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 131  # of weights, data order and noise
+    width: Annotated[int, Field(ge=4, multiple_of=4)] = 64  # channels of the first layer; 64 in the paper
     trainer: TrainerConfig = TrainerConfig()
     data_loader: DataConfig = DataConfig()
     optimizer_type: Literal["Adam", "AdamW"] = "Adam"
     optimizer: OptimizerConfig = OptimizerConfig()
     lr_sheduler: ScheduleConfig = ScheduleConfig()
-    cuda: bool = True
-    multi_gpus: bool = Field(default=True, alias="multi-gpus")
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    channels_last: bool = False
-    compile: bool = False
+    cuda: bool = True  # on the CPU where there is no CUDA device
+    multi_gpus: bool = Field(default=True, alias="multi-gpus")  # one process for each GPU of the host
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"  # bf16-mixed: bfloat16 autocast in the networks
+    channels_last: bool = False  # NHWC memory layout
+    compile: bool = False  # torch.compile
     grad_clip: Annotated[float, Field(gt=0)] | None = None  # largest L2 norm of the whole gradient
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # model_best then holds the averaged weights
+    ema_decay: ShareBelowOne | None = None  # decay per step of the averaged weights, which model_best then contains
 
     @property
     def run_dir(self) -> Path:
@@ -96,7 +105,7 @@ class TrainConfig(Strict):
         return Path(self.save_dir) / self.name
 
     def dump(self) -> dict[str, Any]:
-        """The config as the JSON-ready dict that loads back to an equal one."""
+        """The config as a JSON-compatible dict; parse_config returns an equal config."""
         return self.model_dump(by_alias=True, mode="json")
 
 
@@ -110,8 +119,8 @@ _ALLOWED = {
 def load_config(kind: type[Config], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """Resolve defaults < JSON file < overrides (`key.subkey=value`, value in JSON or a bare word).
 
-    kind  class of the config, which holds its defaults
-    Raises UserError, one line with key, what was found and what is allowed.
+    kind  class of the config, with its defaults
+    Raises UserError, one line with the key, the value found and the values allowed.
     """
     values = _read_json(path) if path is not None else {}
     where = str(path) if path is not None else "config"
@@ -121,7 +130,7 @@ def load_config(kind: type[Config], path: str | Path | None = None, overrides: I
 
 
 def parse_config(kind: type[Config], values: dict[str, Any], where: str = "config") -> Config:
-    """Check a plain dict. `where` begins the message of the UserError."""
+    """Validate a plain dict. Raises UserError; its message begins with `where`."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Where a training runs: one CPU, one GPU, or as many processes as torchrun or the config asks for."""
+"""Devices and processes of a training: one CPU, one GPU, or several processes."""
 
 import os
 import signal
@@ -18,12 +18,12 @@ from lightning.fabric.strategies import DDPStrategy
 from training.config import TrainConfig
 from utils.errors import UserError
 
-SLOWEST = timedelta(hours=3)
-"""How long processes wait for one another, as when the first halftones a whole data set."""
+COLLECTIVE_TIMEOUT = timedelta(hours=3)
+"""Longest wait of a process for the others, for example while the first one halftones the data set."""
 
 
 class _Autocast(MixedPrecision):
-    """bfloat16 in what autocast picks, the networks' convolutions; the batch stays float32, so targets are exact."""
+    """bfloat16 autocast for the networks; the batch stays in float32, so that targets are exact."""
 
     def __init__(self, device: str):
         super().__init__("bf16-mixed", device)
@@ -32,18 +32,19 @@ class _Autocast(MixedPrecision):
         return data
 
 
-def gather(fabric: Fabric, mine: Any) -> list[Any]:
-    """What every process brings, in the order of their ranks."""
-    gathered = [mine] * fabric.world_size
+def gather(fabric: Fabric, value: Any) -> list[Any]:
+    """The picklable `value` of every process, in the order of the ranks."""
+    gathered = [value] * fabric.world_size
     if fabric.world_size > 1:
-        torch.distributed.all_gather_object(gathered, mine)
+        torch.distributed.all_gather_object(gathered, value)
     return gathered
 
 
 def end_with_parent(seconds: float = 2.0) -> None:
-    """Kill this process when its parent has died, looked for every so many seconds.
+    """Kill this process when its parent has died; checked every `seconds`.
 
-    Fabric's launcher starts the other processes from the first; without it they would wait until `SLOWEST`.
+    Fabric's launcher starts the other processes from the first one. Without this they would wait for a dead first
+    process until COLLECTIVE_TIMEOUT.
     """
     parent = os.getppid()
 
@@ -57,7 +58,7 @@ def end_with_parent(seconds: float = 2.0) -> None:
 
 @contextmanager
 def first_on_each_host(fabric: Fabric) -> Iterator[None]:
-    """The first process of each host goes through the `with` before the others."""
+    """The first process of each host runs the body of the `with` before the others."""
     if fabric.local_rank != 0:
         fabric.barrier()
     yield
@@ -66,11 +67,12 @@ def first_on_each_host(fabric: Fabric) -> Iterator[None]:
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
-    """Launched Fabric for a config: as many processes as torchrun has started, else one per GPU with `multi-gpus`, or
-    on fewer GPUs, saying so, as many as share out the joint batch evenly.
+    """Fabric for a config, its processes launched.
 
-    `cuda: true` without CUDA falls back to the CPU and says so. Raises UserError when the joint batch cannot be shared
-    out evenly, a host has fewer GPUs than processes, or `compile` is true where torch cannot compile.
+    Processes: those of torchrun; otherwise with `multi-gpus` one per GPU, on the largest number of GPUs that divides
+    the joint batch. A warning reports unused GPUs, and CUDA that is configured but missing (the CPU is used). Raises
+    UserError when the joint batch is not divisible by the number of torchrun's processes or not shuffled, a host has
+    fewer GPUs than processes, or `compile` is true and torch cannot compile.
     """
     cuda = config.cuda and torch.cuda.is_available()
     per_host, hosts, gpus = 1, 1, 0
@@ -94,18 +96,18 @@ def make_fabric(config: TrainConfig) -> Fabric:
         accelerator=device,
         devices=per_host,
         num_nodes=hosts,
-        strategy=DDPStrategy(timeout=SLOWEST) if world > 1 else "auto",
+        strategy=DDPStrategy(timeout=COLLECTIVE_TIMEOUT) if world > 1 else "auto",
         plugins=[_Autocast(device)] if config.precision == "bf16-mixed" else None,
     )
     if world > 1 and not torchrun and os.environ.get("LOCAL_RANK", "0") != "0":
         end_with_parent()
     fabric.launch()
-    # What torchrun sets and Fabric's own launcher does not; dataset.photo_set reads it.
+    # Set by torchrun but not by Fabric's launcher; read by dataset.photo_set.
     os.environ |= {"RANK": str(fabric.global_rank), "LOCAL_WORLD_SIZE": str(per_host)}
     if config.cuda and not cuda and fabric.is_global_zero:
-        print("warning: cuda is true but no CUDA device is here; training on the CPU", file=sys.stderr)
+        print("warning: cuda is true but there is no CUDA device; training on the CPU", file=sys.stderr)
     if per_host < gpus and fabric.is_global_zero:
-        reason = f"data_loader.batch_size {config.data_loader.batch_size} is no multiple of more"
+        reason = f"data_loader.batch_size {config.data_loader.batch_size} is not divisible by more"
         print(f"warning: training on {per_host} of {gpus} GPUs: {reason}", file=sys.stderr)
     torch.backends.cudnn.benchmark = cuda
     if config.compile:
@@ -114,7 +116,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
 
 
 def _check_compiler(device: torch.device) -> None:
-    """Compile next to nothing, rather than find out after hours of halftoning; UserError when it cannot be done."""
+    """Compile a trivial function: fails before hours of halftoning. Raises UserError when torch cannot compile."""
     try:
         torch.compile(torch.neg)(torch.ones(8, device=device))
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Initial weights of a training from another run's checkpoint."""
+"""Initial weights of a training from the checkpoint of another run."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from utils.errors import UserError
 
 
 def load_initial(network: nn.Module, path: str, excluded: Sequence[str] = ()) -> list[str]:
-    """Load the weights of a checkpoint into `network`; returns the parts of it that the checkpoint does not have.
+    """Load the weights of a checkpoint into `network`; returns the parts that are missing in the checkpoint.
 
-    A part is a direct child of the network, as encoder and decoder. Parts that are missing in the checkpoint, and those
-    `excluded`, stay as they were built. Raises UserError when the rest does not fit.
+    A part is a direct child of the network, such as encoder and decoder. Missing and `excluded` parts stay as they are.
+    Raises UserError when the others do not fit.
     """
     try:
         state = _without(read_checkpoint(path)["state_dict"], excluded)
@@ -24,7 +24,7 @@ def load_initial(network: nn.Module, path: str, excluded: Sequence[str] = ()) ->
     kept = {key: value for key, value in wanted.items() if _part(key) not in available}
     try:
         if kept.keys() == wanted.keys():
-            raise RuntimeError("no weights of this network inside")
+            raise RuntimeError("no weights of this network")
         network.load_state_dict(state | kept | {key: own[key] for key in own.keys() - wanted.keys()})
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()

@@ -1,4 +1,4 @@
-"""Running means of an objective's terms over all processes, and a check that they are finite."""
+"""Running means of loss terms over all processes, and a check that they are finite."""
 
 import math
 from typing import Any
@@ -11,56 +11,56 @@ from utils.errors import UserError
 
 
 class LossMeter:
-    """Sums stay on the device.
+    """Sums of the terms since the last log line and since the start of the epoch, on the device.
 
-    late  check a step's values only when the next step has been queued, so that a GPU need not wait; the default
-          except on a CPU
+    deferred  check the values of a step when the next one is queued, so that the GPU does not wait; default: except on
+              a CPU
 
-    `stop` becomes true, in all processes at the same step, when any of them was asked to stop.
+    `stop` becomes true, at the same step in all processes, after a stop request in any of them.
     """
 
-    def __init__(self, fabric: Fabric, late: bool | None = None):
+    def __init__(self, fabric: Fabric, deferred: bool | None = None):
         self._fabric = fabric
-        self._late = fabric.device.type != "cpu" if late is None else late
+        self._deferred = fabric.device.type != "cpu" if deferred is None else deferred
         self._names: list[str] = []
         self._epoch: Tensor | None = None
         self._epoch_steps = 0
         self._interval: Tensor | None = None
         self._interval_steps = 0
-        self._unchecked: tuple[int, Tensor, torch.cuda.Event | None] | None = None
+        self._pending: tuple[int, Tensor, torch.cuda.Event | None] | None = None
         self.stop = False
 
-    def add(self, step: int, terms: dict[str, Tensor], asked_to_stop: bool) -> None:
-        """Add one step's scalar terms. Raises UserError naming step and terms when one is not finite.
+    def add(self, step: int, terms: dict[str, Tensor], stop_requested: bool) -> None:
+        """Add the scalar terms of one step. Raises UserError with step and terms when one is not finite.
 
-        Sums of other terms, from before a resume, are forgotten.
+        When the names of the terms changed since the checkpoint, the sums of the epoch restart.
         """
         if self._names != list(terms):
             self._names = list(terms)
             self.start_epoch()
-        request = terms["total"].new_full((), float(asked_to_stop))
+        request = terms["total"].new_full((), float(stop_requested))
         values = torch.stack([value.detach().double() for value in (*terms.values(), request)])
         if self._fabric.world_size > 1:
-            torch.distributed.all_reduce(values)  # Fabric's own would wait at a barrier every step
+            torch.distributed.all_reduce(values)  # Fabric.all_reduce waits at a barrier in every step
             values /= self._fabric.world_size
         self._epoch = values if self._epoch is None else self._epoch + values
         self._epoch_steps += 1
         self._interval = values if self._interval is None else self._interval + values
         self._interval_steps += 1
-        if self._late:
+        if self._deferred:
             self.check()
-        self._unchecked = (step, *_copy_to_host(values))
-        if not self._late:
+        self._pending = (step, *_copy_to_host(values))
+        if not self._deferred:
             self.check()
 
     def check(self) -> None:
-        """Check the last step's values; to be called before anything is saved."""
-        if self._unchecked is None:
+        """Check the values of the last step; to be called before anything is saved."""
+        if self._pending is None:
             return
-        step, host, arrived = self._unchecked
-        self._unchecked = None
-        if arrived is not None:
-            arrived.synchronize()
+        step, host, copied = self._pending
+        self._pending = None
+        if copied is not None:
+            copied.synchronize()
         values = host.tolist()
         if not all(map(math.isfinite, values)):
             terms = ", ".join(f"{name} {value:.6g}" for name, value in zip(self._names, values, strict=False))
@@ -74,15 +74,15 @@ class LossMeter:
         return means
 
     def epoch_mean(self) -> dict[str, float]:
-        """Means since the epoch began."""
+        """Means since the start of the epoch."""
         return self._means(self._epoch, self._epoch_steps)
 
     def start_epoch(self) -> None:
-        """Forget the epoch's sums."""
+        """Reset the sums of the epoch."""
         self._epoch, self._epoch_steps = None, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums of an epoch cut in the middle."""
+        """The sums of an incomplete epoch."""
         total = None if self._epoch is None else self._epoch.cpu()
         return {"names": self._names, "epoch": total, "epoch_steps": self._epoch_steps}
 
@@ -98,13 +98,13 @@ class LossMeter:
 
 
 def _copy_to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """A copy for the host, and on CUDA what tells that it has arrived.
+    """A host copy and, on CUDA, the event that marks its completion.
 
-    Asked for now, the copy waits for this step's work only; asked for later, it would queue behind the next step's.
+    Queued now, the copy waits for the work of this step only; queued later, it would wait for that of the next one.
     """
     host = values.to("cpu", non_blocking=True)
     if not values.is_cuda:
         return host, None
-    arrived = torch.cuda.Event()
-    arrived.record(torch.cuda.current_stream(values.device))
-    return host, arrived
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(values.device))
+    return host, copied

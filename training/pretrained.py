@@ -16,15 +16,17 @@ VGG_URLS = {
 
 
 def vgg_weights(name: str, path: str | Path | None, weight: str = "vggLossWeight") -> dict[str, Tensor]:
-    """State dict of torchvision's `name` (ImageNet): a local file, or torchvision's own download cache when None.
+    """State dict of torchvision's `name`, trained on ImageNet.
 
-    `weight` is the config's key for the term that needs it. Raises UserError that says what to fetch and where to put
-    it.
+    path    local file; None: torchvision's download, cached by torch.hub
+    weight  config key of the term's weight, for the error message
+
+    Raises UserError with the URL and the place for the file.
     """
     url = VGG_URLS[name]
     cache = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     remedy = (
-        f"fetch {url} and name it with --set vgg_weights=FILE (or put it at {cache}), or go on without the "
+        f"fetch {url} and set --set vgg_weights=FILE (or store it as {cache}), or train without the "
         f"perceptual term with --set {weight}=0"
     )
     try:
@@ -33,5 +35,5 @@ def vgg_weights(name: str, path: str | Path | None, weight: str = "vggLossWeight
         return torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True, map_location="cpu")
     except UserError as error:
         raise UserError(f"vgg_weights: {error}; {remedy}") from None
-    except (OSError, RuntimeError) as error:  # no network; another file's checksum
+    except (OSError, RuntimeError) as error:  # no network, or a wrong checksum
         raise UserError(f"{weight}: {name} weights cannot be downloaded ({error}); {remedy}") from None

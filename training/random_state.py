@@ -1,4 +1,4 @@
-"""The state of every random generator of a process, in types that a checkpoint may hold."""
+"""The state of all random generators of a process, in types that `weights_only` loading accepts."""
 
 import random
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ def seed_all(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """States of Python, numpy, torch and this process's CUDA device if it computes on one."""
+    """States of Python, numpy, torch and, if CUDA is in use, of this process's device."""
     name, key, *rest = np.random.get_state()
     state = {
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(key.astype(np.int64)), *rest],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_initialized():  # asking a GPU that is not in use would take memory of it
+    if torch.cuda.is_initialized():  # a query would allocate memory on an unused GPU
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Inverse of `random_state`; a CUDA state is left aside where no CUDA device is in use."""
+    """Inverse of `random_state`; a CUDA state is ignored where CUDA is not in use."""
     random.setstate(state["python"])
     name, key, *rest = state["numpy"]
     np.random.set_state((name, key.numpy().astype(np.uint32), *rest))

@@ -1,4 +1,4 @@
-"""The learning rate: plateau as released, cosine, exponential or constant, each with a linear warm-up."""
+"""Learning rate schedules: plateau (as released), cosine, exponential, constant; each with a linear warm-up."""
 
 import math
 
@@ -11,10 +11,11 @@ _COUNTERS = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 
 class LearningRate:
-    """Sets the rate of every parameter group.
+    """Sets the learning rate of every parameter group.
 
-    total_steps      where a cosine ends at `min_lr`
-    steps_per_epoch  after which an exponential falls
+    base             rate before schedule and warm-up
+    total_steps      step at which a cosine reaches `min_lr`
+    steps_per_epoch  steps between two reductions of an exponential
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class LearningRate:
         )
 
     def before_step(self, step: int) -> None:
-        """Set the rate for the 0-based step about to be taken."""
+        """Set the rate of the next step, counted from 0."""
         config, base = self._config, self._base
         if step < config.warmup_steps:
             rate = base * (step + 1) / config.warmup_steps
@@ -44,22 +45,22 @@ class LearningRate:
         elif config.name == "constant" or step == config.warmup_steps:
             rate = base
         else:
-            return  # the plateau keeps its own rate in the optimizer
+            return  # ReduceLROnPlateau sets the rate in the optimizer
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
     def after_epoch(self, loss: float, step: int) -> None:
-        """Tell the plateau an epoch's mean training loss; epochs that end within the warm-up do not count."""
+        """Update the plateau with an epoch's mean training loss; epochs that end within the warm-up are ignored."""
         if self._config.name == "plateau" and step > self._config.warmup_steps:
             self._plateau.step(loss)
 
     @property
     def rate(self) -> float:
-        """The rate in force."""
+        """The current rate."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     def state_dict(self) -> dict[str, float]:
-        """The plateau's counters; its settings come from the config."""
+        """The counters of the plateau; its settings come from the config."""
         return {key: getattr(self._plateau, key) for key in _COUNTERS}
 
     def load_state_dict(self, state: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""The photographs that a config names, as streams of batches."""
+"""Streams of batches of the photographs listed in a config."""
 
 from lightning.fabric import Fabric
 from torch import nn
@@ -9,15 +9,15 @@ from training.config import TrainConfig
 
 
 def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[str, BatchStream | None]:
-    """Batches to train on, "stream", and images to measure, "validation": the arguments of the Trainer.
+    """The Trainer's arguments "stream", training batches, and "validation", whole photographs in order, or None.
 
-    Raises UserError for a bad list, a bad file and a crop that does not fit.
+    Raises UserError for a bad list, a bad file or a crop that does not fit.
     """
     data = config.data_loader
     photos = PhotoSet.from_lists(config.data_dir, data.dataset, "train")
     specials = PhotoSet.from_lists(config.data_dir, data.special_set, "train") if data.special_set else None
-    measured = PhotoSet.from_lists(config.data_dir, data.dataset, "val") if config.trainer.validate_every else None
-    for photo_set in filter(None, (photos, specials, measured)):
+    validation = PhotoSet.from_lists(config.data_dir, data.dataset, "val") if config.trainer.validate_every else None
+    for photo_set in filter(None, (photos, specials, validation)):
         photo_set.verify()
     share = {"seed": config.seed, "rank": fabric.global_rank, "world_size": fabric.world_size}
     stream = BatchStream(
@@ -30,5 +30,9 @@ def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> di
         num_workers=data.num_workers,
         **share,
     )
-    validation = BatchStream(measured, batch_size=data.batch_size, shuffle=False, **share) if measured else None
-    return {"stream": stream, "validation": validation}
+    if validation is None:
+        return {"stream": stream, "validation": None}
+    return {
+        "stream": stream,
+        "validation": BatchStream(validation, batch_size=data.batch_size, shuffle=False, **share),
+    }

@@ -1,4 +1,4 @@
-"""Measuring and showing validation images during a training."""
+"""Metrics and previews of validation images during a training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,16 +17,16 @@ from utils.pixels import to_uint8
 
 Images = dict[str, np.ndarray]
 SHOWN = 8
-"""Validation images kept in train_cache/ and shown in TensorBoard."""
-HIGHEST_PSNR = 100.0
-"""dB; stands for the infinity of two equal images, so that means stay finite."""
+"""Validation images of a process that are written to train_cache/ and TensorBoard."""
+MAX_PSNR = 100.0
+"""dB, upper limit of a PSNR: two equal images have infinite PSNR, and means must stay finite."""
 
 FLAT_GRAYS, FLAT_SIDE, PATCH = (32, 64, 128), 256, 64
-"""Constant photographs whose halftones show the spectrum, 8-bit levels; the part in patches of PATCH pixels."""
+"""8-bit levels of the constant images whose halftone spectra are plotted; their side and that of a patch, pixels."""
 
 
 def flat_grays() -> PhotoSet:
-    """The constant gray photographs; their references are blank."""
+    """The constant gray images; their references are black."""
     levels = np.array(FLAT_GRAYS, np.uint8)[:, None, None, None]
     colour = np.broadcast_to(levels, (len(levels), 3, FLAT_SIDE, FLAT_SIDE))
     return PhotoSet.from_arrays(np.ascontiguousarray(colour), np.zeros_like(colour[:, :1]))
@@ -35,9 +35,9 @@ def flat_grays() -> PhotoSet:
 def measure(
     objective: Any, stream: Any, fabric: Fabric, stop_requested: Callable[[], bool]
 ) -> tuple[dict[str, float], list[Images]] | None:
-    """Means of `image_metrics` over the stream's images of all processes, and the first SHOWN images of this one.
+    """Means of `image_metrics` over the images of all processes, and the first SHOWN images of this process.
 
-    None when `stop_requested` became true on the way.
+    Returns None as soon as `stop_requested` returns true.
     """
     measured, shown = [], []
     for batch in stream.batches(0, 0, fabric.device):
@@ -52,7 +52,7 @@ def measure(
 
 
 def plot_spectrum(path: Path, objective: Any, flat: Any, device: torch.device) -> None:
-    """Plot the spectra of the objective's halftones of `flat`, a stream of `flat_grays`."""
+    """Plot the power spectra of the halftones of `flat`, a stream of `flat_grays`, into the image file `path`."""
     predicted = [objective.predict(batch) for batch in flat.batches(0, 0, device)]
     halftones = [images["halftone"] for batch in predicted for images in to_images(batch)]
     panels = {}
@@ -63,7 +63,7 @@ def plot_spectrum(path: Path, objective: Any, flat: Any, device: torch.device) -
 
 
 def to_images(predicted: dict[str, Tensor]) -> list[Images]:
-    """Tensors (N, C, H, W) in [-1, 1] of an objective's `predict` → per image uint8 arrays as files would hold them.
+    """An objective's predictions, (N, C, H, W) in [-1, 1] → for each image uint8 arrays, as image files contain them.
 
     "halftone" is (H, W); "restored" and "target" are (H, W) or (H, W, 3) BGR.
     """
@@ -72,23 +72,23 @@ def to_images(predicted: dict[str, Tensor]) -> list[Images]:
 
 
 def image_metrics(images: Images) -> dict[str, float]:
-    """restored_psnr (dB), restored_ssim and tone_psnr (dB, Gaussian σ 1.5), those that there are pictures for."""
+    """restored_psnr (dB) and restored_ssim of "restored", tone_psnr (dB, Gaussian σ 1.5 pixels) of "halftone"."""
     target, metrics = images["target"], {}
     if "restored" in images:
-        metrics["restored_psnr"] = min(HIGHEST_PSNR, psnr(target, images["restored"]))
+        metrics["restored_psnr"] = min(MAX_PSNR, psnr(target, images["restored"]))
         metrics["restored_ssim"] = ssim(target, images["restored"])
     if "halftone" in images:
         gray = gray_of(target) if target.ndim == 3 else target
-        metrics["tone_psnr"] = min(HIGHEST_PSNR, tone_psnr(images["halftone"], gray))
+        metrics["tone_psnr"] = min(MAX_PSNR, tone_psnr(images["halftone"], gray))
     return metrics
 
 
-def strip(images: Images) -> np.ndarray:
-    """(H, W·n, 3) BGR uint8: photograph, halftone or scan, restoration side by side."""
+def side_by_side(images: Images) -> np.ndarray:
+    """Photograph, halftone or scan, and restoration next to each other, (H, n·W, 3) BGR uint8."""
     parts = [images[name] for name in ("target", "halftone", "scan", "restored") if name in images]
     return np.concatenate([three_channels(part) for part in parts], axis=1)
 
 
-def three_channels(picture: np.ndarray) -> np.ndarray:
-    """(H, W) → (H, W, 3), three equal channels; (H, W, 3) as it is."""
-    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+def three_channels(image: np.ndarray) -> np.ndarray:
+    """(H, W) → (H, W, 3) with equal channels; (H, W, 3) unchanged."""
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)

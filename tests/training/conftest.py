@@ -5,9 +5,9 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def stand_in():
-    """The module stand_in.py beside this file."""
-    spec = importlib.util.spec_from_file_location("stand_in", Path(__file__).with_name("stand_in.py"))
+def toy():
+    """The module toy.py in this folder."""
+    spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("toy.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Folder of the runs that two gloo processes under torchrun made together."""
+    """Folder with the runs of two gloo processes under torchrun."""
     folder = tmp_path_factory.mktemp("runs")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = Path(__file__).with_name("stand_in.py")
+    script = Path(__file__).with_name("toy.py")
     done = subprocess.run(
         [*launch, script, "processes", folder], env=environment, cwd=ROOT, capture_output=True, text=True
     )
@@ -32,12 +32,12 @@ def state(folder, name, file=LAST):
 
 
 def first_moments(checkpoint):
-    """Adam's first moment after one step is 0.1 of the gradient."""
+    """After one step Adam's first moment is 0.1 times the gradient."""
     return [entry["exp_avg"] for entry in checkpoint["optimizer"]["state"].values()]
 
 
-def test_averaged_gradients_equal_those_of_one_process_with_the_joint_batch(runs, stand_in, tmp_path):
-    stand_in.run(tmp_path, noise=0, trainer__max_steps=1, validate=False)
+def test_averaged_gradients_equal_those_of_one_process_with_the_joint_batch(runs, toy, tmp_path):
+    toy.run(tmp_path, noise=0, trainer__max_steps=1, validate=False)
     alone = first_moments(read_checkpoint(tmp_path / "run" / LAST))
     together = first_moments(state(runs, "one step"))
     assert len(alone) == 4 and all(moment.abs().max() > 1e-4 for moment in alone)
@@ -45,8 +45,8 @@ def test_averaged_gradients_equal_those_of_one_process_with_the_joint_batch(runs
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)
 
 
-def test_a_whole_training_equals_that_of_one_process(runs, stand_in, tmp_path):
-    trainer = stand_in.run(tmp_path, noise=0)
+def test_a_training_by_two_processes_equals_that_of_one_process(runs, toy, tmp_path):
+    trainer = toy.run(tmp_path, noise=0)
     together = state(runs, "joint")
     for name, value in trainer.network.state_dict().items():
         torch.testing.assert_close(value, together["state_dict"][name], rtol=1e-4, atol=1e-5)
@@ -55,7 +55,7 @@ def test_a_whole_training_equals_that_of_one_process(runs, stand_in, tmp_path):
     assert state(runs, "joint", BEST)["validation"] == pytest.approx(best, rel=1e-3)
 
 
-def test_two_processes_resumed_end_with_the_same_bits_noise_included(runs):
+def test_a_resumed_run_of_two_processes_ends_with_the_same_bits_and_generators(runs):
     alone, resumed = state(runs, "alone"), state(runs, "resumed")
     assert len(alone["rng"]) == 2 and not torch.equal(alone["rng"][0]["torch"], alone["rng"][1]["torch"])
     for name, value in alone["state_dict"].items():
@@ -74,14 +74,14 @@ def test_every_checkpoint_is_written_once_by_the_first_process(runs):
 def test_a_signal_to_one_process_stops_both_at_the_same_step_with_the_state_saved(runs):
     messages = {(runs / f"stopped {rank}.txt").read_text() for rank in (0, 1)}
     assert len(messages) == 1 and "SIGTERM at step 3 of 15" in messages.pop()
-    assert state(runs, "asked")["step"] == 3
+    assert state(runs, "stopped")["step"] == 3
 
 
-def test_processes_that_do_not_stand_at_one_step_all_stop_in_one_line(runs):
+def test_processes_that_find_different_states_all_end_with_a_one_line_error(runs):
     for rank in (0, 1):
-        said = (runs / f"apart {rank}.txt").read_text()
-        assert said.startswith("2 error: ") and said.count("\n") == 1
-        assert "find states of different steps (step 8, none)" in said
+        printed = (runs / f"apart {rank}.txt").read_text()
+        assert printed.startswith("2 error: ") and printed.count("\n") == 1
+        assert "find states of different steps (step 8, none)" in printed
     assert not (runs / "elsewhere").exists()
 
 
@@ -102,11 +102,11 @@ signal.pause()
 """
 
 
-def test_the_processes_that_fabric_launched_end_with_the_first(tmp_path):
+def test_processes_launched_by_fabric_end_with_the_first_process(tmp_path):
     script = tmp_path / "orphan.py"
     script.write_text(ORPHAN)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    # Both hold the pipe: the call returns when the second one is gone as well.
+    # Both processes hold the pipe, so the call returns when the second one has ended too.
     done = subprocess.run(
         [sys.executable, script], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=100
     )

@@ -1,4 +1,4 @@
-"""Stand-ins for objective and stream, and a script that runs them in processes that are killed or work together."""
+"""A small objective and stream, and a script that trains them in processes that are killed or that work together."""
 
 import io
 import json
@@ -26,27 +26,27 @@ STEPS_PER_EPOCH, EPOCHS = 5, 3
 
 
 def ignore(number):
-    """Of what a run is about to do."""
+    """The default of ToyObjective's callbacks."""
 
 
-class Network(nn.Module):
+class ToyNetwork(nn.Module):
     def __init__(self):
         super().__init__()
         self.encoder, self.decoder = nn.Conv2d(4, 1, 3, padding=1), nn.Conv2d(1, 3, 3, padding=1)
 
     def arch(self):
-        return {"name": "stand-in"}
+        return {"name": "toy"}
 
 
-class Objective(nn.Module):
-    """`at_step` and `at_picture` are called with the 1-based number of every step and every `predict` to come."""
+class ToyObjective(nn.Module):
+    """Calls `at_step` before each step and `at_picture` before each `predict`, with its number counted from 1."""
 
     discriminators = None
 
     def __init__(self, noise=0.1, at_step=ignore, at_picture=ignore):
         super().__init__()
         torch.manual_seed(0)
-        self.network, self.noise, self.at_step, self.number = Network(), noise, at_step, 0
+        self.network, self.noise, self.at_step, self.number = ToyNetwork(), noise, at_step, 0
         self.at_picture, self.predicted = at_picture, 0
 
     def forward(self, batch):
@@ -63,13 +63,13 @@ class Objective(nn.Module):
         self.predicted += 1
         self.at_picture(self.predicted)
         colour = batch["colour"]
-        drawn = torch.randn_like(colour[:, :1])  # must not change what the training draws
+        drawn = torch.randn_like(colour[:, :1])  # must not change the random numbers of the training
         halftone = torch.where(self.network.encoder(torch.cat((colour, 0 * drawn), dim=1)) < 0, -1.0, 1.0)
         return {"halftone": halftone, "restored": self.network.decoder(halftone), "target": colour}
 
 
-class Stream:
-    """Smooth random colours, a pure function of epoch, step and rank."""
+class ToyStream:
+    """Smooth random images, a pure function of epoch, step and rank."""
 
     def __init__(self, length=STEPS_PER_EPOCH, batch_size=4, rank=0, world_size=1, side=16):
         self.length, self.batch_size, self.rank, self.world_size, self.side = length, batch_size, rank, world_size, side
@@ -85,8 +85,17 @@ class Stream:
             yield {"colour": joint[self.rank :: self.world_size].to(device)}
 
 
+def stats(folder):
+    """The lines of folder/stats.jsonl."""
+    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+
+
+def same_weights(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
 def make_config(folder, **changes):
-    """A config for `folder`; keyword `trainer__save_steps=2` sets trainer.save_steps."""
+    """A config for `folder`; the keyword trainer__save_steps=2 sets trainer.save_steps."""
     values = {
         "save_dir": str(folder),
         "name": "run",
@@ -105,7 +114,7 @@ def make_config(folder, **changes):
 
 
 def run(folder, *, noise=0.1, at_step=None, at_picture=None, resume=False, validate=True, stream=None, **changes):
-    """Train in folder/run, from its last state if `resume` and there is one; returns the trainer."""
+    """Train in folder/run, with `resume` from its last state if there is one; returns the trainer."""
     config = make_config(folder, **changes)
     config.run_dir.mkdir(parents=True, exist_ok=True)
     fabric = make_fabric(config)
@@ -113,9 +122,9 @@ def run(folder, *, noise=0.1, at_step=None, at_picture=None, resume=False, valid
     path, state = "", None
     if resume and any(config.run_dir.glob("model_*.pth.tar")):
         path, state, _ = find_checkpoint(config.run_dir)
-    validation = Stream(length=2, **share) if validate else None
-    objective = Objective(noise, at_step or ignore, at_picture or ignore)
-    stream = stream or Stream(**share)
+    validation = ToyStream(length=2, **share) if validate else None
+    objective = ToyObjective(noise, at_step or ignore, at_picture or ignore)
+    stream = stream or ToyStream(**share)
     trainer = Trainer(config, fabric, objective, stream, validation=validation, resume=state, resume_path=str(path))
     trainer.fit()
     return trainer
@@ -140,7 +149,7 @@ def kill_at(number):
 
 
 def kill_while_saving(number, place):
-    """Run in `place`; the `number`th file that torch.save writes is left half written by a SIGKILL."""
+    """Run in `place`; SIGKILL leaves the `number`th file that torch.save writes half written."""
     save, count = torch.save, 0
 
     def save_half(content, file):
@@ -157,7 +166,7 @@ def kill_while_saving(number, place):
 
 
 def in_child(function, *arguments, **keywords):
-    """Call in a forked process; its wait status. Forking spares every scenario the imports."""
+    """Call in a forked process, which needs no imports of its own; returns its wait status."""
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1]
@@ -170,7 +179,7 @@ def in_child(function, *arguments, **keywords):
 
 
 def killed_and_resumed(folder):
-    """Runs for test_trainer_resume.py: `alone`, and one killed at each of several points, each then resumed."""
+    """Runs for test_trainer_resume.py: one uninterrupted, and one killed at each of several points and resumed."""
     everything = EVERYTHING_WITH_STATE
     statuses = {"alone": in_child(run, folder / "alone", **everything)}
     for number in (1, 4, 5, 6, 8, 15):
@@ -181,7 +190,7 @@ def killed_and_resumed(folder):
         place = folder / f"save {number}"
         statuses[f"kill save {number}"] = in_child(kill_while_saving, number, place)
         statuses[f"resume save {number}"] = in_child(run, place, resume=True, **everything)
-    for number in (2, 6):  # in the first validation and in the last
+    for number in (2, 6):  # during the first and the last validation
         place = folder / f"validation {number}"
         statuses[f"kill validation {number}"] = in_child(run, place, at_picture=kill_at(number), **everything)
         statuses[f"resume validation {number}"] = in_child(run, place, resume=True, **everything)
@@ -193,36 +202,36 @@ def killed_and_resumed(folder):
 
 
 def several_processes(folder):
-    """Runs for test_trainer_processes.py, in every process of a torchrun: gradients, resume, a signal to one."""
+    """Runs for test_trainer_processes.py in each process of torchrun: gradients, resume, a signal to one process."""
     rank = int(os.environ["RANK"])
     write = checkpoints.write_checkpoint
 
-    def note_and_write(path, content):
+    def record_and_write(path, content):
         with open(folder / "writes.txt", "a") as file:
             file.write(f"{rank} {Path(path).parent.parent.name}/{Path(path).name}\n")
         write(path, content)
 
-    checkpoints.write_checkpoint = note_and_write
+    checkpoints.write_checkpoint = record_and_write
     run(folder / "one step", noise=0, trainer__max_steps=1, validate=False)
     run(folder / "joint", noise=0)
     run(folder / "alone", trainer__max_steps=8)
     run(folder / "resumed", trainer__max_steps=3)
     run(folder / "resumed", trainer__max_steps=8, resume=True)
 
-    # As on two hosts that do not share the folder: only the first process finds a state there.
+    # As on two hosts with separate folders: only the first process finds a state.
     config = make_config(folder / ("resumed" if rank == 0 else "elsewhere"), trainer__max_steps=9)
     (folder / f"config {rank}.json").write_text(json.dumps(config.dump()))
     command = ["--config", str(folder / f"config {rank}.json"), "--resume", "auto"]
-    with redirect_stderr(io.StringIO()) as said:
-        code = run_stage(command, JointConfig, "", lambda config: Objective(), lambda *_: {"stream": Stream()})
-    (folder / f"apart {rank}.txt").write_text(f"{code} {said.getvalue()}")
+    with redirect_stderr(io.StringIO()) as printed:
+        code = run_stage(command, JointConfig, "", lambda config: ToyObjective(), lambda *_: {"stream": ToyStream()})
+    (folder / f"apart {rank}.txt").write_text(f"{code} {printed.getvalue()}")
 
-    def ask_one_process(number):
+    def signal_one_process(number):
         if number == 3 and rank == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
     try:
-        run(folder / "asked", at_step=ask_one_process)
+        run(folder / "stopped", at_step=signal_one_process)
     except Interrupted as stopped:
         (folder / f"stopped {rank}.txt").write_text(str(stopped))
 

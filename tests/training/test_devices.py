@@ -1,0 +1,75 @@
+"""The devices and processes of a config."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from training import devices
+from training.devices import make_fabric
+from training.random_state import random_state, set_random_state
+from utils.errors import UserError
+
+
+def test_cuda_without_a_device_falls_back_to_the_cpu_with_a_warning(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fabric = make_fabric(toy.make_config(tmp_path, cuda=True))
+    assert fabric.device.type == "cpu" and "training on the CPU" in capsys.readouterr().err
+
+
+def test_a_run_on_the_cpu_does_not_initialise_a_gpu(monkeypatch):
+    def fail(*arguments):
+        raise AssertionError("the state of CUDA was read")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", fail)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", fail)
+    state = random_state()
+    set_random_state(state | {"cuda": state["torch"]})  # as a run on a GPU saved it
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Function: number of GPUs → environment and Fabric's arguments after a launch by Fabric itself."""
+
+    def make(gpus):
+        settings = {}
+        fabric = SimpleNamespace(global_rank=0, is_global_zero=True, launch=lambda: None)
+        monkeypatch.setattr(devices, "Fabric", lambda **given: settings.update(given) or fabric)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+        monkeypatch.setattr(devices.os, "environ", {})
+        return devices.os.environ, settings
+
+    return make
+
+
+def test_processes_launched_by_fabric_get_the_environment_of_torchrun(toy, tmp_path, launched):
+    environment, _ = launched(2)
+    make_fabric(toy.make_config(tmp_path, cuda=True))
+    assert environment == {"RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(("gpus", "used"), [(1, 1), (2, 2), (3, 2), (7, 4), (8, 4)])
+def test_the_largest_number_of_gpus_that_divides_the_batch_is_used(toy, tmp_path, launched, capsys, gpus, used):
+    _, settings = launched(gpus)
+    make_fabric(toy.make_config(tmp_path, cuda=True))
+    assert settings["devices"] == used
+    warning = f"training on {used} of {gpus} GPUs: data_loader.batch_size 4 is not divisible by more"
+    assert (warning in capsys.readouterr().err) == (used < gpus)
+
+
+def test_a_joint_batch_that_is_not_divisible_is_an_error(toy, tmp_path, monkeypatch):
+    for name, value in {"WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "TORCHELASTIC_RUN_ID": "x"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="data_loader.batch_size: found 4 for 3 processes, allowed: a multiple of 3"):
+        make_fabric(toy.make_config(tmp_path))
+
+
+def test_several_processes_need_shuffled_photographs(toy, tmp_path, monkeypatch):
+    """In order, the last batch may be short, and the gradients of unequal parts would get equal weights."""
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="data_loader.shuffle: found false for 2 processes, allowed: true"):
+        make_fabric(toy.make_config(tmp_path, data_loader__shuffle=False))
