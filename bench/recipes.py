@@ -1,11 +1,11 @@
-"""The paper's three stages, the dither prior, and the prior with joint training after it, for the same computation.
+"""Training recipes at equal CPU time: the paper's three stages, the dither prior, the prior with joint training.
 
     python bench/recipes.py --data_dir dataset --out runs/recipes [--seconds 400] [--width 16] [--recipes paper joint]
 
-All networks are hourglasses of one width, those on the prior of one level. Every recipe has --seconds of CPU time of
-one process for all its stages together, measured in two short runs of each stage; validation and the halftones
-come on top of it. Each is then measured by evaluate.py on the validation photographs of --data_dir. Prints the table
-and writes OUT/recipes.json. Finished stages are kept and not run again.
+All networks are hourglasses of one width; those with the prior have one level. The stages of a recipe together take
+--seconds of CPU time of one process, excluding validation and the prior's halftones; two short runs of each stage
+determine the number of steps. evaluate.py then measures each recipe on the validation photographs of --data_dir.
+Prints a table and writes OUT/recipes.json. Completed stages are not repeated.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SHORT, LONG = 4, 44  # steps of the two short runs
 
 @dataclass(frozen=True)
 class Stage:
-    """One training: script, config file, share of the recipe's time, and what is set besides, {NAME} a former stage."""
+    """One training: script, config file, share of the recipe's time, other settings ({STAGE}: its checkpoint)."""
 
     script: str
     config: str
@@ -56,7 +56,7 @@ RECIPES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, required=True, help="made by python -m dataset.prepare")
+    parser.add_argument("--data_dir", type=Path, required=True, help="output of python -m dataset.prepare")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=400.0, help="CPU time of a recipe")
     parser.add_argument("--width", type=int, default=16)
@@ -69,14 +69,14 @@ def main() -> None:
     print(f"{'recipe':8}{'steps':>18}{'restored dB':>13}{'SSIM':>8}{'tone dB':>9}{'low frequency':>15}")
     for name, row in found.items():
         steps = " + ".join(map(str, row["steps"]))
-        low = row["low_frequency"]  # none where a gray became all black or all white
+        low = row["low_frequency"]  # null if the halftone of a gray is all black or all white
         figures = f"{row['restored']:13.2f}{row['ssim']:8.3f}{row['tone']:9.2f}"
         figures += f"{'-':>15}" if low is None else f"{low:15.1e}"
         print(f"{name:8}{steps:>18}{figures}")
 
 
 def run(recipe: str, arguments: argparse.Namespace) -> dict:
-    """Train the stages of a recipe one after the other, those that are not there yet, and measure the last."""
+    """Train the missing stages of a recipe in order, measure the last one."""
     made = {name: arguments.out / name / "model_best.pth.tar" for name in STAGES}
     steps = []
     for name in RECIPES[recipe]:
@@ -85,9 +85,9 @@ def run(recipe: str, arguments: argparse.Namespace) -> dict:
             settings = [*SHARED, f"data_dir={arguments.data_dir}", f"save_dir={arguments.out}"]
             settings += [f"width={arguments.width}"] if name != "proxy" else []
             settings += [text.format(**made) for text in stage.settings]
-            for tried in (1, SHORT, LONG):  # what an interrupted run left would not be run again
+            for tried in (1, SHORT, LONG):  # a finished short run of an interrupted benchmark would not be repeated
                 shutil.rmtree(arguments.out / f"{name}_{tried}", ignore_errors=True)
-            # The first of the three makes the halftones that the others find.
+            # The first of the three writes the cache of halftones, which the others read.
             _, short, long = (
                 train(stage, [*settings, f"name={name}_{tried}"], tried, False) for tried in (1, SHORT, LONG)
             )
@@ -99,7 +99,7 @@ def run(recipe: str, arguments: argparse.Namespace) -> dict:
 
 
 def train(stage: Stage, settings: list[str], steps: int, validate: bool) -> float:
-    """Run a training of so many steps; the CPU seconds it took."""
+    """Train for `steps` steps; returns the CPU time in seconds."""
     settings = [*settings, "trainer.epochs=1", f"trainer.steps_per_epoch={steps}", "trainer.save_epochs=1"]
     settings += ["trainer.monitor=loss"] + ([] if validate else ["trainer.validate_every=null"])
     command = [sys.executable, stage.script, "--config", f"scripts/{stage.config}", "--resume", "auto"]
@@ -111,6 +111,7 @@ def train(stage: Stage, settings: list[str], steps: int, validate: bool) -> floa
 
 
 def measure(model: Path, data_dir: Path, out: Path) -> dict[str, float]:
+    """PSNR (dB) and SSIM of the restoration, tone PSNR (dB) and low-frequency power of the halftone."""
     photos = data_dir / "HalftoneVOC2012/val/target_c"
     command = [sys.executable, "evaluate.py", "--model", model, "--data_dir", photos, "--save_dir", out]
     subprocess.run([*command, "--no_robustness", "--no_references"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

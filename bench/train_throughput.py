@@ -1,8 +1,8 @@
-"""One joint training step: images/s, memory and share of the matrix peak, ours against the released loop's work.
+"""Throughput of a joint training step: this loop against the computation of the released loop.
 
 python bench/train_throughput.py [--width 16 64] [--batch 8] [--side 256] [--seconds 60] [--precision bf16-mixed] ...
-Both train the same network on the same batches in the same process, step by step in turns; each loop's memory is that
-of a process of its own.
+Reports images/s, peak memory and share of the peak of matrix products. Both loops train the same network on the same
+batches in one process, in alternating steps; memory is measured in a separate process for each loop.
 """
 
 import argparse
@@ -46,16 +46,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, nargs="+", default=[64] if cuda else [16, 64])
     parser.add_argument("--batch", type=int, default=8 if cuda else 2)
     parser.add_argument("--side", type=int, default=256, help="pixels")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of measurement per width")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of the measurement per width")
     parser.add_argument(
-        "--precision", default="bf16-mixed" if cuda else "32-true", help="ours; the released is float32"
+        "--precision", default="bf16-mixed" if cuda else "32-true", help="of our loop; the released one is float32"
     )
     parser.add_argument("--channels_last", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--no_vgg", action="store_true", help="leave the perceptual term out of both")
+    parser.add_argument("--no_vgg", action="store_true", help="both loops without the perceptual term")
     parser.add_argument("--out", type=Path, help="a JSON file")
     parser.add_argument(
-        "--memory_of", choices=LOOPS, help="print one loop's peak memory in bytes instead, at one width"
+        "--memory_of", choices=LOOPS, help="only print the peak memory of one loop, bytes, at the first width"
     )
     arguments = parser.parse_args(argv)
     device = torch.device("cuda" if cuda else "cpu")
@@ -79,19 +79,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(width: int, arguments: argparse.Namespace, peaks: dict[str, float], device: torch.device) -> list[dict]:
-    """Rows for both loops at one width."""
-    memory = {loop: memory_alone(loop, width) for loop in LOOPS}
+    """Rows of the table for both loops at one width."""
+    memory = {loop: memory_in_own_process(loop, width) for loop in LOOPS}
     with tempfile.TemporaryDirectory() as folder:
         steps = {loop: make_step(loop, width, arguments, folder, device) for loop in LOOPS}
         flops, times = {}, {loop: [] for loop in LOOPS}
         for loop, step in steps.items():
             eager = step
-            if loop == "ours" and arguments.compile:  # compiled operations cannot be counted
+            if loop == "ours" and arguments.compile:  # FlopCounterMode does not count compiled operations
                 eager = make_step(
                     loop, width, argparse.Namespace(**{**vars(arguments), "compile": False}), folder, device
                 )
             flops[loop] = count_flops(eager)
-            step()  # allocations, choice of kernels, compilation
+            step()  # allocation, selection of kernels, compilation
         end = time.perf_counter() + arguments.seconds
         while time.perf_counter() < end or len(times["ours"]) < 3:
             for loop, step in steps.items():
@@ -116,7 +116,7 @@ def measure(width: int, arguments: argparse.Namespace, peaks: dict[str, float], 
 
 
 def make_step(loop: str, width: int, arguments: argparse.Namespace, folder: str, device: torch.device) -> Step:
-    """A joint step of one of LOOPS."""
+    """One step of the joint training by one of LOOPS."""
     vgg = None if arguments.no_vgg else random_vgg19()
     values = {
         "name": "bench",
@@ -136,14 +136,14 @@ def make_step(loop: str, width: int, arguments: argparse.Namespace, folder: str,
 
 
 def photographs(count: int, side: int) -> PhotoSet:
-    """Random pictures: what they show costs nothing and changes nothing."""
+    """`count` random images of side `side` pixels: the content does not affect the time."""
     random = np.random.default_rng(0)
     reference = random.integers(0, 2, (count, 1, side, side), np.uint8) * np.uint8(255)
     return PhotoSet.from_arrays(random.integers(0, 256, (count, 3, side, side), np.uint8), reference)
 
 
 def our_step(config: JointConfig, vgg: dict | None, side: int) -> Step:
-    """A step of training.trainer on the joint objective, its batch from dataset.batches included."""
+    """A step of training.trainer with the joint objective, including the batch from dataset.batches."""
     torch.manual_seed(0)
     batch = config.data_loader.batch_size
     perceptual = PerceptualLoss(vgg) if vgg else None
@@ -155,9 +155,9 @@ def our_step(config: JointConfig, vgg: dict | None, side: int) -> Step:
 
 
 def released_step(config: JointConfig, vgg: dict | None, side: int, device: torch.device) -> Step:
-    """The work of the released loop: two passes through both halves, every term and both DCTs whatever becomes of them.
+    """The computation of the released loop: two passes through both halves, all terms and both DCTs, used or not.
 
-    Its batch is there already, on the device.
+    The batch is on the device before the measurement.
     """
     torch.manual_seed(0)
     batch = config.data_loader.batch_size
@@ -195,21 +195,21 @@ def released_step(config: JointConfig, vgg: dict | None, side: int, device: torc
 
 @cache
 def random_vgg19() -> dict[str, Tensor]:
-    """The features of a vgg19 nobody trained: random weights cost what trained ones do."""
+    """Untrained VGG19 features: the time does not depend on the weights."""
     from torchvision.models import vgg19
 
     return {f"features.{key}": value for key, value in vgg19(weights=None).features.state_dict().items()}
 
 
 def count_flops(step: Step) -> int:
-    """Floating-point operations of one step, forward and backward, multiplication and addition apart."""
+    """Floating-point operations of one step, forward and backward; a multiply-add counts as two."""
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops()
 
 
 def matrix_peak(device: torch.device, precision: str) -> float:
-    """FLOP/s of the best of several square matrix products; on CUDA float32 means TF32, as in convolutions there."""
+    """FLOP/s of the fastest of several square matrix products; on CUDA float32 uses TF32, as convolutions do."""
     side = 8192 if device.type == "cuda" else 2048
     default = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
@@ -225,14 +225,14 @@ def matrix_peak(device: torch.device, precision: str) -> float:
     return 2 * side**3 / best
 
 
-def memory_alone(loop: str, width: int) -> int:
-    """`peak_memory` of one loop in a process of its own, which is told what this one was."""
+def memory_in_own_process(loop: str, width: int) -> int:
+    """`peak_memory` of one loop in a separate process with the same options, bytes."""
     command = [sys.executable, __file__, *sys.argv[1:], "--width", str(width), "--memory_of", loop]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
 def peak_memory(arguments: argparse.Namespace, device: torch.device) -> int:
-    """Bytes: the most that CUDA's allocator, or on a CPU the process, held during a step of arguments.memory_of."""
+    """Peak memory of a step of arguments.memory_of, bytes: of CUDA's allocator, or on a CPU of the process."""
     with tempfile.TemporaryDirectory() as folder:
         step = make_step(arguments.memory_of, arguments.width[0], arguments, folder, device)
         step()
@@ -242,14 +242,14 @@ def peak_memory(arguments: argparse.Namespace, device: torch.device) -> int:
             synchronize(device)
             return torch.cuda.max_memory_allocated()
         with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # start the high-water mark anew
+            file.write("5")  # reset the peak resident set size (VmHWM)
         step()
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the device."""
+    """Wait until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 

@@ -1,9 +1,9 @@
-"""From a folder of photographs to the paper's table: prepare, the three trainings, evaluate. See scripts/reproduce.md.
+"""Reproduce the paper's table: prepare the data, the three trainings, evaluate. See scripts/reproduce.md.
 
 python -m scripts.reproduce --voc VOC2012 [--out runs/paper] [--set KEY=VALUE ...] [--vgg_weights FILE|none] [--dry_run]
 
-The same command continues an interrupted run. Exit code: that of the first step that failed, else 0. Photographs that
-cannot be prepared are left out.
+After an interruption the same command continues. Exit code: that of the first step that failed, else 0. Unreadable
+photographs are left out.
 """
 
 import argparse
@@ -18,16 +18,16 @@ from utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 VALIDATION = 100
-"""Photographs the paper validates with; a tenth of a smaller folder."""
+"""Photographs for validation, as in the paper; at most a tenth of all."""
 
 SKIPPED = 3
-"""Exit code of dataset.prepare if it left photographs out."""
+"""Exit code of dataset.prepare when it skipped photographs."""
 
 
 def commands(args: argparse.Namespace) -> list[list[str]]:
-    """The steps, each a command line for Python from the repository's root.
+    """Arguments of the Python interpreter for each step, run from the repository's root.
 
-    Raises UserError when the folder of photographs is missing or has fewer than two.
+    Raises UserError when the folder of photographs is missing or contains fewer than two.
     """
     photos = args.voc / "JPEGImages" if (args.voc / "JPEGImages").is_dir() else args.voc
     count = len(list_images(photos, recursive=True))
@@ -58,7 +58,7 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
 
 def _folder(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("a folder is needed, as in make reproduce VOC=path/to/VOC2012")
+        raise argparse.ArgumentTypeError("needs a folder: make reproduce VOC=path/to/VOC2012")
     return Path(text)
 
 
@@ -73,9 +73,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--voc", type=_folder, required=True, help="the folder VOC2012, or any folder of photographs")
     add("--out", type=Path, default=Path("runs/paper"), help="data set, runs and measurements (default: %(default)s)")
     add("--size", type=int, default=256, help="side of the photographs in pixels (default: %(default)s, the paper's)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="for all three trainings")
-    add("--vgg_weights", help="local file of VGG19's weights (default: downloaded by torchvision), or none")
-    add("--dry_run", "--dry-run", action="store_true", help="only print the steps")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key of all three trainings")
+    add("--vgg_weights", help="local file of VGG19's weights (default: torchvision downloads them), or none")
+    add("--dry_run", "--dry-run", action="store_true", help="print the steps and exit")
     args = parser.parse_args(argv)
     args.voc, args.out = args.voc.resolve(), args.out.resolve()
     return args
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def call(step: list[str]) -> int:
-    """Run a step; returns its exit code. On Ctrl-C, terminate it and wait, since a training saves its state first."""
+    """Run a step; returns its exit code. SIGTERM and Ctrl-C are passed on, and the step may save before it ends."""
     with subprocess.Popen([sys.executable, *step], cwd=ROOT) as process:
         try:
             return process.wait()

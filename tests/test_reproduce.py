@@ -1,4 +1,4 @@
-"""The way from photographs to the paper's table, walked with a handful of them and a tiny network."""
+"""All steps from photographs to the paper's table, with six photographs and a tiny network."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ TINY = ["width=4", "trainer.epochs=1", "trainer.max_steps=2", "data_loader.batch
 
 @pytest.fixture
 def voc(tmp_path):
-    """A VOC2012 of six small photographs."""
+    """A VOC2012 folder with six small photographs."""
     folder = tmp_path / "VOC2012/JPEGImages"
     folder.mkdir(parents=True)
     for path in list_images(ROOT / "test_imgs")[:6]:
@@ -38,7 +38,7 @@ def voc(tmp_path):
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """Steps run in this process, from the repository's root; the scripts that ran."""
+    """Run the steps in this process, from the repository's root; the list of the scripts that ran."""
     ran = []
 
     def call(step):
@@ -50,7 +50,7 @@ def in_process(monkeypatch):
     return ran
 
 
-def test_photographs_become_the_table(voc, in_process, tmp_path, capsys):
+def test_all_steps_run_and_the_second_run_trains_nothing(voc, in_process, tmp_path, capsys):
     out = tmp_path / "paper"
     command = ["--voc", str(voc), "--out", str(out), "--size", "48", "--vgg_weights", "none"]
     command += [part for setting in TINY for part in ("--set", setting)]
@@ -59,11 +59,11 @@ def test_photographs_become_the_table(voc, in_process, tmp_path, capsys):
     found = json.loads((out / "measured/metrics.json").read_text())
     assert found["photos"] == 1 and 0 < found["mean"]["restoration"]["network"]["psnr"] < 60
     assert "restoration" in capsys.readouterr().out
-    assert reproduce.main(command) == 0, "again: what is done stays"
+    assert reproduce.main(command) == 0, "the second run finds everything done"
     assert "nothing left to train" in capsys.readouterr().out
 
 
-def test_a_step_that_fails_is_the_last(voc, monkeypatch, tmp_path):
+def test_no_step_runs_after_one_that_fails(voc, monkeypatch, tmp_path):
     ran = []
     monkeypatch.setattr(reproduce, "call", lambda step: ran.append(step) or len(ran) - 1)
     assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper")]) == 1
@@ -71,7 +71,7 @@ def test_a_step_that_fails_is_the_last(voc, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("codes", "end"), [([3, 0, 0, 0, 0], 0), ([0, 3], 3), ([2], 2)])
-def test_photographs_left_out_stop_nothing(voc, monkeypatch, tmp_path, capsys, codes, end):
+def test_skipped_photographs_do_not_end_the_run(voc, monkeypatch, tmp_path, capsys, codes, end):
     left = list(codes)
     monkeypatch.setattr(reproduce, "call", lambda step: left.pop(0))
     assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper")]) == end
@@ -90,7 +90,7 @@ time.sleep(60)
 """
 
 
-def test_asked_to_stop_it_waits_for_the_step_to_save():
+def test_after_sigterm_it_waits_until_the_step_has_saved():
     text = f"import sys\nfrom scripts import reproduce\nreproduce.commands = lambda args: [['-c', {STEP!r}]]\n"
     text += "sys.exit(reproduce.main(['--voc', '.']))"
     with subprocess.Popen([sys.executable, "-c", text], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -101,7 +101,7 @@ def test_asked_to_stop_it_waits_for_the_step_to_save():
 
 
 def test_every_step_reads_and_writes_below_the_given_folder(voc, tmp_path):
-    """Nothing of another run, nor of the repository, is touched."""
+    """No file of another run or of the repository is changed."""
     out = tmp_path / "paper"
     for step in reproduce.commands(reproduce.parse(["--voc", str(voc), "--out", str(out), "--vgg_weights", "v.pth"])):
         line = " ".join(step)
@@ -110,19 +110,19 @@ def test_every_step_reads_and_writes_below_the_given_folder(voc, tmp_path):
         assert str(out) in line
 
 
-def test_a_dry_run_shows_the_steps_and_does_nothing(voc, in_process, tmp_path, capsys):
+def test_a_dry_run_prints_the_steps_and_runs_none(voc, in_process, tmp_path, capsys):
     assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5 and all(line.startswith("$ python ") for line in lines)
     assert not in_process and not (tmp_path / "paper").exists()
 
 
-def test_a_folder_without_photographs_is_one_line(tmp_path, capsys):
+def test_a_folder_without_photographs_is_a_one_line_error(tmp_path, capsys):
     assert reproduce.main(["--voc", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_make_reproduce_without_a_folder_trains_on_nothing(capsys):
+def test_make_reproduce_without_a_folder_is_an_error(capsys):
     with pytest.raises(SystemExit, match="2"):
         reproduce.main(["--voc", ""])
     assert "VOC=path/to/VOC2012" in capsys.readouterr().err
