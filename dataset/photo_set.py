@@ -108,7 +108,7 @@ class PhotoSet:
         """
         for path in (path for pair in self._files for path in pair):
             if not path.is_file():
-                raise UserError(f"{path}: no such file, named in {self.name}")
+                raise UserError(f"{path}: no such file, listed in {self.name}")
         for index in sorted(set(np.linspace(0, len(self) - 1, VERIFIED).astype(int))):
             self.sample(int(index))
 

@@ -55,7 +55,7 @@ class WarmConfig(ResHalfConfig):
     freeze: Literal["none", "encoder", "decoder"] = "decoder"
     quantizeLossWeight: Weight = 0.2
     featureLossWeight: Weight = 1.0  # of the difference of the extractor's outputs
-    # Target of the feature term: the extractor's output for the reference (paper) or the gray photograph (released code).
+    # Target of the feature term: the extractor's output for the reference (paper), or the gray image (released code).
     guidance: Literal["reference", "gray"] = "reference"
     extractor_ckpt: str = "checkpoints/inversehalf.pth.tar"  # InverseHalf of stage 0
 

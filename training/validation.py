@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from dataset.photo_set import PhotoSet
 from metrics import spectra
 from metrics.quality import gray_of, psnr, ssim, tone_psnr
 from training.devices import gather
+from training.protocols import Objective, Stream
 from utils.pixels import to_uint8
 
 Images = dict[str, np.ndarray]
@@ -33,7 +33,7 @@ def flat_grays() -> PhotoSet:
 
 
 def measure(
-    objective: Any, stream: Any, fabric: Fabric, stop_requested: Callable[[], bool]
+    objective: Objective, stream: Stream, fabric: Fabric, stop_requested: Callable[[], bool]
 ) -> tuple[dict[str, float], list[Images]] | None:
     """Means of `image_metrics` over the images of all processes, and the first SHOWN images of this process.
 
@@ -51,7 +51,7 @@ def measure(
     return {name: sum(each[name] for each in measured) / len(measured) for name in measured[0]}, shown
 
 
-def plot_spectrum(path: Path, objective: Any, flat: Any, device: torch.device) -> None:
+def plot_spectrum(path: Path, objective: Objective, flat: Stream, device: torch.device) -> None:
     """Plot the power spectra of the halftones of `flat`, a stream of `flat_grays`, into the image file `path`."""
     predicted = [objective.predict(batch) for batch in flat.batches(0, 0, device)]
     halftones = [images["halftone"] for batch in predicted for images in to_images(batch)]
