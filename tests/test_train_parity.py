@@ -1,4 +1,4 @@
-"""One step's total under the original configs, against the sum written out by hand from the networks' outputs."""
+"""The total loss of one step with the original configs, against a sum computed here from the networks' outputs."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 class FakeVgg(torch.nn.Module):
-    """In place of VGG19, whose own parity is a test of the losses."""
+    """Replaces VGG19, which tests/model/test_loss.py compares."""
 
     def forward(self, restored, colour):
         return (restored - colour).abs().mean()
@@ -63,7 +63,7 @@ def quantize(continuous):
 
 
 def halves_of(objective, batch):
-    """The objective's terms, and the continuous halftones of photographs and special colours it must have seen."""
+    """The objective's terms, and the continuous halftones of the same photographs and special colours."""
     torch.manual_seed(3)
     terms = objective(batch)
     torch.manual_seed(3)

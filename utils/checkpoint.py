@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, read without running what is inside."""
+"""Checkpoint files: atomic writes, reading without executing pickled code."""
 
 import pickle
 import warnings
@@ -15,7 +15,7 @@ from utils.files import atomic_write
 
 LAST, PREVIOUS, BEST = "model_last.pth.tar", "model_prev.pth.tar", "model_best.pth.tar"
 
-# The released system stored numpy numbers (`monitor_best`); these four names are all that needs.
+# Types of the numpy numbers in checkpoints of the released system (`monitor_best`).
 _NUMPY_NUMBERS = [
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
     (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
@@ -26,15 +26,15 @@ _NUMPY_NUMBERS = [
 
 
 class BrokenCheckpoint(UserError):
-    """The file is there but cannot be read: truncated, damaged or no checkpoint at all."""
+    """The file exists but is truncated, damaged or not a checkpoint."""
 
 
 def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
-    """Write under a temporary name, then rename. Raises UserError naming the file; the old one survives a full disk."""
+    """Write atomically. Raises UserError naming the file, whose old content is kept, for example on a full disk."""
     try:
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
             torch.save(checkpoint, file)
-    except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a short write
         reason = getattr(error, "strerror", None) or _root_reason(error)
         kept = ", the checkpoint before it is kept" if Path(path).exists() else ""
         raise UserError(f"{path}: cannot write the checkpoint: {reason}{kept}") from None
@@ -43,8 +43,8 @@ def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint dict onto the CPU with `weights_only=True`: tensors and plain values, never code.
 
-    A bare state dict is returned as {"state_dict": ...}. Raises UserError when there is no such file and
-    BrokenCheckpoint (a UserError) when it is truncated, damaged, no checkpoint or holds other Python objects.
+    A bare state dict is returned as {"state_dict": ...}. Raises UserError when the file is missing and
+    BrokenCheckpoint (a UserError) when it is truncated, damaged, not a checkpoint or contains other Python objects.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,25 +61,27 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             if damaged is not None:
                 raise BrokenCheckpoint(f"{path}: damaged checkpoint: wrong checksum in {damaged}")
         with torch.serialization.safe_globals(_NUMPY_NUMBERS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on foreign bytes torch comments on their pickle protocol
+            warnings.simplefilter("ignore")  # torch warns about the pickle protocol of other files
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except BrokenCheckpoint:
         raise
-    except Exception as error:  # bytes that are no checkpoint make the unpickler raise almost anything
+    except Exception as error:  # the unpickler raises many types for other files
         if isinstance(error, pickle.UnpicklingError) and " GLOBAL " in str(error):
-            reason = "refused: holds Python objects besides tensors and plain values, which loading would have to run"
+            reason = (
+                "refused: contains Python objects other than tensors and plain values, whose loading would run code"
+            )
         else:
             reason = "not a checkpoint, or a truncated one"
         raise BrokenCheckpoint(f"{path}: {reason}") from None
     if not isinstance(checkpoint, dict):
-        raise BrokenCheckpoint(f"{path}: not a checkpoint: holds a {type(checkpoint).__name__}, not a dict")
+        raise BrokenCheckpoint(f"{path}: not a checkpoint: contains a {type(checkpoint).__name__}, not a dict")
     if "state_dict" not in checkpoint:
         if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
             raise BrokenCheckpoint(f"{path}: not a checkpoint: no state_dict inside")
         checkpoint = {"state_dict": checkpoint}
     state = checkpoint["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise BrokenCheckpoint(f"{path}: not a checkpoint: its state_dict is none")
+        raise BrokenCheckpoint(f"{path}: not a checkpoint: its state_dict is not a dict of names")
     checkpoint["state_dict"] = strip_prefixes(state)
     return checkpoint
 

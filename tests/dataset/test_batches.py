@@ -1,4 +1,4 @@
-"""Batches are a pure function of (seed, epoch, step), and show photographs with the halftones that belong to them."""
+"""Batches are a pure function of (seed, epoch, step) and keep photographs and their halftones aligned."""
 
 import json
 import threading
@@ -18,13 +18,13 @@ from utils.pixels import to_tensor
 
 
 def parity_halftone(bgr: np.ndarray) -> np.ndarray:
-    """A dither that, like a colour carrier, depends on the parity of the pixel and on nothing else but its colour."""
+    """A dither that depends only on the parity and the colour of the pixel, like a colour carrier."""
     y, x = np.indices(bgr.shape[:2])
     return np.where((x + y) & 1 ^ (bgr[..., 0] > 127), np.uint8(255), np.uint8(0))
 
 
 def photo_set(count: int = 7, size: tuple[int, int] = (18, 23), seed: int = 0) -> PhotoSet:
-    """Random photographs whose green is the column and whose reference shows where red is bright."""
+    """Random photographs: green is the column index, the reference is white where red is above 127."""
     colour = np.random.default_rng(seed).integers(0, 256, (count, 3, *size), np.uint8)
     colour[:, 1] = np.arange(size[1])
     reference = np.where(colour[:, 2:] > 127, np.uint8(255), np.uint8(0))
@@ -79,7 +79,7 @@ def test_batches_depend_on_seed_and_epoch_alone():
 
 
 def test_the_order_of_a_seed_never_changes():
-    """A run resumed under another version of numpy must go on where it was."""
+    """A run resumed with another version of numpy must continue with the same order."""
     assert stream(photo_set())._order(7, 0, 0).tolist() == [2, 0, 6, 4, 1, 5, 3]
 
 
@@ -103,7 +103,7 @@ def test_values_depend_neither_on_threads_nor_on_memory(tmp_path, num_workers, m
 
 @pytest.mark.parametrize("world_size", [2, 4])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_ranks_together_see_what_one_process_sees(world_size, shuffle):
+def test_the_batches_of_all_ranks_together_equal_those_of_one_process(world_size, shuffle):
     photos, specials = photo_set(11), photo_set(3, seed=1)
     photos.add_prior(parity_halftone)
     alone = list(stream(photos, specials=specials, shuffle=shuffle).batches(2))
@@ -117,7 +117,7 @@ def test_ranks_together_see_what_one_process_sees(world_size, shuffle):
 
 
 def shown(batches) -> list[int]:
-    """Which of the photographs each picture is, by its first pixel."""
+    """The index of each photograph of the batches, from its first pixel."""
     return [round(float(value)) for batch in batches for value in (batch["colour"][:, 0, 0, 0] + 1) * 127.5]
 
 
@@ -127,14 +127,14 @@ def numbered(count: int) -> PhotoSet:
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 10])
-def test_every_epoch_shows_every_photograph(count):
+def test_every_epoch_contains_every_photograph(count):
     seen = shown(stream(numbered(count)).batches(0))
     assert set(seen) == set(range(count))
     assert len(seen) == len(stream(numbered(count))) * 4
     assert shown(stream(numbered(count), shuffle=False).batches(0)) == list(range(count))
 
 
-def test_specials_take_turns_across_epochs():
+def test_special_colours_are_used_equally_often_across_epochs():
     joint = stream(numbered(10), specials=numbered(9))
     colours = [batch["special_colour"][:, 0, 0, 0] for epoch in range(3) for batch in joint.batches(epoch)]
     seen = [round(float(value)) for value in (torch.cat(colours) + 1) * 127.5]
@@ -150,9 +150,7 @@ def test_specials_take_turns_across_epochs():
     flip=st.booleans(),
     epoch=st.integers(0, 1000),
 )
-def test_halftones_stay_with_their_photograph_and_priors_with_the_parity_of_their_pixels(
-    height, width, crop, flip, epoch
-):
+def test_crops_and_mirroring_keep_halftones_aligned_and_the_pixel_parity_of_priors(height, width, crop, flip, epoch):
     photos = photo_set(3, (height, width))
     photos.add_prior(parity_halftone)
     for batch in stream(photos, crop_size=crop, flip=flip).batches(epoch):
@@ -163,7 +161,7 @@ def test_halftones_stay_with_their_photograph_and_priors_with_the_parity_of_thei
             np.testing.assert_array_equal(prior[0], parity_halftone(colour[..., None]) / 127.5 - 1)
 
 
-def test_crops_reach_every_even_place_and_flips_are_even_handed():
+def test_crops_reach_every_even_offset_and_half_of_them_are_mirrored():
     lefts, mirrored = [], 0
     photos = photo_set(8, (8, 20))
     for epoch in range(40):
@@ -176,12 +174,12 @@ def test_crops_reach_every_even_place_and_flips_are_even_handed():
     assert 110 < mirrored < 210
 
 
-def test_crop_that_does_not_fit_is_refused():
+def test_a_crop_larger_than_the_photographs_is_an_error():
     with pytest.raises(UserError, match="crop_size: 24 does not fit into arrays of 23 x 18"):
         stream(photo_set(), crop_size=24)
 
 
-def test_priors_are_kept_for_the_next_run(tmp_path):
+def test_priors_are_cached_for_the_next_run(tmp_path):
     calls = []
 
     def counted(bgr):
@@ -205,7 +203,7 @@ def test_priors_are_kept_for_the_next_run(tmp_path):
         cache.write_bytes(cache.read_bytes()[:-100])
 
 
-def test_a_changed_function_is_noticed_in_the_cache(tmp_path):
+def test_a_changed_function_invalidates_the_cache(tmp_path):
     photo_set().add_prior(parity_halftone, cache=tmp_path / "prior.npz")
     photos = photo_set()
     photos.add_prior(lambda bgr: 255 - parity_halftone(bgr), cache=tmp_path / "prior.npz")
@@ -214,14 +212,14 @@ def test_a_changed_function_is_noticed_in_the_cache(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "Data/", "./Data/"])
-def test_lists_are_relative_to_the_data_folder_in_the_original_ways_too(tmp_path, prefix):
+def test_list_entries_are_relative_to_the_data_folder_with_and_without_data_prefix(tmp_path, prefix):
     photos = on_disk(tmp_path, prefix=prefix)
     loaded = PhotoSet.from_lists(tmp_path, "list.json", "train")
     loaded.verify()
     np.testing.assert_array_equal(loaded.sample(2).colour, photos.sample(2).colour)
 
 
-def test_a_data_folder_that_is_there_is_not_stripped(tmp_path):
+def test_an_existing_folder_data_is_not_stripped(tmp_path):
     on_disk(tmp_path / "Data", prefix="Data/")
     (tmp_path / "Data" / "list.json").rename(tmp_path / "list.json")
     PhotoSet.from_lists(tmp_path, "list.json", "train").verify()
@@ -239,13 +237,13 @@ def test_a_data_folder_that_is_there_is_not_stripped(tmp_path):
         ('{"train": {"inputs": ["a.png"], "labels": ["b.png"]}}', "a.png: cannot be read: No such file"),
     ],
 )
-def test_bad_list_is_one_clear_line(tmp_path, content, message):
+def test_a_bad_list_is_a_one_line_error(tmp_path, content, message):
     (tmp_path / "list.json").write_text(content)
     with pytest.raises(UserError, match=message):
         PhotoSet.from_lists(tmp_path, "list.json", "train")
 
 
-def test_missing_list_is_named(tmp_path):
+def test_a_missing_list_is_an_error_with_its_name(tmp_path):
     with pytest.raises(UserError, match="list.json: cannot be read: No such file"):
         PhotoSet.from_lists(tmp_path, "list.json", "train")
 
@@ -277,7 +275,7 @@ def photograph_as_label(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("harm", [delete, truncate, enlarge_both, enlarge_one, photograph_as_label])
-def test_bad_file_is_named_before_a_training_and_when_it_is_read(tmp_path, harm):
+def test_a_bad_file_is_reported_by_verify_load_and_batches(tmp_path, harm):
     on_disk(tmp_path)
     photos = PhotoSet.from_lists(tmp_path, "list.json", "train")
     message = harm(tmp_path)
@@ -291,14 +289,14 @@ def test_bad_file_is_named_before_a_training_and_when_it_is_read(tmp_path, harm)
         list(stream(photos, num_workers=3).batches(0))
 
 
-def test_arrays_of_other_shapes_are_refused():
+def test_arrays_of_other_shapes_or_types_are_an_error():
     with pytest.raises(ValueError, match="are needed"):
         PhotoSet.from_arrays(np.zeros((2, 3, 8, 8), np.uint8), np.zeros((2, 1, 8, 9), np.uint8))
     with pytest.raises(ValueError, match="uint8 is needed"):
         PhotoSet.from_arrays(np.zeros((2, 3, 8, 8), np.float32), np.zeros((2, 1, 8, 8), np.uint8))
 
 
-def test_a_stream_left_early_ends_its_threads():
+def test_closing_a_stream_early_ends_its_threads():
     before = threading.active_count()
     batches = stream(photo_set(50), num_workers=1).batches(0)
     next(batches)

@@ -1,4 +1,4 @@
-"""A folder of photographs becomes a training set that the data loader takes."""
+"""A folder of photographs becomes a training set that PhotoSet reads."""
 
 import json
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_second_run_makes_only_what_is_missing_or_changed(photos):
     assert (read_image(out / changed.pop()).bgr == 9).all()
 
 
-def test_interrupted_run_says_so_and_the_next_one_ends_it(photos, monkeypatch, capsys):
+def test_an_interrupted_run_is_reported_and_the_next_one_completes_it(photos, monkeypatch, capsys):
     made = []
 
     def interrupted(pair, out, size):
@@ -109,13 +109,13 @@ def test_interrupted_run_says_so_and_the_next_one_ends_it(photos, monkeypatch, c
     assert "40 special colours" in capsys.readouterr().out
 
 
-def test_another_size_makes_everything_anew(photos):
+def test_another_size_makes_every_picture_again(photos):
     assert run(photos) == 0
     assert run(photos, "--size", "16") == 0
     assert all(read_image(path).bgr.shape == (16, 16, 3) for path in (photos.parent / "dataset").rglob("*.png"))
 
 
-def test_unreadable_files_are_named_and_left_out(photos, capsys):
+def test_unreadable_files_are_reported_and_left_out(photos, capsys):
     (photos / "empty.jpg").touch()
     (photos / "loop.png").symlink_to(photos / "loop.png")
     (photos / "text.png").write_text("no picture")
@@ -128,7 +128,7 @@ def test_unreadable_files_are_named_and_left_out(photos, capsys):
     PhotoSet.from_lists(photos.parent / "dataset", "HalftoneVOC2012.json", "train").verify()
 
 
-def test_a_set_inside_the_photographs_is_not_a_photograph(photos):
+def test_an_output_folder_inside_the_photographs_is_not_read_as_photographs(photos):
     command = ["--photos", str(photos), "--out", str(photos), "--size", "32", "--specials", "40"]
     assert main(command) == 0
     count = len(list(photos.rglob("*.png")))
@@ -145,7 +145,7 @@ def test_a_set_inside_the_photographs_is_not_a_photograph(photos):
         (["--photos", "bad"], "none of the 2 photographs for train can be read"),
     ],
 )
-def test_wrong_use_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, options, message):
+def test_wrong_use_is_a_one_line_error_with_exit_code_2(tmp_path, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
     for name, count in (("empty", 0), ("one", 1), ("bad", 3)):
         (tmp_path / name).mkdir()
@@ -156,7 +156,7 @@ def test_wrong_use_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, options
 
 
 @pytest.mark.parametrize("options", [["--val_share", "1"], ["--size", "0"], ["--specials", "none"], ["--workers", "0"]])
-def test_options_out_of_range_are_refused(photos, options):
+def test_options_out_of_range_are_errors(photos, options):
     with pytest.raises(SystemExit) as caught:
         run(photos, *options)
     assert caught.value.code == 2

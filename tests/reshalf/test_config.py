@@ -11,13 +11,13 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.mark.parametrize(("kind", "file"), [(WarmConfig, "invhalf_warm.json"), (JointConfig, "invhalf_full.json")])
-def test_the_original_files_run_unmodified_and_every_value_of_theirs_is_used(kind, file):
+def test_the_original_files_are_valid_and_all_their_values_are_used(kind, file):
     original = flatten_config(json.loads((SCRIPTS / file).read_text()))
     resolved = flatten_config(load_config(kind, SCRIPTS / file).dump())
     assert original.items() <= resolved.items()
 
 
-def test_the_defaults_of_the_new_keys_leave_the_original_meaning():
+def test_the_defaults_of_the_new_keys_keep_the_original_behaviour():
     original = json.loads((SCRIPTS / "invhalf_full.json").read_text())
     resolved = flatten_config(load_config(JointConfig, SCRIPTS / "invhalf_full.json").dump())
     added = {key: value for key, value in resolved.items() if key not in flatten_config(original)}
@@ -33,7 +33,7 @@ def test_the_defaults_of_the_new_keys_leave_the_original_meaning():
     }  # fmt: skip
 
 
-def test_the_warm_up_freezes_the_decoder_and_is_guided_by_the_reference():
+def test_the_warm_up_freezes_the_decoder_and_its_target_is_the_reference():
     config = load_config(WarmConfig)
     assert (config.freeze, config.guidance) == ("decoder", "reference")
 
@@ -78,7 +78,7 @@ def test_command_line_beats_file_beats_defaults(tmp_path):
         ("seed", ["--set seed", "key=value"]),
     ],
 )
-def test_a_mistake_is_one_line_with_key_found_and_allowed(override, parts):
+def test_an_error_is_one_line_with_key_value_found_and_values_allowed(override, parts):
     with pytest.raises(UserError) as caught:
         load_config(JointConfig, overrides=[override])
     message = str(caught.value)
@@ -89,7 +89,7 @@ def test_a_mistake_is_one_line_with_key_found_and_allowed(override, parts):
 @pytest.mark.parametrize(
     ("content", "part"), [("{", "line 1"), ("[1]", "JSON object"), (b"\xff\xfe\xfa", "UTF-8"), (None, "No such file")]
 )
-def test_a_bad_file_is_one_line_naming_it(tmp_path, content, part):
+def test_a_bad_file_is_a_one_line_error_with_its_name(tmp_path, content, part):
     file = tmp_path / "c.json"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())

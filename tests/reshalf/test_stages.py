@@ -26,7 +26,7 @@ def test_objectives_are_built_from_configs():
 
 @pytest.fixture(scope="module")
 def proxy():
-    """A subpixel decoder that adds a little of its own to the demodulation."""
+    """A subpixel decoder whose output layer is not zero."""
     torch.manual_seed(0)
     network = ResHalf(16, {}, decoder="subpixel")
     torch.nn.init.normal_(network.decoder.outConv[-1].weight, std=0.01)
@@ -35,7 +35,7 @@ def proxy():
 
 @pytest.fixture
 def config(tmp_path):
-    """Function from a network to the config whose proxy_ckpt it is."""
+    """Function: network → config with its checkpoint as proxy_ckpt."""
 
     def make(network=None, **changes):
         values = {"width": 4, "levels": 1, "prior": {"guidance": 0.05}}
@@ -47,7 +47,7 @@ def config(tmp_path):
     return make
 
 
-def test_a_config_gets_its_proxy_or_says_what_is_missing(config, proxy):
+def test_a_guided_prior_gets_its_proxy_or_the_error_has_the_reason(config, proxy):
     guided = ResHalf(4, {"guidance": 0.05}, levels=1)
     guided.take_proxy(proxy)
     assert new_reshalf(config(proxy)).prior_key() == guided.prior_key()

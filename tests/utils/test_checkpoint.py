@@ -34,7 +34,7 @@ def some(epoch=0):
 
 @contextmanager
 def limited_file_size():
-    """Writing beyond 4 KB fails as on a full disk; no fixture, lest it meet the file that pytest's output goes to."""
+    """Writing beyond 4 KB fails as on a full disk. Not a fixture: pytest's own output must not be limited."""
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
@@ -54,7 +54,7 @@ def test_what_is_written_is_read_back(tmp_path, zipped):
     assert (checkpoint["epoch"], checkpoint["optimizer"]) == (3, {"s": (1, 2.5)})
 
 
-def test_the_original_checkpoints_numpy_numbers_and_module_prefix_are_understood(tmp_path):
+def test_numpy_numbers_and_module_prefix_of_released_checkpoints_are_read(tmp_path):
     file = tmp_path / "c.pth.tar"
     write_checkpoint(file, {"state_dict": {"module.a.b": torch.ones(2)}, "monitor_best": np.float64(0.25)})
     checkpoint = read_checkpoint(file)
@@ -73,7 +73,7 @@ def test_only_a_prefix_that_all_keys_share_is_stripped():
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.999])
-def test_a_truncated_file_is_told_from_a_whole_one(tmp_path, zipped, share):
+def test_a_truncated_file_is_detected(tmp_path, zipped, share):
     file = tmp_path / "c.pth.tar"
     torch.save(some(), file, _use_new_zipfile_serialization=zipped)
     data = file.read_bytes()
@@ -82,7 +82,7 @@ def test_a_truncated_file_is_told_from_a_whole_one(tmp_path, zipped, share):
         read_checkpoint(file)
 
 
-def test_one_flipped_bit_in_the_weights_is_noticed(tmp_path):
+def test_one_flipped_bit_in_the_weights_is_detected(tmp_path):
     file = tmp_path / "c.pth.tar"
     write_checkpoint(file, some())
     data = bytearray(file.read_bytes())
@@ -95,7 +95,7 @@ def test_one_flipped_bit_in_the_weights_is_noticed(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"P", b"hello" * 99, b"\x89PNG\r\n\x1a\n" + bytes(99), b"PK\x05\x06" + bytes(18)]
 )
-def test_other_files_are_refused_by_name(tmp_path, content):
+def test_other_files_are_an_error_with_their_name(tmp_path, content):
     file = tmp_path / "c.pth.tar"
     file.write_bytes(content)
     with pytest.raises(BrokenCheckpoint, match="c.pth.tar: not a checkpoint"):
@@ -111,7 +111,7 @@ def test_a_pickled_payload_is_refused_and_never_run(tmp_path, monkeypatch, save)
     assert not (tmp_path / "payload-ran").exists()
 
 
-def test_a_missing_file_and_a_list_are_told_apart(tmp_path):
+def test_a_missing_file_and_a_list_are_different_errors(tmp_path):
     with pytest.raises(UserError, match="no such checkpoint"):
         read_checkpoint(tmp_path / "none")
     torch.save([1], tmp_path / "list")
@@ -144,7 +144,7 @@ def test_the_last_two_are_kept(tmp_path):
 
 @pytest.mark.parametrize("target", ["", LAST])
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
-def test_a_broken_last_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_path, target, damage):
+def test_a_broken_last_checkpoint_is_replaced_by_the_previous_one_with_a_warning(tmp_path, target, damage):
     for epoch in (1, 2):
         write_rotating(tmp_path, some(epoch))
     if damage == "truncated":
@@ -160,7 +160,7 @@ def test_a_broken_last_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_pa
     assert LAST in notice and PREVIOUS in notice
 
 
-def test_a_whole_checkpoint_is_used_without_a_word(tmp_path):
+def test_a_complete_checkpoint_is_used_without_a_warning(tmp_path):
     write_rotating(tmp_path, some(1))
     write_rotating(tmp_path, some(2))
     path, checkpoint, notice = find_checkpoint(tmp_path)
