@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from descreen.config import ScreensConfig
-from descreen.printing import FM_METHODS, Printing, draw_printing, print_and_scan, truth
+from descreen.printing import FM_METHODS, Printing, draw_printing, ground_truth, print_and_scan
 
 PLAIN = Printing(
     method="round",
@@ -45,7 +45,7 @@ def test_seen_from_afar_a_scan_is_the_photograph(photo, method, gray):
     printing = replace(PLAIN, method=method, gray=gray)
     scan = print_and_scan(photo, printing)
     assert scan.shape == photo.shape and scan.dtype == np.uint8
-    assert np.abs(blurred(scan) - blurred(truth(photo, printing))).mean() < 6
+    assert np.abs(blurred(scan) - blurred(ground_truth(photo, printing))).mean() < 6
     assert np.abs(scan.astype(int) - photo).mean() > 20
     if gray:
         assert (np.ptp(scan.astype(int), axis=2) == 0).all()
