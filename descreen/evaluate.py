@@ -74,7 +74,7 @@ def make_scans(photos: PhotoSet, count: int, kind: str, seed: int = 0) -> list[S
 
 
 def score(restore: Restorer, scans: list[Scan]) -> Score:
-    """Means over the scans: "psnr" in dB, "ssim", "found" as a share; for AM also "visible" and its maximum, "worst"."""
+    """Means over the scans: "psnr" in dB, "ssim", "found" as a share; for AM also "visible" and its maximum "worst"."""
 
     def one(scan: Scan) -> tuple[float, ...]:
         restored = restore(scan.picture, scan.screens)
@@ -82,11 +82,11 @@ def score(restore: Restorer, scans: list[Scan]) -> Score:
         return psnr(scan.truth, restored), ssim(scan.truth, restored), bool(find_screens(restored)), visible
 
     rows = np.array(_parallel_map(one, scans))
-    names = (
-        ("psnr", "ssim", "found", "visible") if any(scan.frequencies for scan in scans) else ("psnr", "ssim", "found")
-    )
-    means = dict(zip(names, rows.mean(axis=0).tolist(), strict=False))
-    return means | ({"worst": float(rows[:, 3].max())} if "visible" in means else {})
+    means = dict(zip(("psnr", "ssim", "found", "visible"), rows.mean(axis=0).tolist(), strict=True))
+    if any(scan.frequencies for scan in scans):
+        return means | {"worst": float(rows[:, 3].max())}
+    del means["visible"]
+    return means
 
 
 def tune(method: str, scans: list[Scan]) -> tuple[str, Restorer]:

@@ -90,11 +90,9 @@ class DetailsNet(nn.Module):
     Input channels: scan, coarse image, 25 object maps, edge map.
     """
 
-    INPUTS = 3 + 3 + len(CLASSES) + 1
-
     def __init__(self, width: int = 64):
         super().__init__()
-        self.enter = _conv_pair(self.INPUTS, width)
+        self.enter = _conv_pair(3 + 3 + len(CLASSES) + 1, width)
         self.residual = nn.ModuleList([_conv_pair(width, width) for _ in range(3)])
         self.leave = nn.Sequential(nn.Conv2d(width, 3, 3, padding=1), nn.Tanh())
         nn.init.zeros_(self.leave[0].weight)

@@ -33,38 +33,24 @@ Offsets = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Printing:
-    """Parameters of one print and scan. Quadruples are cyan, magenta, yellow, black; lengths are pixels of the scan.
+    """Parameters of one print and scan. Quadruples are cyan, magenta, yellow, black; lengths are pixels of the scan."""
 
-    method           dot shape or "line" of halftone.screens.SPOTS, or an FM method of halftone.METHODS
-    offsets          (x, y) of the screens
-    gray             black ink only
-    clean            ideal screen: dot gain and all later fields are ignored
-    dot_gain         change of the ink coverage at 50 %
-    misregistration  (x, y) offset of the ink plates
-    ink_noise        standard deviation of the relative ink coverage
-    paper            reflectance of the paper in blue, green, red, 0..1
-    grain            standard deviation of the scanner noise, levels
-    blur             σ of the scanner's Gaussian blur
-    scale            scanner resolution relative to the output
-    jpeg             quality; None: not compressed
-    """
-
-    method: str
+    method: str  # dot shape or "line" of halftone.screens.SPOTS, or an FM method of halftone.METHODS
     pitch: float
-    angles: Four
-    offsets: Offsets
-    gray: bool
-    clean: bool
-    under_colour_removal: float
-    dot_gain: float
-    misregistration: Offsets
-    ink_noise: float
-    paper: tuple[float, float, float]
-    grain: float
-    blur: float
-    scale: float
-    jpeg: int | None
-    seed: int
+    angles: Four  # degrees counter-clockwise
+    offsets: Offsets  # of the screens
+    gray: bool  # black ink only
+    clean: bool  # ideal screen: only `under_colour_removal` of the following applies
+    under_colour_removal: float  # share of gray printed in black
+    dot_gain: float  # change of the ink coverage at 50 %
+    misregistration: Offsets  # of the ink plates
+    ink_noise: float  # standard deviation of the relative ink coverage
+    paper: tuple[float, float, float]  # reflectance in blue, green, red, 0..1
+    grain: float  # standard deviation of the scanner noise, levels
+    blur: float  # σ of the scanner's Gaussian blur
+    scale: float  # scanner resolution relative to the output
+    jpeg: int | None  # quality; None: not compressed
+    seed: int  # of ink and scanner noise
 
     @property
     def is_fm(self) -> bool:
@@ -108,12 +94,12 @@ def _with_flaws(config: ScreensConfig, random: np.random.Generator) -> Printing:
         method=method,
         pitch=pitch,
         angles=tuple(angles.tolist()),
-        offsets=_pairs(random.uniform(0, pitch, (4, 2))),
+        offsets=tuple(map(tuple, random.uniform(0, pitch, (4, 2)).tolist())),
         gray=bool(random.random() < gray),
         clean=bool(random.random() < clean),
         under_colour_removal=float(random.uniform(0.3, 1)),
         dot_gain=float(random.uniform(-config.dot_gain, config.dot_gain)),
-        misregistration=_pairs(random.uniform(-shift, shift, (4, 2))),
+        misregistration=tuple(map(tuple, random.uniform(-shift, shift, (4, 2)).tolist())),
         ink_noise=float(random.uniform(0, config.ink_noise)),
         paper=(1 - absorption, 1 - 0.5 * absorption, 1 - 0.3 * absorption),
         grain=float(random.uniform(0, config.grain)),
@@ -195,7 +181,3 @@ def _inks(bgr: np.ndarray, printing: Printing) -> np.ndarray:
 def _shifted(plate: np.ndarray, offset: tuple[float, float], scale: float) -> np.ndarray:
     move = np.array([[1, 0, offset[0] * scale], [0, 1, offset[1] * scale]])
     return cv2.warpAffine(plate, move, plate.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-
-
-def _pairs(numbers: np.ndarray) -> Offsets:
-    return tuple((float(x), float(y)) for x, y in numbers)

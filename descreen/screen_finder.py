@@ -54,20 +54,13 @@ GRAY_CHROMA = 6.0
 
 
 class Screen(NamedTuple):
-    """A detected screen.
+    """A detected screen."""
 
-    pitch      pixels
-    angle      degrees counter-clockwise, 0..90 for dots, 0..180 for lines
-    is_line    line screen instead of a dot screen
-    strength   peak-to-median ratio
-    amplitude  RMS over the scan of the fundamental's amplitude, levels; 0: unknown
-    """
-
-    pitch: float
-    angle: float
-    is_line: bool
-    strength: float
-    amplitude: float = 0.0
+    pitch: float  # pixels
+    angle: float  # degrees counter-clockwise, 0..90 for dots, 0..180 for lines
+    is_line: bool  # line screen instead of a dot screen
+    strength: float  # peak-to-median ratio
+    amplitude: float = 0.0  # of the fundamental, RMS over the scan, levels; 0: unknown
 
 
 def find_screens(bgr: np.ndarray) -> dict[str, Screen]:

@@ -71,7 +71,7 @@ def test_every_checkpoint_has_rows_of_its_own(tmp_path):
 
 def test_scans_are_the_same_every_time(data):
     photos = evaluate.PhotoSet.from_lists(data, "HalftoneVOC2012.json", "val")
-    first, second, other = (evaluate.scans(photos, 2, "AM", seed) for seed in (0, 0, 50))
+    first, second, other = (evaluate.make_scans(photos, 2, "AM", seed) for seed in (0, 0, 50))
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(first, second, strict=True))
     assert not any(np.array_equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
 

@@ -55,19 +55,19 @@ def test_a_batch_holds_scans_their_truths_and_edges(photos):
 
 def test_waves_come_after_the_scan_but_for_those_missed(photos):
     only = SCREENS.model_copy(update={"line": 0.0, "fm": 0.0, "gray": 0.0, "missed": 0.0, "any_angle": 1.0})
-    plain, told = (next(make(photos, screens=only, waves=waves).batches(0)) for waves in (None, "drawn"))
+    plain, told = (next(make(photos, screens=only, waves=waves).batches(0)) for waves in (None, "exact"))
     assert told["scan"].shape == (4, 7, 32, 32) and torch.equal(told["scan"][:, :3], plain["scan"])
     assert (told["scan"][:, 6].abs().amax(dim=(1, 2)) > 0.9).all()  # black
     half, none = (only.model_copy(update={"missed": share}) for share in (0.5, 1.0))
-    seen = next(make(photos, screens=half, waves="drawn").batches(0))["scan"][:, 3:].abs().amax(dim=(2, 3)) > 0
+    seen = next(make(photos, screens=half, waves="exact").batches(0))["scan"][:, 3:].abs().amax(dim=(2, 3)) > 0
     assert seen.any() and not seen.all()
-    assert not next(make(photos, screens=none, waves="drawn").batches(0))["scan"][:, 3:].any()
+    assert not next(make(photos, screens=none, waves="exact").batches(0))["scan"][:, 3:].any()
 
 
 def test_waves_of_a_scan_may_be_found_instead(photos):
     coarse = SCREENS.model_copy(update={"am": 1.0, "line": 0.0, "fm": 0.0, "gray": 1.0, "clean": 1.0, "pitch_min": 4.0})
     how = {"screens": coarse, "crop_size": 48}
-    drawn, found = (next(make(photos, waves=waves, **how).batches(0))["scan"] for waves in ("drawn", "found"))
+    drawn, found = (next(make(photos, waves=waves, **how).batches(0))["scan"] for waves in ("exact", "estimated"))
     assert torch.equal(drawn[:, :3], found[:, :3])
     pairs = [(a[6], b[6]) for a, b in zip(drawn, found, strict=True) if a[6].any() and b[6].any()]
     assert pairs

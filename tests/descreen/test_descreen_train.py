@@ -148,7 +148,7 @@ def test_a_stage_without_the_one_before_says_so(arguments, stages, capsys):
     assert "needed: coarse of width 16" in capsys.readouterr().err
     edge = str(stages / "edge" / BEST)
     assert train.main(arguments(model="DetailsNet", edge_ckpt=edge, objects="parser")) == 2
-    assert "object_weights: the parser's weights are a download" in capsys.readouterr().err
+    assert "object_weights: the parser needs the folder of its public weights" in capsys.readouterr().err
 
 
 def test_a_wrong_setting_of_the_screens_is_named(arguments, capsys):

@@ -9,7 +9,7 @@ import pytest
 
 from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
-from descreen.visibility import PIXELS_PER_DEGREE, screen_frequencies, sensitivity, visible_screen
+from descreen.visibility import PIXELS_PER_DEGREE, screen_frequencies, screen_visibility, sensitivity
 
 AM = ScreensConfig(line=0.0, fm=0.0, gray=1.0, clean=1.0, pitch_min=4.0, pitch_max=4.0)
 
@@ -32,10 +32,10 @@ def test_a_grating_counts_its_contrast_times_the_sensitivity(frequency, contrast
     wave = np.cos(2 * np.pi * (frequency[0] * x + frequency[1] * y) + 0.4)
     plain, grating = srgb(0.3 + 0 * wave), srgb(0.3 * (1 + contrast * wave))
     expected = contrast * sensitivity(math.hypot(*frequency))
-    assert visible_screen(grating, plain, [frequency]) == pytest.approx(expected, rel=0.05)
-    assert visible_screen(grating, plain, [(0.07, 0.35)]) < 0.1 * expected
-    assert visible_screen(plain, plain, [frequency]) == 0
-    assert visible_screen(grating, grating, [frequency]) == 0
+    assert screen_visibility(grating, plain, [frequency]) == pytest.approx(expected, rel=0.05)
+    assert screen_visibility(grating, plain, [(0.07, 0.35)]) < 0.1 * expected
+    assert screen_visibility(plain, plain, [frequency]) == 0
+    assert screen_visibility(grating, grating, [frequency]) == 0
 
 
 def test_the_sensitivity_is_that_of_the_literature():
@@ -61,8 +61,8 @@ def test_a_screen_is_seen_and_a_photograph_or_fm_is_not():
     photo = cv2.resize(np.random.default_rng(2).integers(40, 216, (6, 6, 3)).astype(np.uint8), (256, 256))
     printing = printing_of(ScreensConfig(line=0.0, fm=0.0, gray=0.0, clean=1.0, pitch_min=3.0, pitch_max=6.0))
     frequencies = screen_frequencies(printing)
-    assert visible_screen(print_and_scan(photo, printing), photo, frequencies) > 10
-    assert visible_screen(cv2.GaussianBlur(photo, (0, 0), 2), photo, frequencies) < 0.1
+    assert screen_visibility(print_and_scan(photo, printing), photo, frequencies) > 10
+    assert screen_visibility(cv2.GaussianBlur(photo, (0, 0), 2), photo, frequencies) < 0.1
     assert screen_frequencies(printing_of(ScreensConfig(am=0.0, line=0.0))) == []
 
 
@@ -77,5 +77,5 @@ def test_what_is_left_in_the_dark_is_seen_against_a_thousandth_of_white():
     x = np.arange(256)
     wave = np.rint(2 + 2 * np.cos(2 * np.pi * x / 4)).astype(np.uint8)  # 0 to 4 levels, linear in light there
     left = np.repeat(np.tile(wave, (256, 1))[..., None], 3, axis=2)
-    seen = visible_screen(left, np.zeros_like(left), [(0.25, 0.0)])
+    seen = screen_visibility(left, np.zeros_like(left), [(0.25, 0.0)])
     assert seen == pytest.approx(sensitivity(0.25) * (2 / 12.92 / 255) / 1e-3, rel=0.02)

@@ -11,7 +11,7 @@ from descreen import waves
 from descreen.config import ScreensConfig
 from descreen.printing import DOTS, draw_printing, print_and_scan
 from descreen.screen_finder import find_screens
-from descreen.waves import FoundWaves, beside, drawn_waves
+from descreen.waves import EstimatedWaves, concat_waves, exact_waves
 from halftone.inks import INKS
 
 SIZE = (256, 320)
@@ -31,8 +31,8 @@ def printing(method="round", seed=0, **changes):
 
 
 def whole(scan, screens=None):
-    found = FoundWaves(scan, find_screens(scan) if screens is None else screens)
-    return found.at((slice(0, scan.shape[0]), slice(0, scan.shape[1])))
+    found = EstimatedWaves(scan, find_screens(scan) if screens is None else screens)
+    return found.crop((slice(0, scan.shape[0]), slice(0, scan.shape[1])))
 
 
 def likeness(a, b):
@@ -44,14 +44,14 @@ def likeness(a, b):
 @pytest.mark.parametrize("changes", [{}, {"clean": True}, {"scale": 1.218}])
 def test_the_waves_found_on_a_scan_are_those_of_its_printing(photo, method, changes):
     how = printing(method, len(method), **changes)
-    assert likeness(drawn_waves(how, *SIZE), whole(print_and_scan(photo, how))).min() > 0.97
+    assert likeness(exact_waves(how, *SIZE), whole(print_and_scan(photo, how))).min() > 0.97
 
 
 @pytest.mark.parametrize("method", [*DOTS, "line"])
 def test_ink_begins_where_its_wave_is_highest(method):
     light = np.full((*SIZE, 3), 225, np.uint8)
     how = printing(method, gray=True, clean=True)
-    wave, ink = drawn_waves(how, *SIZE)[..., 3], print_and_scan(light, how)[..., 0] == 0
+    wave, ink = exact_waves(how, *SIZE)[..., 3], print_and_scan(light, how)[..., 0] == 0
     assert ink.any() and wave[ink].min() > np.quantile(wave, 0.7)
     assert wave.min() < -0.9 and wave.max() > 0.9
 
@@ -62,9 +62,9 @@ def test_a_page_that_is_not_flat_is_followed(photo):
     bent = (x + 1.5 * np.sin(y / 60), y + 1.5 * np.sin(x / 70))
     scan, expected = (
         cv2.remap(picture, *bent, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        for picture in (print_and_scan(photo, how), drawn_waves(how, *SIZE))
+        for picture in (print_and_scan(photo, how), exact_waves(how, *SIZE))
     )
-    assert likeness(expected, drawn_waves(how, *SIZE)).max() < 0.8
+    assert likeness(expected, exact_waves(how, *SIZE)).max() < 0.8
     assert likeness(expected, whole(scan)).min() > 0.93
 
 
@@ -72,17 +72,17 @@ def test_a_window_and_bands_are_the_whole(photo, monkeypatch):
     scan = print_and_scan(photo, printing())
     screens = find_screens(scan)
     everything = whole(scan, screens)
-    part = FoundWaves(scan, screens).at((slice(37, 200), slice(101, 320)))
+    part = EstimatedWaves(scan, screens).crop((slice(37, 200), slice(101, 320)))
     np.testing.assert_allclose(part, everything[37:200, 101:320], atol=0.02)
     monkeypatch.setattr(waves, "BAND", 64)
     np.testing.assert_allclose(whole(scan, screens), everything, atol=1e-3)
 
 
 def test_what_has_no_screen_of_its_own_has_no_waves(photo):
-    one_angle = drawn_waves(printing(angles=(45.0,) * 4), *SIZE)
+    one_angle = exact_waves(printing(angles=(45.0,) * 4), *SIZE)
     assert not one_angle[..., :3].any() and one_angle[..., 3].any()
-    assert not drawn_waves(printing(gray=True), *SIZE)[..., :3].any()
-    assert not drawn_waves(printing("stucki"), *SIZE).any()
+    assert not exact_waves(printing(gray=True), *SIZE)[..., :3].any()
+    assert not exact_waves(printing("stucki"), *SIZE).any()
     assert not whole(photo).any()
     empty = np.full((64, 64, 3), 255, np.uint8)
     assert np.abs(whole(empty, find_screens(print_and_scan(photo, printing())))).max() < 0.01
@@ -90,5 +90,5 @@ def test_what_has_no_screen_of_its_own_has_no_waves(photo):
 
 def test_a_network_sees_them_after_the_scan():
     found = np.random.default_rng(0).random((5, 6, 4), np.float32)
-    seen = beside(torch.zeros(1, 3, 5, 6), found)
+    seen = concat_waves(torch.zeros(1, 3, 5, 6), found)
     assert seen.shape == (1, 7, 5, 6) and torch.equal(seen[0, 3:], torch.from_numpy(found).permute(2, 0, 1))
