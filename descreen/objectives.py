@@ -23,8 +23,6 @@ LossTerms = dict[str, Tensor]
 
 
 class _Objective(nn.Module):
-    discriminators: nn.Module | None = None
-
     def __init__(
         self,
         network: Descreener,
@@ -35,6 +33,7 @@ class _Objective(nn.Module):
         if weights and weights.gram and gram is None:
             raise ValueError("a gram term of weight above 0 needs a GramLoss")
         self.network, self.weights, self.gram = network, weights, gram
+        self.discriminators = None  # not a class attribute, which would hide a registered module
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
