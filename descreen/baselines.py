@@ -42,7 +42,7 @@ def fft_notch(
         raise ValueError(f"unknown mask {mask!r}, known: {', '.join(MASKS)}")
     height, width = bgr.shape[:2]
     margin = min(64, height - 1, width - 1)
-    padded = cv2.copyMakeBorder(bgr, margin, margin, margin, margin, cv2.BORDER_REFLECT_101) if margin else bgr
+    padded = cv2.copyMakeBorder(bgr, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
     fy, fx = np.fft.fftfreq(padded.shape[0])[:, None], np.fft.rfftfreq(padded.shape[1])[None]
     stopband = np.hypot(fy, fx) > PASSBAND / pitch
     shape = cv2.MORPH_CROSS if mask == "cross" else cv2.MORPH_ELLIPSE

@@ -13,7 +13,6 @@ Exit code: 0 done, 2 wrong usage, 130 or 143 interrupted.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,9 +34,9 @@ from descreen.printing import draw_printing, ground_truth, print_and_scan
 from descreen.screen_finder import Screen, find_screens
 from descreen.visibility import Frequency, screen_frequencies, screen_visibility
 from metrics.banded import psnr, ssim
+from metrics.tables import write_json
 from utils.command import exit_code
 from utils.errors import UserError
-from utils.files import atomic_write
 
 FLAWED_AM = ScreensConfig(
     line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=3.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
@@ -119,11 +118,12 @@ def run(args: argparse.Namespace) -> int:
         methods = {"nothing": lambda scan, screens: scan} | methods | networks
         scans = make_scans(validation, args.photos, kind, args.seed)
         table[kind] = {name: score(restore, scans) for name, restore in tqdm(methods.items(), kind)}
-        _add_margins(table[kind], networks)
+        best = max((row for name, row in table[kind].items() if name not in networks), key=lambda row: row["psnr"])
+        for row in map(table[kind].get, networks):
+            row |= {f"{figure}_margin": row[figure] - best[figure] for figure in ("psnr", "ssim")}
     _print_table(table)
     if args.json:
-        with atomic_write(args.json) as temporary:
-            temporary.write_text(json.dumps(table, indent=4) + "\n", encoding="utf-8")
+        write_json(args.json, table)
     return 0
 
 
@@ -146,12 +146,6 @@ def _networks(args: argparse.Namespace) -> dict[str, Restorer]:
         found[f"{name}, no notch"] = partial(engine.restore, notch=False)
         found[name] = engine.restore
     return found
-
-
-def _add_margins(rows: dict[str, Score], networks: Iterable[str]) -> None:
-    best = max((row for name, row in rows.items() if name not in networks), key=lambda row: row["psnr"])
-    for name in networks:
-        rows[name] |= {f"{figure}_margin": rows[name][figure] - best[figure] for figure in ("psnr", "ssim")}
 
 
 def _print_table(table: dict[str, dict[str, Score]]) -> None:

@@ -20,15 +20,11 @@ from model.loss import psnr_loss
 
 Batch = dict[str, Tensor]
 LossTerms = dict[str, Tensor]
+LossConfig = CoarseLossConfig | DetailsLossConfig
 
 
 class _Objective(nn.Module):
-    def __init__(
-        self,
-        network: Descreener,
-        weights: CoarseLossConfig | DetailsLossConfig | None = None,
-        gram: GramLoss | None = None,
-    ):
+    def __init__(self, network: Descreener, weights: LossConfig | None = None, gram: GramLoss | None = None):
         super().__init__()
         if weights and weights.gram and gram is None:
             raise ValueError("a gram term of weight above 0 needs a GramLoss")

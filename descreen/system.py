@@ -67,21 +67,19 @@ class Descreener(nn.Module):
 
     def forward(self, scan: Tensor) -> Descreened:
         height, width = scan.shape[-2:]
-        # Every part gets the extended image, so that its downsampling grid is the same in a tile as in the whole image.
-        found = self._forward_aligned(reflect_to_multiple(scan, COARSE_STRIDE))
-        return Descreened(*(None if part is None else part[..., :height, :width] for part in found))
-
-    def _forward_aligned(self, scan: Tensor) -> Descreened:
-        coarse = self.coarse(scan)
-        edges = None if self.edge is None else self.edge(coarse).sigmoid()
-        if self.details is None:
-            return Descreened(coarse, edges, None, coarse)
-        if self.objects is None:
-            maps = coarse.new_zeros(coarse.shape[0], len(CLASSES), *coarse.shape[2:])
-        else:
-            maps = self.objects(coarse)
-        residual = self.details(scan[:, :3], coarse, maps, edges)
-        return Descreened(coarse, edges, residual, coarse + residual)
+        # Every part gets the extended image: its downsampling grid is then the same in a tile as in the whole image.
+        scan = reflect_to_multiple(scan, COARSE_STRIDE)
+        restored = coarse = self.coarse(scan)
+        edges = residual = None
+        if self.edge is not None:
+            edges = self.edge(coarse).sigmoid()
+        if self.details is not None:
+            no_maps = coarse.new_zeros(coarse.shape[0], len(CLASSES), *coarse.shape[2:])
+            maps = no_maps if self.objects is None else self.objects(coarse)
+            residual = self.details(scan[:, :3], coarse, maps, edges)
+            restored = coarse + residual
+        outputs = (coarse, edges, residual, restored)
+        return Descreened(*(None if x is None else x[..., :height, :width] for x in outputs))
 
     @torch.no_grad()
     def restore(self, scan: Tensor) -> Tensor:
