@@ -1,4 +1,4 @@
-"""The config of a descreening training, one class for its three stages, which are told by the network they train."""
+"""Config of descreening training: one class for the three stages, selected by `model`."""
 
 from typing import Annotated, Literal
 
@@ -22,32 +22,32 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ScreensConfig(Strict):
-    """How the scans to train on are printed and scanned; see descreen/printing.py. Lengths in pixels of the scan."""
+    """Ranges of the random printing and scanning (descreen/printing.py). Lengths in pixels of the scan."""
 
-    am: Weight = 0.6  # AM dots, line screens and FM are drawn in proportion to these three
+    am: Weight = 0.6  # relative frequencies of AM dot screens, AM line screens and FM halftones
     line: Weight = 0.1
     fm: Weight = 0.3
-    gray: Share = 0.3  # printed in black only, from the photograph's luma, which is then the truth
-    clean: Share = 0.2  # the screen as it was computed: no paper, no press, no scanner
-    fm_gray: Share = 0.3  # these two for FM, the others for AM and lines
+    gray: Share = 0.3  # share printed in black ink only; the ground truth is then the luma
+    clean: Share = 0.2  # share of ideal screens, without press and scanner degradations
+    fm_gray: Share = 0.3  # `gray` and `clean` for FM
     fm_clean: Share = 0.2
     pitch_min: Annotated[float, Field(ge=2)] = 2.0
     pitch_max: Annotated[float, Field(le=32)] = 8.0
-    any_angle: Share = 0.25  # scanned at any angle, the others within 3 degrees
-    flawed: Share = 1.0  # of the prints have gain, ink noise, misregistration, tint, resampling; the others none
-    dot_gain: Share = 0.04  # at most so much more, or less, ink at 50 %
-    ink_noise: Share = 0.05  # largest deviation of the share of ink
-    misregistration: Annotated[float, Field(ge=0, le=4)] = 0.5
-    blur: Weight = 1.0  # largest deviation of the Gaussian
-    tint: Share = 0.05  # the paper lacks at most so much of blue; less of green and red
-    grain: Weight = 3.0  # largest deviation of the scan's noise, 8-bit levels
-    resample: Annotated[float, Field(ge=0, lt=0.5)] = 0.25  # scanned so much finer or coarser at most, then resized
-    jpeg: Annotated[int, Field(ge=10, le=100)] = 60  # lowest quality; half of the scans are no JPEG
-    missed: Share = 0.15  # of the prints whose screens are not told to a network that sees waves, and of inks beside it
-    rotate: Annotated[float, Field(ge=0, le=180)] = 30.0  # degrees the photograph is turned at most, before the screen
+    any_angle: Share = 0.25  # share scanned at a uniform random angle; the others within ±3 degrees
+    flawed: Share = 1.0  # share with dot gain, ink noise, misregistration, paper tint and resampling
+    dot_gain: Share = 0.04  # maximal change of the ink coverage at 50 %, either sign
+    ink_noise: Share = 0.05  # maximal standard deviation of the relative ink coverage
+    misregistration: Annotated[float, Field(ge=0, le=4)] = 0.5  # maximal offset of an ink
+    blur: Weight = 1.0  # maximal σ of the scanner's Gaussian blur
+    tint: Share = 0.05  # maximal absorption of the paper in blue; green and red absorb less
+    grain: Weight = 3.0  # maximal standard deviation of the scanner noise, 8-bit levels
+    resample: Annotated[float, Field(ge=0, lt=0.5)] = 0.25  # maximal relative difference of the scanner resolution
+    jpeg: Annotated[int, Field(ge=10, le=100)] = 60  # lowest JPEG quality; half of the scans are not compressed
+    missed: Share = 0.15  # dropout of the phase maps: of all inks of a print, and independently of each ink
+    rotate: Annotated[float, Field(ge=0, le=180)] = 30.0  # maximal rotation of the photograph before printing, degrees
 
     @model_validator(mode="after")
-    def _possible(self) -> "ScreensConfig":
+    def _check_ranges(self) -> "ScreensConfig":
         if self.pitch_min > self.pitch_max:
             raise ValueError("pitch_min up to pitch_max")
         if not self.am + self.line + self.fm:
@@ -56,22 +56,22 @@ class ScreensConfig(Strict):
 
 
 class CoarseNetConfig(Strict):
-    kind: Literal["unet", "residual"] = "unet"  # as published, or descreen/residual.py
-    deepest: Annotated[int, Field(ge=4)] | None = None
-    blur: Annotated[float, Field(ge=0, le=8)] = 0.0
-    waves: bool = False  # it also sees where in its cell each pixel lies, ink by ink (descreen/waves.py)
+    kind: Literal["unet", "residual"] = "unet"  # published U-Net, or descreen/residual.py
+    deepest: Annotated[int, Field(ge=4)] | None = None  # maximal channels of a layer
+    blur: Annotated[float, Field(ge=0, le=8)] = 0.0  # σ of the blur that the network corrects, pixels; 0: none
+    waves: bool = False  # per-ink screen-phase maps as additional input (descreen/waves.py)
 
 
 class CoarseLossConfig(Strict):
     l1: Weight = 50.0
-    psnr: Weight = 0.0  # of the logarithm of each picture's mean squared error, whose mean is the mean PSNR
-    gram: Weight = 0.5  # of each convolution of VGG16-bn
+    psnr: Weight = 0.0  # logarithm of the mean squared error of each image
+    gram: Weight = 0.5  # Gram matrices of all convolutions of VGG16-bn
 
 
 class DetailsLossConfig(Strict):
     l1: Weight = 100.0
     edge: Weight = 0.1
-    gram: Weight = 0.5  # over patches, of each convolution of VGG19-bn
+    gram: Weight = 0.5  # of patches, all convolutions of VGG19-bn
     adversarial: Weight = 1.0  # 0: no discriminators
 
 
@@ -91,9 +91,9 @@ class PublishedScheduleConfig(ScheduleConfig):
 
 
 class DescreenConfig(TrainConfig):
-    """The defaults are the paper's recipe.
+    """Defaults: the recipe of Kim & Park (SIGGRAPH 2018).
 
-    Stage "CoarseNet", then "EdgeNet" (needs coarse_ckpt), then "DetailsNet" (needs edge_ckpt, which holds both).
+    Stages: "CoarseNet", "EdgeNet" (requires coarse_ckpt), "DetailsNet" (requires edge_ckpt, which contains both).
     """
 
     name: FolderName = "descreen_coarse"
@@ -101,12 +101,12 @@ class DescreenConfig(TrainConfig):
     data_loader: ScansConfig = ScansConfig()
     trainer: PublishedTrainerConfig = PublishedTrainerConfig()
     lr_sheduler: PublishedScheduleConfig = PublishedScheduleConfig()
-    coarse_net: CoarseNetConfig = CoarseNetConfig()  # of CoarseNet's own stage; the later ones take it as it is
+    coarse_net: CoarseNetConfig = CoarseNetConfig()  # first stage only; later stages read it from the checkpoint
     coarse_ckpt: str | None = None
     edge_ckpt: str | None = None
     objects: Literal["none", "small", "parser"] = "none"
-    object_weights: str | None = None  # folder of the parser's encoder*.pth and decoder*.pth
+    object_weights: str | None = None  # folder with encoder*.pth and decoder*.pth of the parser
     screens: ScreensConfig = ScreensConfig()
     coarse: CoarseLossConfig = CoarseLossConfig()
     details: DetailsLossConfig = DetailsLossConfig()
-    vgg_weights: str | None = None  # torchvision's vgg16_bn (CoarseNet) or vgg19_bn (DetailsNet); null: its own loader
+    vgg_weights: str | None = None  # vgg16_bn (CoarseNet) or vgg19_bn (DetailsNet); null: torchvision's download

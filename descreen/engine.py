@@ -1,4 +1,4 @@
-"""Descreening of whole scans, by the trained networks or without them; uint8 in and uint8 out."""
+"""Descreening of whole scans, with a trained network or a baseline: uint8 in, uint8 out."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,23 +9,23 @@ from torch import Tensor
 
 from descreen.baselines import BASELINES, DEFAULT_PITCH, fft_notch
 from descreen.networks import COARSE_STRIDE
-from descreen.notch import without_screens
+from descreen.notch import notch_screens
 from descreen.screen_finder import Screen, common_pitch, find_screens, shrink_for
 from descreen.system import Descreener
-from descreen.waves import FoundWaves, beside
+from descreen.waves import EstimatedWaves, concat_waves
 from model.tiler import Tiler
 from utils.pixels import to_tensor
 
 HALO = 128
-"""Pixels; the U-Net sees 95 to each side. A scene parser's pooling sees all of a tile, so with it tiles may differ."""
-
-NO_MEMORY = -4  # OpenCV's code
+"""Pixels; the receptive-field radius of the U-Net is 95. The pooling of a scene parser covers the whole tile, so its
+maps depend on the tiling."""
 
 Restorer = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
+"""Scan (H, W, 3) BGR uint8 and its screens by ink → restored image, same shape and dtype."""
 
 
 class DescreenEngine(Tiler):
-    """A Descreener on scans of any size; the arguments are those of `Tiler`."""
+    """Runs a Descreener on scans of any size; arguments and errors as for `Tiler`."""
 
     def __init__(
         self, network: Descreener, device: str | None = None, tile: int | None = None, bf16: bool | None = None
@@ -35,52 +35,52 @@ class DescreenEngine(Tiler):
     def restore(
         self, scan: np.ndarray, screens: dict[str, Screen] | None = None, *, coarse: bool = False, notch: bool = True
     ) -> np.ndarray:
-        """Scan (H, W, 3) BGR uint8 → continuous tone, by all parts or the `coarse` alone.
+        """Scan (H, W, 3) BGR uint8 → continuous tone, same shape and dtype.
 
-        screens  the scan's, None looks for them; coarse ones are taken out at half or quarter size. A network that
-                 sees waves is told where they lie, and with `notch` their last traces are cut out of what it restored
-        Raises MemoryError when not even the smallest tile fits.
+        screens  of the scan, by ink; None: detect them. Scans with coarse screens are restored at half or quarter size
+        coarse   run the coarse network only
+        notch    filter residual screen frequencies out of the restored image
+        Raises MemoryError when the smallest tile does not fit.
         """
-        found = find_screens(scan) if screens is None else screens
-        return _at_fitting_size(partial(self._restore, coarse=coarse, notch=notch), scan, found)
+        screens = find_screens(scan) if screens is None else screens
+        return _restore_shrunk(partial(self._restore, coarse=coarse, notch=notch), scan, screens)
 
-    def _restore(self, scan: np.ndarray, found: dict[str, Screen], coarse: bool, notch: bool) -> np.ndarray:
-        function = self.network.coarse if coarse else self.network.restore
-        waves = FoundWaves(scan, found) if self.network.settings["waves"] else None
+    def _restore(self, scan: np.ndarray, screens: dict[str, Screen], coarse: bool, notch: bool) -> np.ndarray:
+        waves = EstimatedWaves(scan, screens) if self.network.settings["waves"] else None
 
-        def window(at: tuple[slice, slice]) -> tuple[Tensor]:
-            seen = to_tensor(scan[at])
-            return (seen if waves is None else beside(seen, waves.at(at)),)
+        def inputs(window: tuple[slice, slice]) -> tuple[Tensor]:
+            crop = to_tensor(scan[window])
+            return (crop if waves is None else concat_waves(crop, waves.crop(window)),)
 
-        restored = self.tiled(scan.shape[:2], function, window)
-        return without_screens(restored, found) if notch else restored
+        restored = self.tiled(scan.shape[:2], self.network.coarse if coarse else self.network.restore, inputs)
+        return notch_screens(restored, screens) if notch else restored
 
 
 def baseline_restorer(method: str, strength: float, mask: str) -> Restorer:
-    """A method of baselines.BASELINES, adapted to the pitch of each scan's own screen; it may raise MemoryError.
+    """A method of BASELINES at the detected pitch of each scan; coarse screens are removed at half or quarter size.
 
-    Coarse screens are taken out at half or quarter size.
+    The restorer raises MemoryError when OpenCV runs out of memory.
     """
     function = BASELINES[method]
     if function is fft_notch:
         function = partial(function, mask=mask)
 
-    def by_pitch(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+    def at_pitch(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
         return function(scan, common_pitch(screens) or DEFAULT_PITCH, strength)
 
     def restore(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
         try:
-            return _at_fitting_size(by_pitch, scan, screens)
+            return _restore_shrunk(at_pitch, scan, screens)
         except cv2.error as error:
-            if error.code != NO_MEMORY:
+            if error.code != cv2.Error.StsNoMem:
                 raise
             raise MemoryError(error.err) from error
 
     return restore
 
 
-def _at_fitting_size(restore: Restorer, scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
-    """`restore` a scan shrunk by what `shrink_for` says, and enlarge what it returns to the scan's size."""
+def _restore_shrunk(restore: Restorer, scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+    """Shrink `scan` by `shrink_for(screens)`, restore it, and enlarge the result to the original size."""
     shrink = shrink_for(screens)
     if shrink == 1:
         return restore(scan, screens)

@@ -1,4 +1,4 @@
-"""The terms of the descreening trainings. Pictures are (N, 3, H, W) BGR in [-1, 1]; every term is a scalar."""
+"""Loss terms of descreening training. Images are (N, 3, H, W) BGR in [-1, 1]; every term is a scalar."""
 
 from collections.abc import Callable
 
@@ -7,38 +7,37 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import mse_loss
 
-GRAM_PATCH = 14
-"""Side of the patches of the details' texture term, in the pixels of a feature map."""
+from descreen.objects import ImageNetInput
 
-# torchvision's name → where its last convolution ends.
+GRAM_PATCH = 14
+"""Side of the Gram patches of the DetailsNet stage, in pixels of a feature map."""
+
+# torchvision network → index of the layer after its last convolution.
 _FEATURES = {"vgg16_bn": 41, "vgg19_bn": 50}
 
 
 class GramLoss(nn.Module):
-    """Distance of the Gram matrices of all convolutions of a frozen VGG (Gatys et al. 2016; Sajjadi et al. 2017).
+    """Texture loss on Gram matrices of all convolutions of a frozen VGG (Gatys et al. 2016; Sajjadi et al. 2017).
 
-    The mean squared difference of each sample's matrix, F Fᵀ / (C h w) of the C × hw features, summed over the layers.
+    Mean squared difference of the matrices F Fᵀ / (C h w), F the C × hw features of a sample, summed over the layers.
 
     network  "vgg16_bn" or "vgg19_bn"
-    weights  torchvision's state dict for it; ValueError when it does not fit
-    patch    side of the patches that have a matrix of their own, features; None: the whole picture has one
+    weights  torchvision's state dict of the network; ValueError when it does not fit
+    patch    side of the patches with one matrix each, in feature pixels; None: one matrix per image
     """
 
     def __init__(self, network: str, weights: dict[str, Tensor], patch: int | None = None):
         super().__init__()
-        from torchvision import models  # only this term needs torchvision
+        from torchvision import models  # optional dependency of this term
 
         build = {"vgg16_bn": models.vgg16_bn, "vgg19_bn": models.vgg19_bn}[network]
         self.features = build(weights=None).features[: _FEATURES[network]]
         try:
-            found = {key: weights[f"features.{key}"] for key in self.features.state_dict()}
-            self.features.load_state_dict(found)
+            self.features.load_state_dict({key: weights[f"features.{key}"] for key in self.features.state_dict()})
         except (KeyError, RuntimeError):
             raise ValueError(f"the weights are not those of torchvision's {network}") from None
         self.features.requires_grad_(False).eval()
-        self.patch = patch
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        self.patch, self.normalize = patch, ImageNetInput()
 
     def train(self, mode: bool = True) -> "GramLoss":
         return super().train(False)
@@ -50,8 +49,7 @@ class GramLoss(nn.Module):
         return sum(mse_loss(gram, target) for gram, target in zip(grams, targets, strict=True))
 
     def _grams(self, bgr: Tensor) -> list[Tensor]:
-        x = (bgr.flip(1) / 2 + 0.5 - self.mean) / self.deviation
-        grams = []
+        x, grams = self.normalize(bgr), []
         for layer in self.features:
             x = layer(x)
             if isinstance(layer, nn.Conv2d):
@@ -60,8 +58,10 @@ class GramLoss(nn.Module):
 
 
 def gram_matrices(features: Tensor, patch: int | None = None) -> Tensor:
-    """(N, C, h, w) → (N, B, C, C), of the B whole patches of a side, or of all (B is 1) where none fits or `patch` is
-    None: F Fᵀ / (C · features in a patch)."""
+    """Gram matrices F Fᵀ / (C · pixels) of B patches: (N, C, h, w) → (N, B, C, C).
+
+    B counts the whole patches of side `patch`; B = 1, the whole map, where `patch` is None or does not fit.
+    """
     count, channels, height, width = features.shape
     if patch is None or patch > min(height, width):
         flat = features.flatten(2)[:, None]  # (N, 1, C, hw)
@@ -73,7 +73,7 @@ def gram_matrices(features: Tensor, patch: int | None = None) -> Tensor:
 
 
 def generator_loss(discriminator: nn.Module, *fake: Tensor) -> Tensor:
-    """½ (D(fake) − 1)²: gradients reach what made `fake`, not D (least squares GAN, Mao et al., ICCV 2017, eq. 9)."""
+    """½ (D(fake) − 1)², without gradients for the parameters of D (least-squares GAN, Mao et al., ICCV 2017, eq. 9)."""
     frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
     return 0.5 * (functional_call(discriminator, frozen, fake) - 1).square().mean()
 
@@ -81,7 +81,7 @@ def generator_loss(discriminator: nn.Module, *fake: Tensor) -> Tensor:
 def discriminator_loss(
     discriminator: Callable[..., Tensor], real: tuple[Tensor, ...], fake: tuple[Tensor, ...]
 ) -> Tensor:
-    """½ (D(real) − 1)² + ½ D(fake)²: gradients reach D alone."""
+    """½ (D(real) − 1)² + ½ D(fake)², with gradients for the parameters of D only."""
     on_real = discriminator(*(x.detach() for x in real))
     on_fake = discriminator(*(x.detach() for x in fake))
     return 0.5 * ((on_real - 1).square().mean() + on_fake.square().mean())

@@ -1,6 +1,6 @@
-"""The trained networks of the descreening system (Kim & Park, SIGGRAPH 2018). Pictures are (N, 3, H, W) BGR in [-1, 1].
+"""Networks of the descreening system (Kim & Park, SIGGRAPH 2018). Images are (N, 3, H, W) BGR in [-1, 1].
 
-`width` is the number of channels at full resolution of CoarseNet and DetailsNet; 64 is the paper's system.
+`width` is the channel count of CoarseNet and DetailsNet at full resolution; 64 in the paper.
 """
 
 import math
@@ -14,47 +14,34 @@ from model.hourglass import reflect_to_multiple
 from utils.filters import gaussian_blur
 
 COARSE_STRIDE = 32
-"""CoarseNet halves five times."""
+"""Total stride of CoarseNet, five levels."""
 
 
 class CoarseNet(nn.Module):
-    """U-Net that removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded; with `waves` (N, 7, H, W).
+    """U-Net that removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded; input (N, 7, H, W) with `waves`.
 
-    H and W are reflected to multiples of 32.
+    Sides are extended by reflection to multiples of 32.
 
-    deepest  most channels of any layer; None: 8 · width, as published
-    blur     σ in pixels: the network learns what the scan lacks under this Gaussian blur, and begins with nothing to
-             add; 0, as published: it learns the picture itself
-    waves    it also sees the waves of the inks (descreen/waves.py), four channels after those of the scan
+    deepest  maximal channels of a layer; None: 8 · width, as published
+    blur     σ in pixels: predict a residual to the Gaussian blur of the scan, zero at initialisation; 0: predict the
+             image, as published
+    waves    four screen-phase channels (descreen/waves.py) follow those of the scan
     """
 
     def __init__(self, width: int = 64, deepest: int | None = None, blur: float = 0.0, waves: bool = False):
         super().__init__()
         self.blur, self.inputs = blur, 3 + len(INKS) * waves
-        half, quarter, *low = (min(width * 2**level, deepest or 8 * width) for level in (0, 1, 2, 3, 3))
-        self.down = nn.ModuleList(
-            [
-                _down(self.inputs, half, norm=False),
-                _down(half, quarter),
-                _down(quarter, low[0]),
-                _down(low[0], low[1]),
-                _down(low[1], low[2], norm=False),
-            ]
-        )
-        # From the second on, a part of the input is the feature of the same size on the way down.
-        self.up = nn.ModuleList(
-            [
-                _up(low[2], low[1]),
-                _up(2 * low[1], low[0]),
-                _up(2 * low[0], quarter),
-                _up(2 * quarter, half),
-                _up(2 * half, half),
-            ]
-        )
+        channels = [min(width * 2**level, deepest or 8 * width) for level in (0, 1, 2, 3, 3)]
+        pairs = zip([self.inputs, *channels[:-1]], channels, strict=True)
+        self.down = nn.ModuleList(_down(*pair, norm=0 < level < 4) for level, pair in enumerate(pairs))
+        rising = channels[-2::-1]
+        inputs = [channels[-1], *(2 * count for count in rising)]  # doubled by the skip connections
+        self.up = nn.ModuleList(_up(*pair) for pair in zip(inputs, [*rising, rising[-1]], strict=True))
+        half = channels[0]
         self.out = nn.Sequential(
             nn.ConvTranspose2d(half, half, 3, padding=1), nn.ELU(), nn.Conv2d(half, 3, 3, padding=1)
         )
-        self._start()
+        self._init_weights()
 
     def forward(self, scan: Tensor) -> Tensor:
         height, width = scan.shape[-2:]
@@ -71,8 +58,8 @@ class CoarseNet(nn.Module):
             x = x.float() + blurred(aligned[:, :3], self.blur)
         return x[..., :height, :width]
 
-    def _start(self) -> None:
-        """Weights that keep the variance of the features down to the lowest level (He et al., ICCV 2015)."""
+    def _init_weights(self) -> None:
+        """Variance-preserving initialisation (He et al., ICCV 2015); zero output layer with `blur`."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 inputs = layer.in_channels * math.prod(layer.kernel_size)
@@ -84,7 +71,7 @@ class CoarseNet(nn.Module):
 
 
 class EdgeNet(nn.Module):
-    """Edge probability before the sigmoid: (N, 3, H, W) → (N, 1, H, W). `channels` is 32 in the paper's system."""
+    """Edge logits: (N, 3, H, W) → (N, 1, H, W). `channels` is 32 in the paper."""
 
     def __init__(self, channels: int = 32):
         super().__init__()
@@ -98,17 +85,15 @@ class EdgeNet(nn.Module):
 
 
 class DetailsNet(nn.Module):
-    """What the coarse picture lacks, to be added to it: (N, 32, H, W) → (N, 3, H, W) in [-1, 1].
+    """Residual to the coarse image: (N, 32, H, W) → (N, 3, H, W) in [-1, 1], with a zero-initialised output layer.
 
-    The 32 channels are the scan, the coarse picture, the 25 object maps and the edge map. It begins by adding nothing.
+    Input channels: scan, coarse image, 25 object maps, edge map.
     """
-
-    INPUTS = 3 + 3 + len(CLASSES) + 1
 
     def __init__(self, width: int = 64):
         super().__init__()
-        self.enter = _pair(self.INPUTS, width)
-        self.residual = nn.ModuleList([_pair(width, width) for _ in range(3)])
+        self.enter = _conv_pair(3 + 3 + len(CLASSES) + 1, width)
+        self.residual = nn.ModuleList([_conv_pair(width, width) for _ in range(3)])
         self.leave = nn.Sequential(nn.Conv2d(width, 3, 3, padding=1), nn.Tanh())
         nn.init.zeros_(self.leave[0].weight)
         nn.init.zeros_(self.leave[0].bias)
@@ -121,7 +106,7 @@ class DetailsNet(nn.Module):
 
 
 class ResidualDiscriminator(nn.Module):
-    """D1 looks at the residual over the coarse picture: (N, 3, H, W) → (N, 1, H/32, W/32), H and W at least 32."""
+    """D1, on the residual to the coarse image: (N, 3, H, W) → (N, 1, H/32, W/32), H and W at least 32."""
 
     def __init__(self, width: int = 64):
         super().__init__()
@@ -132,9 +117,9 @@ class ResidualDiscriminator(nn.Module):
 
 
 class TripleDiscriminator(nn.Module):
-    """D2 looks at scan, truth and output together: 3 × (N, 3, H, W) → (N, 1, h, w).
+    """D2, on scan, ground truth and output: 3 × (N, 3, H, W) → (N, 1, h, w).
 
-    Its unpadded layers need 221 pixels a side; smaller pictures are continued by reflection.
+    Convolutions without padding require sides of at least 221 pixels; smaller images are extended by reflection.
     """
 
     SMALLEST = 221
@@ -151,12 +136,12 @@ class TripleDiscriminator(nn.Module):
 
 
 def blurred(scan: Tensor, sigma: float) -> Tensor:
-    """What a coarse network corrects: a Gaussian blur, always in float32, as half precision would round every level."""
+    """Gaussian blur of the scan, in float32 also under autocast: half precision would quantise its levels."""
     with torch.autocast(scan.device.type, enabled=False):
         return gaussian_blur(scan.float(), 2 * math.ceil(3 * sigma) + 1, sigma, "renormalize")
 
 
-def _down(inputs: int, outputs: int, norm: bool = True) -> nn.Sequential:
+def _down(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
     layers = [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)]
     if norm:
         layers.append(nn.BatchNorm2d(outputs))
@@ -167,7 +152,7 @@ def _up(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.ELU())
 
 
-def _pair(inputs: int, outputs: int) -> nn.Sequential:
+def _conv_pair(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1),
         nn.BatchNorm2d(outputs),
@@ -178,7 +163,7 @@ def _pair(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _strided(inputs: int, width: int, kernel: int, padding: int) -> list[nn.Module]:
-    """Five stride-2 convolutions to 2, 4, 8, 16 and 32 times `width` channels, normalised after the first."""
+    """Five stride-2 convolutions to 2, 4, 8, 16 and 32 · `width` channels, with batch norm after the first."""
     layers: list[nn.Module] = []
     for level in range(1, 6):
         outputs = width * 2**level

@@ -1,7 +1,8 @@
-"""What is where in a picture, as 25 probability maps: a scene parser whose 150 ADE20K classes are merged, or a small
-network with the same interface that is trained together with DetailsNet.
+"""Semantic maps for DetailsNet: 25 object probabilities per pixel, from a frozen ADE20K scene parser or a small
+network trained jointly with DetailsNet.
 """
 
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -9,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from utils.checkpoint import read_checkpoint
+from utils.colour import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import UserError
 
 ADE_CLASSES = 150
 
-# Object → the ADE20K-150 classes, counted from 0, whose probabilities are summed to its own (Kim & Park 2018).
+# Object → merged ADE20K-150 classes, 0-based (Kim & Park 2018).
 CLASSES: dict[str, tuple[int, ...]] = {
     "wall": (0, 42),
     "building": (1, 25, 48, 84),
@@ -44,17 +46,29 @@ CLASSES: dict[str, tuple[int, ...]] = {
 
 
 def merge_table() -> Tensor:
-    """(25, 150) float32: row o has ones at the classes of object o."""
+    """(25, 150) float32 indicator matrix: entry (o, c) is 1 where class c belongs to object o."""
     table = torch.zeros(len(CLASSES), ADE_CLASSES)
     for row, classes in zip(table, CLASSES.values(), strict=True):
         row[list(classes)] = 1
     return table
 
 
-class SmallObjectNet(nn.Module):
-    """Stand-in for the parser where its weights are not at hand: (N, 3, H, W) → (N, 25, H, W), sums to 1.
+class ImageNetInput(nn.Module):
+    """BGR in [-1, 1] → RGB normalised for torchvision's pretrained networks, (N, 3, H, W)."""
 
-    It has no labels to learn from: its maps become what helps the details. Looks at an eighth of the resolution.
+    def __init__(self):
+        super().__init__()
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, bgr: Tensor) -> Tensor:
+        return (bgr.flip(1) / 2 + 0.5 - self.mean) / self.std
+
+
+class SmallObjectNet(nn.Module):
+    """Replacement for the parser without pretrained weights: (N, 3, H, W) → (N, 25, H, W), sums to 1.
+
+    Trained without labels, by the loss of DetailsNet alone. Computes at 1/8 of the resolution.
     """
 
     def __init__(self, width: int = 64):
@@ -65,36 +79,32 @@ class SmallObjectNet(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, len(CLASSES), 3, padding=1))
 
     def forward(self, picture: Tensor) -> Tensor:
-        return _at_size(self.layers(picture).softmax(dim=1), picture)
+        return _resize_to(self.layers(picture).softmax(dim=1), picture)
 
 
 class ObjectNet(nn.Module):
-    """Frozen scene parser: (N, 3, H, W) BGR in [-1, 1] → (N, 25, H, W), merged probabilities; sums are at most 1.
+    """Frozen scene parser: (N, 3, H, W) BGR in [-1, 1] → (N, 25, H, W), merged class probabilities; sums at most 1.
 
     ResNet-101 with a stem of three 3 × 3 convolutions, dilated to output stride 8, and pyramid pooling over 1, 2, 3 and
-    6 cells (Zhao et al., CVPR 2017). The keys of `encoder` and `decoder` are those of the public ADE20K weights of MIT
-    CSAIL's semantic-segmentation-pytorch, resnet101dilated-ppm_deepsup; see `load_public_weights`.
+    6 cells (PSPNet, Zhao et al., CVPR 2017). State-dict keys of `encoder` and `decoder` match the public ADE20K weights
+    resnet101dilated-ppm_deepsup of MIT CSAIL's semantic-segmentation-pytorch.
     """
 
     def __init__(self):
         super().__init__()
-        self.encoder = _dilated_resnet101()
-        self.decoder = _PyramidPooling()
+        self.encoder, self.decoder, self.normalize = _dilated_resnet101(), _PyramidPooling(), ImageNetInput()
         self.register_buffer("merge", merge_table(), persistent=False)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "ObjectNet":
-        return super().train(False)  # its statistics stay those of its own training
+        return super().train(False)  # frozen batch-norm statistics
 
     def forward(self, picture: Tensor) -> Tensor:
-        rgb = (picture.flip(1) / 2 + 0.5 - self.mean) / self.deviation
-        probabilities = self.decoder(self.encoder(rgb)).softmax(dim=1)  # (N, 150, H/8, W/8)
-        return _at_size(torch.einsum("oc,nchw->nohw", self.merge, probabilities), picture)
+        probabilities = self.decoder(self.encoder(self.normalize(picture))).softmax(dim=1)  # (N, 150, H/8, W/8)
+        return _resize_to(torch.einsum("oc,nchw->nohw", self.merge, probabilities), picture)
 
     def load_public_weights(self, folder: str | Path) -> None:
-        """Load the released encoder*.pth and decoder*.pth of a folder. Raises UserError naming what does not fit."""
+        """Load encoder*.pth and decoder*.pth from a folder. Raises UserError naming the missing or unfitting file."""
         for part, network in (("encoder", self.encoder), ("decoder", self.decoder)):
             found = sorted(Path(folder).glob(f"{part}*.pth"))
             if len(found) != 1:
@@ -133,8 +143,8 @@ class _PyramidPooling(nn.Module):
 
 
 def _dilated_resnet101() -> nn.Module:
-    """torchvision's ResNet-101 up to its last feature map, with the deep stem and the weights' attribute names."""
-    from torchvision.models.resnet import Bottleneck, ResNet  # only the parser needs torchvision
+    """torchvision's ResNet-101 without its head, with the deep stem and the attribute names of the public weights."""
+    from torchvision.models.resnet import Bottleneck, ResNet  # optional dependency of the parser
 
     whole = ResNet(Bottleneck, [3, 4, 23, 3], replace_stride_with_dilation=[False, True, True])
     first = whole.layer1[0]
@@ -147,11 +157,8 @@ def _dilated_resnet101() -> nn.Module:
         parts[f"relu{number}"] = nn.ReLU()
     parts["maxpool"] = nn.MaxPool2d(3, stride=2, padding=1)
     parts |= {name: getattr(whole, name) for name in ("layer1", "layer2", "layer3", "layer4")}
-    encoder = nn.Sequential()
-    for name, part in parts.items():
-        encoder.add_module(name, part)
-    return encoder
+    return nn.Sequential(OrderedDict(parts))
 
 
-def _at_size(maps: Tensor, picture: Tensor) -> Tensor:
+def _resize_to(maps: Tensor, picture: Tensor) -> Tensor:
     return interpolate(maps, size=picture.shape[2:], mode="bilinear", align_corners=False)

@@ -1,6 +1,7 @@
-"""Prints and scans of photographs: the screen is drawn over the final crop, so that no later step resamples it.
+"""Simulated printing and scanning of photographs.
 
-`draw_printing` chooses everything at random, `print_and_scan` is a pure function of the photograph and that choice.
+`draw_printing` samples all parameters; `print_and_scan` is a pure function of the photograph and these parameters. The
+screen is rendered on the final crop, so that augmentation does not resample it.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from halftone.inks import combine, separate
 from halftone.methods import METHODS
 from halftone.screens import am_screen
 
-# Cyan, magenta, yellow, black in degrees, as presses use them; the last but one is that of Kim & Park 2018.
+# Conventional screen angles of cyan, magenta, yellow, black in degrees; the last but one is that of Kim & Park 2018.
 ANGLE_SETS = (
     (15.0, 75.0, 0.0, 45.0),
     (75.0, 15.0, 0.0, 45.0),
@@ -32,61 +33,51 @@ Offsets = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Printing:
-    """One way to print and scan. Quadruples are cyan, magenta, yellow, black; lengths are pixels of the scan.
+    """Parameters of one print and scan. Quadruples are cyan, magenta, yellow, black; lengths are pixels of the scan."""
 
-    method           a dot or "line" of halftone.screens.SPOTS, or an FM method of halftone.METHODS
-    gray             only black ink
-    clean            nothing but the screen: what follows is left out
-    dot_gain         ink added at 50 %, as a share
-    misregistration  x and y by which each ink is off; the screen's offset is another
-    paper            what the paper reflects of blue, green, red, 0..1
-    scale            the scanner's resolution over that of the result
-    jpeg             quality, or None
-    """
-
-    method: str
+    method: str  # dot shape or "line" of halftone.screens.SPOTS, or an FM method of halftone.METHODS
     pitch: float
-    angles: Four
-    offsets: Offsets
-    gray: bool
-    clean: bool
-    under_colour_removal: float
-    dot_gain: float
-    misregistration: Offsets
-    ink_noise: float
-    paper: tuple[float, float, float]
-    grain: float
-    blur: float
-    scale: float
-    jpeg: int | None
-    seed: int
+    angles: Four  # degrees counter-clockwise
+    offsets: Offsets  # of the screens
+    gray: bool  # black ink only
+    clean: bool  # ideal screen: only `under_colour_removal` of the following applies
+    under_colour_removal: float  # share of gray printed in black
+    dot_gain: float  # change of the ink coverage at 50 %
+    misregistration: Offsets  # of the ink plates
+    ink_noise: float  # standard deviation of the relative ink coverage
+    paper: tuple[float, float, float]  # reflectance in blue, green, red, 0..1
+    grain: float  # standard deviation of the scanner noise, levels
+    blur: float  # σ of the scanner's Gaussian blur
+    scale: float  # scanner resolution relative to the output
+    jpeg: int | None  # quality; None: not compressed
+    seed: int  # of ink and scanner noise
 
     @property
     def is_fm(self) -> bool:
         return self.method in FM_METHODS
 
     @property
-    def drawn_scale(self) -> float:
-        """The resolution at which the screen is drawn over that of the result: no dots are finer than 2 pixels."""
+    def render_scale(self) -> float:
+        """Resolution at which the screen is rendered, relative to the output: pitches stay at 2 pixels or more."""
         return 1.0 if self.clean else max(self.scale, 2 / self.pitch)
 
     @property
-    def drawn_pitch(self) -> float:
-        """The pitch at that resolution."""
-        return max(2.0, self.pitch * self.drawn_scale)  # 2 / pitch · pitch may fall short of 2
+    def render_pitch(self) -> float:
+        """Pitch in pixels at the render resolution."""
+        return max(2.0, self.pitch * self.render_scale)  # rounding: 2 / pitch · pitch may be slightly below 2
 
-    def drawn_side(self, side: int) -> int:
-        """A side of the scan, in pixels, at that resolution."""
-        return max(1, round(side * self.drawn_scale))
+    def render_side(self, side: int) -> int:
+        """Pixels of an image side at the render resolution."""
+        return max(1, round(side * self.render_scale))
 
 
 def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printing:
-    """Choose a printing at random within the limits of `config`."""
+    """Sample a printing within the limits of `config`."""
     printing = _with_flaws(config, random)
     if config.flawed == 1 or random.random() < config.flawed:
         return printing
-    still, white = ((0.0, 0.0),) * 4, (1.0, 1.0, 1.0)
-    return replace(printing, dot_gain=0.0, misregistration=still, ink_noise=0.0, paper=white, scale=1.0)
+    aligned, white = ((0.0, 0.0),) * 4, (1.0, 1.0, 1.0)
+    return replace(printing, dot_gain=0.0, misregistration=aligned, ink_noise=0.0, paper=white, scale=1.0)
 
 
 def _with_flaws(config: ScreensConfig, random: np.random.Generator) -> Printing:
@@ -97,20 +88,20 @@ def _with_flaws(config: ScreensConfig, random: np.random.Generator) -> Printing:
     turn = random.uniform(0, 90) if random.random() < config.any_angle else random.uniform(-3, 3)
     angles = np.array(ANGLE_SETS[random.integers(len(ANGLE_SETS))]) + turn
     pitch = float(np.exp(random.uniform(np.log(config.pitch_min), np.log(config.pitch_max))))
-    off = config.misregistration
-    lack = random.uniform(0, config.tint)
+    shift = config.misregistration
+    absorption = random.uniform(0, config.tint)
     return Printing(
         method=method,
         pitch=pitch,
         angles=tuple(angles.tolist()),
-        offsets=_pairs(random.uniform(0, pitch, (4, 2))),
+        offsets=tuple(map(tuple, random.uniform(0, pitch, (4, 2)).tolist())),
         gray=bool(random.random() < gray),
         clean=bool(random.random() < clean),
         under_colour_removal=float(random.uniform(0.3, 1)),
         dot_gain=float(random.uniform(-config.dot_gain, config.dot_gain)),
-        misregistration=_pairs(random.uniform(-off, off, (4, 2))),
+        misregistration=tuple(map(tuple, random.uniform(-shift, shift, (4, 2)).tolist())),
         ink_noise=float(random.uniform(0, config.ink_noise)),
-        paper=(1 - lack, 1 - 0.5 * lack, 1 - 0.3 * lack),
+        paper=(1 - absorption, 1 - 0.5 * absorption, 1 - 0.3 * absorption),
         grain=float(random.uniform(0, config.grain)),
         blur=float(random.uniform(0, config.blur)),
         scale=float(random.uniform(1 - config.resample, 1 + config.resample)) if random.random() < 0.5 else 1.0,
@@ -120,13 +111,13 @@ def _with_flaws(config: ScreensConfig, random: np.random.Generator) -> Printing:
 
 
 def print_and_scan(bgr: np.ndarray, printing: Printing) -> np.ndarray:
-    """Photograph (H, W, 3) BGR uint8 → its scan, the same shape and dtype."""
+    """Photograph (H, W, 3) BGR uint8 → scan of its print, same shape and dtype."""
     height, width = bgr.shape[:2]
-    scale = printing.drawn_scale
+    scale = printing.render_scale
     if scale != 1:
-        size = printing.drawn_side(width), printing.drawn_side(height)
+        size = printing.render_side(width), printing.render_side(height)
         bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    inks = _inks(bgr, printing, scale)
+    inks = _inks(bgr, printing)
     if printing.clean:
         return combine(inks)
     random = np.random.default_rng(printing.seed)
@@ -144,24 +135,24 @@ def print_and_scan(bgr: np.ndarray, printing: Printing) -> np.ndarray:
     return scan
 
 
-def truth(bgr: np.ndarray, printing: Printing) -> np.ndarray:
-    """What a perfect restoration of the scan is: the photograph (H, W, 3), or its luma in three equal channels."""
+def ground_truth(bgr: np.ndarray, printing: Printing) -> np.ndarray:
+    """Target of the restoration, (H, W, 3) BGR uint8: the photograph, or for gray prints its luma in all channels."""
     if not printing.gray:
         return bgr
     return cv2.cvtColor(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
-def _inks(bgr: np.ndarray, printing: Printing, scale: float) -> np.ndarray:
-    """Screened coverages uint8 (H, W, 4) at the scanner's resolution."""
+def _inks(bgr: np.ndarray, printing: Printing) -> np.ndarray:
+    """Halftoned ink coverages uint8 (H, W, 4) at the render resolution; 255 is full ink."""
     if printing.gray:
         inks = np.zeros((*bgr.shape[:2], 4), np.uint8)
         inks[..., 3] = 255 - cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
     else:
         inks = separate(bgr, printing.under_colour_removal)
-    # The curve of a press, x + 4 g x (1 - x), keeps paper and solid ink.
-    share = np.arange(256) / 255
-    gain = 0 if printing.clean else 4 * printing.dot_gain
-    curve = np.rint(255 * np.clip(share + gain * share * (1 - share), 0, 1)).astype(np.uint8)
+    # Dot gain curve a + 4 g a (1 - a): paper and solid ink are unchanged.
+    coverage = np.arange(256) / 255
+    gain, scale = 4 * printing.dot_gain, printing.render_scale
+    curve = np.rint(255 * np.clip(coverage + gain * coverage * (1 - coverage), 0, 1)).astype(np.uint8)
     for number in range(4):
         plate = inks[..., number]
         if not plate.any():
@@ -170,7 +161,7 @@ def _inks(bgr: np.ndarray, printing: Printing, scale: float) -> np.ndarray:
             plate = curve[_shifted(plate, printing.misregistration[number], scale)]
         gray = np.ascontiguousarray(255 - plate)
         if printing.is_fm:
-            # Each ink in its own direction: dots of different inks must not depend on one another.
+            # A scan direction per ink decorrelates the dots of different inks.
             across, down = (-1 if number & 1 else 1), (-1 if number & 2 else 1)
             halftone = METHODS[printing.method](np.ascontiguousarray(gray[::down, ::across]))
             inks[..., number] = 255 - halftone[::down, ::across]
@@ -179,7 +170,7 @@ def _inks(bgr: np.ndarray, printing: Printing, scale: float) -> np.ndarray:
         inks[..., number] = 255 - am_screen(
             gray,
             spot=printing.method,
-            pitch=printing.drawn_pitch,
+            pitch=printing.render_pitch,
             angle=printing.angles[number],
             supersample=1 if printing.clean else SUPERSAMPLE,
             offset=(x * scale, y * scale),
@@ -190,7 +181,3 @@ def _inks(bgr: np.ndarray, printing: Printing, scale: float) -> np.ndarray:
 def _shifted(plate: np.ndarray, offset: tuple[float, float], scale: float) -> np.ndarray:
     move = np.array([[1, 0, offset[0] * scale], [0, 1, offset[1] * scale]])
     return cv2.warpAffine(plate, move, plate.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-
-
-def _pairs(numbers: np.ndarray) -> Offsets:
-    return tuple((float(x), float(y)) for x, y in numbers)

@@ -1,7 +1,7 @@
-"""The coarse network that is trained here: residual blocks at a half, a quarter and an eighth of the resolution.
+"""Coarse network of the shipped checkpoint: residual blocks at 1/2, 1/4 and 1/8 of the resolution.
 
-A screen repeats every few pixels, so the four phases side by side (a space-to-depth step) show it to a convolution at a
-quarter of the work; the levels below see enough cells to tell the inks' screens from the picture.
+A screen has a period of a few pixels. Space-to-depth keeps it visible to the convolutions at a quarter of the cost; the
+receptive field of the lower levels spans enough cells to separate the screens of the inks from image content.
 """
 
 import torch
@@ -13,47 +13,45 @@ from halftone.inks import INKS
 from model.hourglass import Residual, keep_variance, reflect_to_multiple
 
 BEFORE, AFTER = (2, 2, 2), (2, 1, 0)
-"""Residual blocks of each level on the way down and on the way up."""
+"""Residual blocks per level, down and up."""
 STRIDE = 8
-EDGE, LAST = 128, 32
-"""Pixels at the end of a side that is no multiple of STRIDE: what is looked at for the last ones, and those."""
+END, KEPT = 128, 32
+"""Where a side is no multiple of STRIDE, its last KEPT pixels come from a second pass over its last END pixels."""
 
 
 class ResidualCoarse(nn.Module):
-    """Removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded, any H and W; with `waves` (N, 7, H, W).
+    """Removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded, any H and W; input (N, 7, H, W) with `waves`.
 
-    A mirrored screen is none that was trained on, so the last pixels of a side that is no multiple of 8 are restored
-    from a grid that ends with it; only sides below EDGE are reflected.
+    Reflection breaks the periodicity of a screen. Sides that are no multiple of 8 are therefore processed twice, on the
+    grids aligned to their two ends; only sides up to END pixels are extended by reflection.
 
-    width    channels at half resolution; twice and four times as many at the two levels below
-    deepest  most channels of any level; None: no bound
-    blur     as CoarseNet's; it begins with nothing to add, so with 0 in gray
-    waves    it also sees the waves of the inks (descreen/waves.py), four channels after those of the scan
+    width    channels at half resolution; doubled at each of the two lower levels
+    deepest  maximal channels of a level; None: no limit
+    blur     σ in pixels: predict a residual to the Gaussian blur of the scan; 0: predict the image. The output layer is
+             zero-initialised
+    waves    four screen-phase channels (descreen/waves.py) follow those of the scan
     """
 
     def __init__(self, width: int = 48, deepest: int | None = None, blur: float = 0.0, waves: bool = False):
         super().__init__()
         self.blur, self.inputs = blur, 3 + len(INKS) * waves
         channels = [min(width * 2**level, deepest or 4 * width) for level in range(3)]
+        steps = list(zip(channels, channels[1:], strict=False))
         self.enter = nn.Conv2d(4 * self.inputs, channels[0], 3, padding=1)
         self.before = nn.ModuleList(_blocks(*level) for level in zip(channels, BEFORE, strict=True))
-        self.shrink = nn.ModuleList(
-            nn.Conv2d(above, here, 2, stride=2) for above, here in zip(channels, channels[1:], strict=False)
-        )
-        self.grow = nn.ModuleList(
-            nn.Conv2d(here, 4 * above, 1) for above, here in zip(channels, channels[1:], strict=False)
-        )
+        self.shrink = nn.ModuleList(nn.Conv2d(upper, lower, 2, stride=2) for upper, lower in steps)
+        self.grow = nn.ModuleList(nn.Conv2d(lower, 4 * upper, 1) for upper, lower in steps)
         self.after = nn.ModuleList(_blocks(*level) for level in zip(channels, AFTER, strict=True))
         self.leave = nn.Sequential(nn.ReLU(), nn.Conv2d(channels[0], 4 * 3, 3, padding=1))
-        keep_variance(self)  # and all together begin as the blur
+        keep_variance(self)
         nn.init.zeros_(self.leave[-1].weight)
 
     def forward(self, scan: Tensor) -> Tensor:
         for axis in (2, 3):
             side = scan.shape[axis]
-            if side % STRIDE and side > EDGE:
-                most = self(scan.narrow(axis, 0, side - side % STRIDE)).narrow(axis, 0, side - LAST)
-                end = self(scan.narrow(axis, side - EDGE, EDGE)).narrow(axis, EDGE - LAST, LAST)
+            if side % STRIDE and side > END:
+                most = self(scan.narrow(axis, 0, side - side % STRIDE)).narrow(axis, 0, side - KEPT)
+                end = self(scan.narrow(axis, side - END, END)).narrow(axis, END - KEPT, KEPT)
                 return torch.cat((most, end), dim=axis)
         height, width = scan.shape[-2:]
         aligned = reflect_to_multiple(scan[:, : self.inputs], STRIDE)

@@ -1,4 +1,4 @@
-"""A new screen for a restored scan: of a pitch and angles of your choice, or the scan's own."""
+"""AM screening of a restored image, with given pitch and angles or those detected in the scan."""
 
 import numpy as np
 
@@ -17,20 +17,14 @@ def screen_again(
     dot: str = "round",
     under_colour_removal: float = 1.0,
 ) -> np.ndarray:
-    """Print (H, W, 3) BGR uint8 in screened inks.
+    """Print (H, W, 3) BGR uint8 with an AM screen in four inks, same shape and dtype.
 
-    pitch   pixels; None takes that of the scan's `screens`, or 4 where it had none
-    angles  degrees by ink; None takes those found in the scan, for the other inks those of the trade
+    pitch   pixels; None: that of the scan's `screens`, or DEFAULT_PITCH without any
+    angles  degrees by ink; None: those of `screens`, and TRADE_ANGLES for the other inks
     """
     if pitch is None:
         pitch = max(2.0, common_pitch(screens) or DEFAULT_PITCH)
     if angles is None:
-        angles = {**TRADE_ANGLES, **{ink: screen.angle for ink, screen in screens.items()}}
-    return am_cmyk(
-        picture,
-        spot=dot,
-        pitch=pitch,
-        angles=angles,
-        under_colour_removal=under_colour_removal,
-        supersample=SUPERSAMPLE,
-    )
+        angles = TRADE_ANGLES | {ink: screen.angle for ink, screen in screens.items()}
+    options = {"under_colour_removal": under_colour_removal, "supersample": SUPERSAMPLE}
+    return am_cmyk(picture, spot=dot, pitch=pitch, angles=angles, **options)

@@ -14,9 +14,9 @@ from torch import Tensor
 from dataset.batches import BatchStream
 from dataset.prefetch import prefetch
 from descreen.config import ScreensConfig
-from descreen.printing import Printing, draw_printing, print_and_scan, truth
+from descreen.printing import Printing, draw_printing, ground_truth, print_and_scan
 from descreen.screen_finder import find_screens
-from descreen.waves import FoundWaves, beside, drawn_waves
+from descreen.waves import EstimatedWaves, concat_waves, exact_waves
 from halftone.inks import INKS
 from utils.pixels import to_tensor, to_uint8
 
@@ -39,7 +39,7 @@ class ScanStream:
         *,
         rotate: bool = False,
         edges: bool = False,
-        waves: Literal["drawn", "found"] | None = None,
+        waves: Literal["exact", "estimated"] | None = None,
     ):
         self.photos, self.screens, self.rotate, self.edges, self.waves = photos, screens, rotate, edges, waves
 
@@ -75,20 +75,20 @@ class ScanStream:
         if self.rotate and self.screens.rotate:
             bgr = _rotate(bgr, random.uniform(-self.screens.rotate, self.screens.rotate))
         printing = draw_printing(self.screens, random)
-        target = truth(bgr, printing)
+        target = ground_truth(bgr, printing)
         scan = print_and_scan(bgr, printing)
         sample = {"scan": to_tensor(scan), "colour": to_tensor(target)}
         if self.waves:
-            sample["scan"] = beside(sample["scan"], self._waves_of(scan, printing, random))
+            sample["scan"] = concat_waves(sample["scan"], self._waves_of(scan, printing, random))
         if self.edges:
             sample["edges"] = torch.from_numpy(edge_map(target))[None, None].float()
         return sample
 
     def _waves_of(self, scan: np.ndarray, printing: Printing, random: np.random.Generator) -> np.ndarray:
-        if self.waves == "found":
-            return FoundWaves(scan, find_screens(scan)).at((slice(0, scan.shape[0]), slice(0, scan.shape[1])))
+        if self.waves == "estimated":
+            return EstimatedWaves(scan, find_screens(scan)).crop((slice(0, scan.shape[0]), slice(0, scan.shape[1])))
         seen = (random.random(1 + len(INKS)) >= self.screens.missed).astype(np.float32)
-        return drawn_waves(printing, *scan.shape[:2]) * seen[0] * seen[1:]
+        return exact_waves(printing, *scan.shape[:2]) * seen[0] * seen[1:]
 
 
 def edge_map(bgr: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The whole descreening system as one network, as far as it has been trained."""
+"""The descreening system as one network: coarse network, EdgeNet, object maps, DetailsNet."""
 
 from typing import NamedTuple
 
@@ -12,13 +12,13 @@ from model.hourglass import reflect_to_multiple
 from model.load import register_network
 
 COARSE_NETS: dict[str, type[nn.Module]] = {"unet": CoarseNet, "residual": ResidualCoarse}
-OBJECT_NETS: dict[str, type[nn.Module] | None] = {"none": None, "small": SmallObjectNet, "parser": ObjectNet}
+OBJECT_KINDS = ("none", "small", "parser")
 PARTS = ("coarse", "edge", "details")
-COARSE = {"kind": "unet", "deepest": None, "blur": 0.0, "waves": False}
+COARSE_DEFAULTS = {"kind": "unet", "deepest": None, "blur": 0.0, "waves": False}
 
 
 class Descreened(NamedTuple):
-    """`restored` is `coarse` where there is no DetailsNet; all (N, 3, H, W) but `edges`, (N, 1, H, W) in [0, 1]."""
+    """All (N, 3, H, W) except `edges`, (N, 1, H, W) in [0, 1]. Without DetailsNet `restored` is `coarse`."""
 
     coarse: Tensor
     edges: Tensor | None
@@ -28,64 +28,60 @@ class Descreened(NamedTuple):
 
 @register_network
 class Descreener(nn.Module):
-    """Scan (N, 3, H, W) BGR in [-1, 1] → continuous tone, any H, W; where it sees `waves`, (N, 7, H, W).
+    """Scan (N, 3, H, W) BGR in [-1, 1] → continuous tone, any H and W; input (N, 7, H, W) with `waves`.
 
-    parts    which of coarse, edge and details it has, in this order: a system grows stage by stage
-    objects  "none": DetailsNet sees zeros instead of object maps; "small": SmallObjectNet; "parser": ObjectNet
-    kind     of the coarse network: "unet", as published, or "residual"; deepest, blur, waves: see there
-    Raises ValueError for parts that do not build on one another or an unknown kind of objects or coarse network.
+    parts    the first one, two or three of coarse, edge and details: each training stage adds one
+    objects  object maps of DetailsNet: "none" (zeros), "small" (SmallObjectNet) or "parser" (ObjectNet)
+    coarse   settings of the coarse network: kind, "unet" (published) or "residual"; deepest, blur and waves
+    Raises ValueError for invalid parts and an unknown kind of objects or coarse network.
     """
 
     def __init__(self, width: int = 64, parts: tuple[str, ...] = ("coarse",), objects: str = "none", **coarse):
         super().__init__()
         if not parts or tuple(parts) != PARTS[: len(parts)]:
             raise ValueError(f"parts must be the first one, two or three of {', '.join(PARTS)}, not {parts}")
-        if objects not in OBJECT_NETS:
-            raise ValueError(f"unknown objects {objects!r}, known: {', '.join(OBJECT_NETS)}")
+        if objects not in OBJECT_KINDS:
+            raise ValueError(f"unknown objects {objects!r}, known: {', '.join(OBJECT_KINDS)}")
         self.width, self.parts, self.object_kind = width, tuple(parts), objects if "details" in parts else "none"
-        self.settings = COARSE | coarse
-        kind, settings = self.settings["kind"], {key: self.settings[key] for key in COARSE if key != "kind"}
+        self.settings = COARSE_DEFAULTS | coarse
+        kind, settings = self.settings["kind"], {key: self.settings[key] for key in COARSE_DEFAULTS if key != "kind"}
         if kind not in COARSE_NETS:
             raise ValueError(f"unknown coarse network {kind!r}, known: {', '.join(COARSE_NETS)}")
         self.coarse = COARSE_NETS[kind](width, **settings)
         self.edge = EdgeNet(width // 2) if "edge" in parts else None
         self.details = DetailsNet(width) if "details" in parts else None
         self.objects = None
-        if self.object_kind == "small":
-            self.objects = SmallObjectNet(width)
-        elif self.object_kind == "parser":
-            self.objects = ObjectNet()
+        if self.object_kind != "none":
+            self.objects = SmallObjectNet(width) if self.object_kind == "small" else ObjectNet()
 
     def arch(self) -> dict:
-        """What a checkpoint needs to rebuild this system, as plain values."""
+        """Constructor arguments as plain values, for a checkpoint."""
         own = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.object_kind}
         return own | self.settings
 
     @classmethod
     def from_arch(cls, arch: dict) -> "Descreener":
-        """The untrained system that `arch` describes; ValueError as the constructor raises it."""
-        coarse = {key: arch[key] for key in COARSE if key in arch}
+        """The inverse of `arch`, with initial weights. Raises ValueError as the constructor."""
+        coarse = {key: arch[key] for key in COARSE_DEFAULTS if key in arch}
         return cls(arch["width"], tuple(arch["parts"]), arch["objects"], **coarse)
 
     def forward(self, scan: Tensor) -> Descreened:
         height, width = scan.shape[-2:]
-        # All parts see the extended picture: so the grids of the halved ones lie the same in a tile as in the whole.
-        found = self._aligned(reflect_to_multiple(scan, COARSE_STRIDE))
-        return Descreened(*(None if part is None else part[..., :height, :width] for part in found))
-
-    def _aligned(self, scan: Tensor) -> Descreened:
-        coarse = self.coarse(scan)
-        edges = None if self.edge is None else self.edge(coarse).sigmoid()
-        if self.details is None:
-            return Descreened(coarse, edges, None, coarse)
-        if self.objects is None:
-            maps = coarse.new_zeros(coarse.shape[0], len(CLASSES), *coarse.shape[2:])
-        else:
-            maps = self.objects(coarse)
-        residual = self.details(scan[:, :3], coarse, maps, edges)
-        return Descreened(coarse, edges, residual, coarse + residual)
+        # Every part gets the extended image: its downsampling grid is then the same in a tile as in the whole image.
+        scan = reflect_to_multiple(scan, COARSE_STRIDE)
+        restored = coarse = self.coarse(scan)
+        edges = residual = None
+        if self.edge is not None:
+            edges = self.edge(coarse).sigmoid()
+        if self.details is not None:
+            no_maps = coarse.new_zeros(coarse.shape[0], len(CLASSES), *coarse.shape[2:])
+            maps = no_maps if self.objects is None else self.objects(coarse)
+            residual = self.details(scan[:, :3], coarse, maps, edges)
+            restored = coarse + residual
+        outputs = (coarse, edges, residual, restored)
+        return Descreened(*(None if x is None else x[..., :height, :width] for x in outputs))
 
     @torch.no_grad()
     def restore(self, scan: Tensor) -> Tensor:
-        """The best the trained parts can do: a scan as for the whole → (N, 3, H, W)."""
+        """Output of the last trained part, without gradients: scan as for `forward` → (N, 3, H, W)."""
         return self.coarse(scan) if self.details is None else self(scan).restored

@@ -1,4 +1,4 @@
-"""Train a stage of descreening: CoarseNet, then EdgeNet, then DetailsNet against two discriminators.
+"""Train a stage of descreening: CoarseNet, then EdgeNet, then DetailsNet with two discriminators.
 
 python -m descreen.train --config scripts/descreen_coarse.json [--resume auto] [--set key=value ...] [--dry_run]
 python -m descreen.train --config scripts/descreen_edge.json
@@ -25,41 +25,36 @@ STAGES = {"CoarseNet": "coarse", "EdgeNet": "edge", "DetailsNet": "details"}
 
 
 def build(config: DescreenConfig) -> nn.Module:
-    """The stage's objective on the CPU, with the parts of the earlier stages from their checkpoint."""
+    """Objective of the stage, on the CPU, with the earlier parts loaded from their checkpoint."""
     parts = PARTS[: PARTS.index(STAGES[config.model]) + 1]
+    if config.model == "CoarseNet":
+        network = Descreener(config.width, parts, **config.coarse_net.model_dump())
+        return CoarseObjective(network, config.coarse, _gram("vgg16_bn", config, config.coarse.gram))
     if config.model == "EdgeNet":
-        return EdgeObjective(_grown(config, parts, config.coarse_ckpt, "coarse_ckpt"))
-    if config.model == "DetailsNet":
-        network = _grown(config, parts, config.edge_ckpt, "edge_ckpt")
-        if config.objects == "parser":
-            if config.object_weights is None:
-                raise UserError(
-                    "object_weights: the parser's weights are a download; name their folder, or set objects=small"
-                )
-            network.objects.load_public_weights(config.object_weights)
-        return DetailsObjective(network, config.details, _gram("vgg19_bn", config, config.details.gram, GRAM_PATCH))
-    network = Descreener(config.width, parts, **config.coarse_net.model_dump())
-    return CoarseObjective(network, config.coarse, _gram("vgg16_bn", config, config.coarse.gram))
+        return EdgeObjective(_extend(config, parts, config.coarse_ckpt, "coarse_ckpt"))
+    network = _extend(config, parts, config.edge_ckpt, "edge_ckpt")
+    if config.objects == "parser":
+        if config.object_weights is None:
+            raise UserError("object_weights: the parser needs the folder of its public weights; or set objects=small")
+        network.objects.load_public_weights(config.object_weights)
+    return DetailsObjective(network, config.details, _gram("vgg19_bn", config, config.details.gram, GRAM_PATCH))
 
 
 def streams(config: DescreenConfig, network: Descreener, fabric: Fabric) -> dict:
-    """The photographs of `photo_streams`, printed and scanned; validation prints the same way every time."""
-    found = photo_streams(config, network, fabric)
+    """The photographs of `photo_streams`, printed and scanned; validation scans are identical in every epoch."""
+    photos = photo_streams(config, network, fabric)
     edges, waves = config.model != "CoarseNet", network.settings["waves"]
-    found["stream"] = ScanStream(
-        found["stream"], config.screens, rotate=True, edges=edges, waves="drawn" if waves else None
-    )
-    if found["validation"] is not None:
-        found["validation"] = ScanStream(
-            found["validation"], config.screens, edges=edges, waves="found" if waves else None
-        )
-    return found
+    for name, kind in (("stream", "exact"), ("validation", "estimated")):
+        if photos[name] is not None:
+            options = {"rotate": name == "stream", "edges": edges, "waves": kind if waves else None}
+            photos[name] = ScanStream(photos[name], config.screens, **options)
+    return photos
 
 
-def _grown(config: DescreenConfig, parts: tuple[str, ...], path: str | None, key: str) -> Descreener:
-    """A system with one part more than the checkpoint's, whose parts it takes over.
+def _extend(config: DescreenConfig, parts: tuple[str, ...], path: str | None, key: str) -> Descreener:
+    """A system of `parts` with all but the last one loaded from the checkpoint of the previous stage.
 
-    Raises UserError when the checkpoint has not got them or they are of another width.
+    Raises UserError when the checkpoint lacks a part or has another width.
     """
     if path is None:
         raise UserError(

@@ -1,7 +1,8 @@
-"""Where in its cell each pixel of a print lies, ink by ink: what a network needs to read a dot as a threshold.
+"""Per-ink screen-phase maps: an additional network input that locates every pixel in the screen cells of each ink.
 
-An ink's wave is the mean of the two cosines of its screen (one of lines), 1 where the ink's dots begin and -1 between
-them; planes in the order of INKS. `drawn_waves` has them from the printing, `FoundWaves` reads them off a scan.
+The wave of an ink is the mean of the two fundamental cosines of its dot screen, or the single one of a line screen: 1
+at the dot centres, -1 between the dots. Channels in the order of INKS. `exact_waves` computes the waves from the
+printing parameters, `EstimatedWaves` from a scan.
 """
 
 import cv2
@@ -16,22 +17,19 @@ from descreen.screen_finder import Screen
 from halftone.inks import INKS
 from halftone.screens import ORIGIN_X, ORIGIN_Y
 
-REACH = 24.0
-"""σ in pixels of the window over which a wave is taken to keep its phase: a page that is not quite flat is followed."""
-STEP = 8
-"""The phase, which changes slowly, is held for every eighth pixel."""
-BAND = 512
-"""Rows that are looked at together."""
-MARGIN = 8
-"""Rows above and below them that `detail` sees."""
-UNSEEN = 0.5
-"""Levels: waves of less amplitude fade, for there the paper is empty and what is found is noise."""
+REACH, STEP = 24.0, 8
+"""σ in pixels of the window that averages the phase, short enough to follow a warped page, and the stride at which the
+phase is stored."""
+BAND, MARGIN = 512, 8
+"""Rows that are demodulated at once, and the rows around them that `detail` needs."""
+NOISE_AMPLITUDE = 0.5
+"""Levels: waves of lower amplitude fade out, since on blank paper the phase is noise."""
 
 
-def drawn_waves(printing: Printing, height: int, width: int) -> np.ndarray:
-    """The waves of a `printing` as `print_and_scan` draws it: float32 (height, width, 4) in [-1, 1]; FM has none.
+def exact_waves(printing: Printing, height: int, width: int) -> np.ndarray:
+    """Waves of `print_and_scan`'s output for `printing`: float32 (height, width, 4) in [-1, 1]; zero for FM.
 
-    Inks on one angle are given as a scan shows them (`screen_finder.find_screens`): as black alone.
+    Inks at the angle of black are zero, as in `screen_finder.find_screens`.
     """
     waves = np.zeros((height, width, len(INKS)), np.float32)
     if printing.is_fm:
@@ -39,105 +37,96 @@ def drawn_waves(printing: Printing, height: int, width: int) -> np.ndarray:
     for number, (angle, offset) in enumerate(zip(printing.angles, printing.offsets, strict=True)):
         if number < 3 and (printing.gray or angle == printing.angles[3]):
             continue
+        # Pixel centres in the coordinates of the rendered screen.
         x, y = (
-            _drawn_at(side, printing.drawn_side(side)) + origin - printing.drawn_scale * moved
-            for side, origin, moved in zip((width, height), (ORIGIN_X, ORIGIN_Y), offset, strict=True)
+            (np.arange(side) + 0.5) * (printing.render_side(side) / side) - 0.5 + origin - printing.render_scale * shift
+            for side, origin, shift in zip((width, height), (ORIGIN_X, ORIGIN_Y), offset, strict=True)
         )
-        # am_screen's cell has its dot in the middle.
-        frequencies = fundamentals(printing.drawn_pitch, angle, printing.method == "line")
-        drawn = [_cosine(fx * x, fy * y + 0.5) for fx, fy in frequencies]
-        waves[..., number] = np.mean(drawn, axis=0)
+        frequencies = fundamentals(printing.render_pitch, angle, printing.method == "line")
+        cosines = [_cosine(fx * x, fy * y + 0.5) for fx, fy in frequencies]  # am_screen's dots are at half a cell
+        waves[..., number] = np.mean(cosines, axis=0)
     return waves
 
 
-class FoundWaves:
-    """The waves of (H, W, 3) BGR uint8 at the `screens` found in it, for windows of it; H W bytes are held at most."""
+class EstimatedWaves:
+    """Waves of (H, W, 3) BGR uint8 at its detected `screens`, by window; stores at most H W bytes."""
 
     def __init__(self, bgr: np.ndarray, screens: dict[str, Screen]):
         self._waves = []
         for ink, screen in screens.items():
             frequencies = fundamentals(*screen[:3])
-            self._waves.append((INKS.index(ink), frequencies, _phases(bgr, ink, frequencies)))
+            self._waves.append((INKS.index(ink), frequencies, _phasors(bgr, ink, frequencies)))
 
-    def at(self, window: tuple[slice, slice]) -> np.ndarray:
-        """float32 (h, w, 4) in [-1, 1] of a window of the scan, 0 for inks whose screen was not found."""
+    def crop(self, window: tuple[slice, slice]) -> np.ndarray:
+        """float32 (h, w, 4) in [-1, 1] of a window of the scan; zero for inks without a detected screen."""
         rows, columns = (np.arange(part.start, part.stop) for part in window)
         waves = np.zeros((len(INKS), len(rows), len(columns)), np.float32)
-        # Pixel x lies at (x + 1/2) / STEP - 1/2 of the phases.
+        # Pixel x is at (x + 1/2) / STEP - 1/2 on the grid of the phasors.
         first_x, first_y = ((part[0] + 0.5) / STEP - 0.5 for part in (columns, rows))
-        place = np.array([[1 / STEP, 0, first_x], [0, 1 / STEP, first_y]])
-        how = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
-        for number, frequencies, held in self._waves:
-            for (fx, fy), phases in zip(frequencies, held, strict=True):
-                for part, quarter in zip(phases, (0, 0.25), strict=True):
-                    phase = cv2.warpAffine(part, place, (len(columns), len(rows)), **how)
-                    phase *= _cosine(fx * columns, fy * rows - quarter)
-                    waves[number] += phase
+        matrix = np.array([[1 / STEP, 0, first_x], [0, 1 / STEP, first_y]])
+        options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+        for number, frequencies, phasors in self._waves:
+            for (fx, fy), phasor in zip(frequencies, phasors, strict=True):
+                for part, quarter in zip(phasor, (0, 0.25), strict=True):  # cosine, sine
+                    term = cv2.warpAffine(part, matrix, (len(columns), len(rows)), **options)
+                    term *= _cosine(fx * columns, fy * rows - quarter)
+                    waves[number] += term
             waves[number] /= len(frequencies)
         return waves.transpose(1, 2, 0)
 
 
-def beside(scan: Tensor, waves: np.ndarray) -> Tensor:
-    """A scan (1, 3, H, W) and its waves (H, W, 4) as what a network sees, (1, 7, H, W)."""
+def concat_waves(scan: Tensor, waves: np.ndarray) -> Tensor:
+    """Network input (1, 7, H, W) from a scan (1, 3, H, W) and its waves (H, W, 4)."""
     return torch.cat((scan, torch.from_numpy(waves).permute(2, 0, 1)[None]), dim=1)
 
 
-def _phases(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> list[np.ndarray]:
-    """For each frequency float32 (2, H / STEP, W / STEP): cosine and sine of the ink's wave; below 1 where it is faint.
+def _phasors(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> list[np.ndarray]:
+    """Cosine and sine coefficients of the ink's wave per frequency: float32 (2, H / STEP, W / STEP), norm up to 1.
 
-    A wave is their sum, each times its phase. The scan is carried down by the frequency and averaged, so what is left
-    is the slow phase.
+    Demodulates the scan by each frequency and low-pass filters the result, which leaves the slowly varying phase.
     """
     height, width = bgr.shape[:2]
     bands = []
     for top in range(0, height, BAND):
         bottom = min(top + BAND, height)
-        above, below = max(top - MARGIN, 0), min(bottom + MARGIN, height)
-        plane = detail(_darkness(bgr[above:below], ink))[top - above : bottom - above]
-        pad = -plane.shape[0] % STEP, -width % STEP
-        plane = cv2.copyMakeBorder(plane, 0, pad[0], 0, pad[1], cv2.BORDER_CONSTANT, value=0)
-        bands.append([_carried(plane, top, frequency) for frequency in frequencies])
+        first, last = max(top - MARGIN, 0), min(bottom + MARGIN, height)
+        plane = detail(_darkness(bgr[first:last], ink))[top - first : bottom - first]
+        plane = cv2.copyMakeBorder(plane, 0, -plane.shape[0] % STEP, 0, -width % STEP, cv2.BORDER_CONSTANT, value=0)
+        bands.append([_demodulated(plane, top, frequency) for frequency in frequencies])
     found = []
-    for carried in np.concatenate(bands, axis=1):
-        both = np.dstack((carried.real, -carried.imag))
-        held = cv2.GaussianBlur(both, (0, 0), REACH / STEP, borderType=cv2.BORDER_REFLECT).transpose(2, 0, 1)
-        # A wave of amplitude a is left with a / 2.
-        found.append(np.ascontiguousarray(held / (np.linalg.norm(held, axis=0) + UNSEEN / 2)))
+    for baseband in np.concatenate(bands, axis=1):
+        pair = np.dstack((baseband.real, -baseband.imag))
+        phasor = cv2.GaussianBlur(pair, (0, 0), REACH / STEP, borderType=cv2.BORDER_REFLECT).transpose(2, 0, 1)
+        # Demodulation halves the amplitude.
+        found.append(np.ascontiguousarray(phasor / (np.linalg.norm(phasor, axis=0) + NOISE_AMPLITUDE / 2)))
     return found
 
 
-def _carried(plane: np.ndarray, top: int, frequency: Frequency) -> np.ndarray:
-    """Means over squares of STEP of a plane carried down by a frequency: complex64 (h / STEP, w / STEP).
+def _demodulated(plane: np.ndarray, top: int, frequency: Frequency) -> np.ndarray:
+    """Mean over STEP × STEP blocks of the plane times exp(-2πi (fx x + fy y)): complex64 (h / STEP, w / STEP).
 
-    plane: float32 (h, w), both multiples of STEP, whose first row is the scan's row `top`.
+    plane: float32 (h, w), multiples of STEP, starting at row `top` of the scan.
     """
     height, width = plane.shape
     along, down = (
-        np.exp(-2j * np.pi * f * places).astype(np.complex64)
-        for f, places in zip(frequency, (np.arange(width), top + np.arange(height)), strict=True)
+        np.exp(-2j * np.pi * f * positions).astype(np.complex64)
+        for f, positions in zip(frequency, (np.arange(width), top + np.arange(height)), strict=True)
     )
-    narrow = (width // STEP, height)
-    real, imaginary = (
-        cv2.resize(plane * part, narrow, interpolation=cv2.INTER_AREA) for part in (along.real, along.imag)
-    )
-    return ((real + 1j * imaginary) * down[:, None]).reshape(-1, STEP, narrow[0]).mean(axis=1)
+    size = (width // STEP, height)
+    parts = (plane * part for part in (along.real, along.imag))
+    real, imaginary = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts)
+    return ((real + 1j * imaginary) * down[:, None]).reshape(-1, STEP, size[0]).mean(axis=1)
 
 
 def _darkness(bgr: np.ndarray, ink: str) -> np.ndarray:
-    """float32 (H, W): the channel that an ink darkens, all three for black, from white on."""
-    number = INKS.index(ink)
-    plane = bgr.mean(axis=2, dtype=np.float32) if ink == "black" else bgr[..., 2 - number].astype(np.float32)
+    """float32 (H, W): 255 minus the channel that the ink absorbs; minus the mean of all channels for black."""
+    plane = bgr.mean(axis=2, dtype=np.float32) if ink == "black" else bgr[..., 2 - INKS.index(ink)].astype(np.float32)
     return 255 - plane
 
 
 def _cosine(along: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """float32 (h, w) of the cosine of along + down, in turns."""
-    along, down = (np.exp(2j * np.pi * turns).astype(np.complex64) for turns in (along, down))
+    """float32 (h, w): cos 2π(along + down), for along (w,) and down (h,) in cycles."""
+    along, down = (np.exp(2j * np.pi * cycles).astype(np.complex64) for cycles in (along, down))
     product = np.outer(down.real, along.real)
     product -= np.outer(down.imag, along.imag)
     return product
-
-
-def _drawn_at(side: int, drawn: int) -> np.ndarray:
-    """Where the middles of a side's pixels lay when the screen was drawn on `drawn` pixels."""
-    return (np.arange(side) + 0.5) * (drawn / side) - 0.5

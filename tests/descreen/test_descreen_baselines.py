@@ -1,4 +1,4 @@
-"""The methods without learning take the screen and keep the picture."""
+"""The baseline filters remove the screen and preserve the image."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def ripple(picture):
 
 
 @pytest.mark.parametrize("method", BASELINES)
-def test_every_method_brings_the_photograph_nearer_and_leaves_little_screen(photo, scan, method):
+def test_every_baseline_raises_the_psnr_and_attenuates_the_screen(photo, scan, method):
     restored = baseline_restorer(method, 1.0, "gaussian")(scan, find_screens(scan))
     assert restored.shape == scan.shape and restored.dtype == np.uint8
     assert psnr(restored, photo) > psnr(scan, photo) + 3
@@ -40,7 +40,7 @@ def test_every_method_brings_the_photograph_nearer_and_leaves_little_screen(phot
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_a_notch_of_any_shape_keeps_what_is_no_screen(photo, scan, mask):
+def test_every_notch_mask_preserves_image_content(photo, scan, mask):
     pitch = 1 / 0.25
     assert psnr(fft_notch(photo, pitch, mask=mask), photo) > 32
     assert psnr(fft_notch(scan, pitch, mask=mask), photo) > psnr(scan, photo) + 2
@@ -48,22 +48,22 @@ def test_a_notch_of_any_shape_keeps_what_is_no_screen(photo, scan, mask):
 
 @pytest.mark.parametrize("method", BASELINES)
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 2)])
-def test_any_size_goes_through(method, size):
+def test_baselines_accept_any_size(method, size):
     picture = np.full((*size, 3), 90, np.uint8)
     assert np.abs(BASELINES[method](picture).astype(int) - 90).max() <= 1
 
 
-def test_an_unknown_mask_is_refused(photo):
+def test_an_unknown_mask_is_an_error(photo):
     with pytest.raises(ValueError, match="unknown mask 'star', known: gaussian, disc, cross"):
         fft_notch(photo, mask="star")
 
 
-def test_lack_of_memory_in_opencv_is_lack_of_memory(scan, monkeypatch):
-    def scarce(*arguments):
+def test_out_of_memory_in_opencv_raises_memory_error(scan, monkeypatch):
+    def out_of_memory(*arguments):
         failure = cv2.error("no memory")
         failure.code, failure.err = -4, "Failed to allocate"
         raise failure
 
-    monkeypatch.setitem(BASELINES, "gaussian", scarce)
+    monkeypatch.setitem(BASELINES, "gaussian", out_of_memory)
     with pytest.raises(MemoryError, match="Failed to allocate"):
         baseline_restorer("gaussian", 1.0, "disc")(scan, {})

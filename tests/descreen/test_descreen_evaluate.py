@@ -1,4 +1,4 @@
-"""The table of methods over printed and scanned photographs."""
+"""The evaluation table over simulated prints and scans."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ def data(tmp_path_factory):
 NETWORK = ("network, coarse", "network, no notch", "network")
 
 
-def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(data, tmp_path, monkeypatch, capsys):
+def test_the_table_has_a_row_per_method_and_baselines_beat_no_processing(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "STRENGTHS", (0.5, 1.0))
     torch.manual_seed(0)
     network, model = Descreener(4, ("coarse", "edge", "details")), tmp_path / "model.pth.tar"
@@ -43,12 +43,12 @@ def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(
     found = json.loads(table.read_text())
     assert list(found) == ["AM", "AM, flawed press", "floyd_steinberg", "ostromoukhov"]
     for rows in found.values():
-        first, *classical, coarse, bare, last = rows
-        assert first == "nothing" and len(classical) == 3 and (coarse, bare, last) == NETWORK
-        best = max(rows[name]["psnr"] for name in (first, *classical))
+        first, *baselines, coarse, bare, last = rows
+        assert first == "nothing" and len(baselines) == 3 and (coarse, bare, last) == NETWORK
+        best = max(rows[name]["psnr"] for name in (first, *baselines))
         assert rows[last]["psnr_margin"] == pytest.approx(rows[last]["psnr"] - best)
-        assert rows[last] == rows[coarse]  # details begin by adding nothing
-        assert all(rows[name]["psnr"] > rows["nothing"]["psnr"] + 3 for name in classical)
+        assert rows[last] == rows[coarse]  # DetailsNet is zero-initialised
+        assert all(rows[name]["psnr"] > rows["nothing"]["psnr"] + 3 for name in baselines)
     am, fm = found["AM"], found["floyd_steinberg"]
     assert am["nothing"]["found"] == 1 and fm["nothing"]["found"] == 0 and "visible" not in fm["nothing"]
     for row in am.values():
@@ -57,7 +57,7 @@ def test_every_method_and_the_network_have_a_row_and_tuning_beats_doing_nothing(
     assert "ostromoukhov" in capsys.readouterr().out
 
 
-def test_every_checkpoint_has_rows_of_its_own(tmp_path):
+def test_row_names_distinguish_checkpoints(tmp_path):
     network = Descreener(4, ("coarse",))
     names = ("a/run/best.pth.tar", "b/run/best.pth.tar", "b/run/epoch_1.5.pth.tar", "b/run/epoch_1.6.pth.tar")
     paths = [tmp_path / name for name in names]
@@ -69,19 +69,19 @@ def test_every_checkpoint_has_rows_of_its_own(tmp_path):
     assert list(found) == [name for row in rows for name in (f"{row}, no notch", row)]
 
 
-def test_scans_are_the_same_every_time(data):
+def test_scans_are_reproducible(data):
     photos = evaluate.PhotoSet.from_lists(data, "HalftoneVOC2012.json", "val")
-    first, second, other = (evaluate.scans(photos, 2, "AM", seed) for seed in (0, 0, 50))
+    first, second, other = (evaluate.make_scans(photos, 2, "AM", seed) for seed in (0, 0, 50))
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(first, second, strict=True))
     assert not any(np.array_equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
 
 
-def test_a_missing_list_is_one_line(tmp_path, capsys):
+def test_a_missing_list_is_reported(tmp_path, capsys):
     assert evaluate.main(["--data_dir", str(tmp_path)]) == 2
     assert "HalftoneVOC2012.json: cannot be read" in capsys.readouterr().err
 
 
-def test_a_table_that_could_not_be_written_is_refused_before_the_work(data, tmp_path, capsys):
+def test_an_unwritable_json_path_is_reported_before_evaluation(data, tmp_path, capsys):
     assert evaluate.main(["--data_dir", str(data), "--json", str(tmp_path / "nowhere" / "table.json")]) == 2
     assert "table.json: its folder does not exist" in capsys.readouterr().err
     assert evaluate.main(["--data_dir", str(data), "--json", str(tmp_path)]) == 2

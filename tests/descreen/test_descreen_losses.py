@@ -1,4 +1,4 @@
-"""Texture terms and the two sides of the adversarial game."""
+"""Gram and adversarial loss terms."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_a_gram_matrix_is_the_mean_product_of_features_per_sample():
     torch.testing.assert_close(grams[1, 0, 0, 2], expected)
 
 
-def test_each_patch_has_a_matrix_of_its_own():
+def test_each_patch_has_its_own_gram_matrix():
     features = torch.rand(1, 2, 9, 13)
     grams = gram_matrices(features, 4)
     assert grams.shape == (1, 6, 2, 2)
@@ -31,7 +31,7 @@ def test_each_patch_has_a_matrix_of_its_own():
     assert torch.equal(gram_matrices(features, 14), gram_matrices(features))
 
 
-def test_the_texture_term_looks_at_every_convolution_and_trains_no_weight(vgg):
+def test_the_gram_loss_covers_every_convolution_and_freezes_vgg(vgg):
     name, weights = vgg
     loss = GramLoss(name, weights, patch=4).train()
     picture = torch.rand(1, 3, 32, 32, requires_grad=True)
@@ -45,12 +45,12 @@ def test_the_texture_term_looks_at_every_convolution_and_trains_no_weight(vgg):
     assert not any(parameter.requires_grad for parameter in loss.parameters())
 
 
-def test_weights_of_another_network_are_refused():
+def test_weights_of_another_network_are_an_error():
     with pytest.raises(ValueError, match="not those of torchvision's vgg16_bn"):
         GramLoss("vgg16_bn", {"features.0.weight": torch.zeros(1)})
 
 
-def test_each_side_of_the_game_learns_from_its_own_loss_only():
+def test_generator_and_discriminator_losses_have_separate_gradients():
     discriminator = nn.Conv2d(3, 1, 1)
     fake, real = torch.rand(1, 3, 4, 4, requires_grad=True), torch.rand(1, 3, 4, 4)
     value = generator_loss(discriminator, fake)

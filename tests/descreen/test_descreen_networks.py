@@ -1,14 +1,18 @@
-"""The descreening networks layer by layer, against what is known of the published system."""
+"""Layers, shapes and checkpoints of the descreening networks, compared with the published system."""
 
 import pytest
 import torch
 from torch import nn
 
+from descreen.command import load_trained
 from descreen.engine import HALO
 from descreen.networks import CoarseNet, DetailsNet, EdgeNet, ResidualDiscriminator, TripleDiscriminator, blurred
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet, merge_table
 from descreen.residual import ResidualCoarse
-from descreen.system import COARSE_NETS, Descreener, build_descreener
+from descreen.system import COARSE_NETS, Descreener
+from model.load import build_network
+from model.reshalf import ResHalf
+from utils.checkpoint import write_checkpoint
 from utils.errors import UserError
 
 
@@ -34,11 +38,11 @@ def parser():
 @pytest.mark.parametrize(
     ("network", "expected"), [(CoarseNet, 16.8e6), (EdgeNet, 0.106e6), (DetailsNet, 0.279e6)], ids=lambda x: str(x)
 )
-def test_at_full_width_each_network_has_the_published_number_of_parameters(network, expected):
+def test_parameter_counts_at_full_width_match_the_paper(network, expected):
     assert parameters(network()) == pytest.approx(expected, rel=0.005)
 
 
-def test_the_coarse_network_is_the_published_u_net():
+def test_coarse_net_has_the_published_layers():
     network = CoarseNet()
     assert convolutions(network.down) == [
         (3, 64, 4, 2),
@@ -58,7 +62,7 @@ def test_the_coarse_network_is_the_published_u_net():
     assert convolutions(network.out) == [(64, 64, 3, 1), (64, 3, 3, 1)]
 
 
-def test_the_residual_network_has_a_level_at_half_a_quarter_and_an_eighth_of_the_size():
+def test_residual_coarse_has_levels_at_a_half_a_quarter_and_an_eighth_of_the_resolution():
     network = ResidualCoarse(48, deepest=128)
     assert convolutions(network.before) == [(48, 48, 3, 1)] * 4 + [(96, 96, 3, 1)] * 4 + [(128, 128, 3, 1)] * 4
     assert convolutions(network.after) == [(48, 48, 3, 1)] * 4 + [(96, 96, 3, 1)] * 2
@@ -69,7 +73,7 @@ def test_the_residual_network_has_a_level_at_half_a_quarter_and_an_eighth_of_the
     assert convolutions(ResidualCoarse(8).shrink) == [(8, 16, 2, 2), (16, 32, 2, 2)]
 
 
-def test_the_last_rows_and_columns_of_an_odd_size_are_restored_without_a_mirrored_screen():
+def test_the_end_of_an_unaligned_side_is_restored_from_an_aligned_crop():
     torch.manual_seed(0)
     network = ResidualCoarse(8, blur=1.0).eval()
     nn.init.normal_(network.leave[-1].weight, std=0.1)
@@ -81,13 +85,13 @@ def test_the_last_rows_and_columns_of_an_odd_size_are_restored_without_a_mirrore
 
 
 @pytest.mark.parametrize("build", COARSE_NETS.values())
-def test_a_coarse_network_begins_with_the_blurred_scan(build):
+def test_a_coarse_network_with_blur_initially_outputs_the_blurred_scan(build):
     scan = torch.rand(1, 3, 64, 96) * 2 - 1
     torch.testing.assert_close(build(8, blur=1.5).eval()(scan), blurred(scan, 1.5))
 
 
 @pytest.mark.parametrize("kind", COARSE_NETS)
-def test_a_network_sees_waves_only_where_it_has_learned_to(kind):
+def test_wave_channels_affect_only_networks_built_with_waves(kind):
     torch.manual_seed(0)
     scan = torch.rand(1, 7, 64, 40)
     for waves in (False, True):
@@ -99,9 +103,9 @@ def test_a_network_sees_waves_only_where_it_has_learned_to(kind):
 
 
 @pytest.mark.parametrize("build", COARSE_NETS.values())
-def test_a_coarse_network_sees_no_further_than_the_halo_of_a_tile(build):
+def test_the_receptive_field_of_coarse_networks_is_within_the_halo(build):
     network = build(4, deepest=8).eval()
-    for parameter in network.parameters():  # all positive: no change can cancel out
+    for parameter in network.parameters():  # positive weights: gradients cannot cancel
         nn.init.uniform_(parameter, 0.01, 0.05)
     scan = torch.rand(1, 3, 320, 32).double().requires_grad_()
     network.double()(scan)[..., 160:192, :].sum().backward()
@@ -109,7 +113,7 @@ def test_a_coarse_network_sees_no_further_than_the_halo_of_a_tile(build):
     assert 160 - HALO <= rows.min() < 160 - 32 and 192 + 32 < rows.max() < 192 + HALO
 
 
-def test_edges_details_and_discriminators_have_the_published_layers():
+def test_edge_net_details_net_and_discriminators_have_the_published_layers():
     assert convolutions(EdgeNet()) == [(3, 32, 5, 1), *[(32, 32, 5, 1)] * 4, (32, 1, 3, 1)]
     assert convolutions(DetailsNet()) == [(32, 64, 3, 1), *[(64, 64, 3, 1)] * 7, (64, 3, 3, 1)]
     widths = [128, 256, 512, 1024, 2048]
@@ -124,7 +128,7 @@ def test_edges_details_and_discriminators_have_the_published_layers():
 
 @pytest.mark.parametrize("kind", COARSE_NETS)
 @pytest.mark.parametrize("size", [(1, 1), (5, 70), (32, 64), (45, 33)])
-def test_any_size_goes_in_and_comes_out(size, kind):
+def test_any_input_size_is_preserved(size, kind):
     network = Descreener(4, ("coarse", "edge", "details"), "small", kind=kind).eval()
     out = network(torch.rand(2, 3, *size))
     assert out.restored.shape == out.coarse.shape == out.residual.shape == (2, 3, *size)
@@ -132,7 +136,7 @@ def test_any_size_goes_in_and_comes_out(size, kind):
     assert torch.equal(out.restored, out.coarse + out.residual)
 
 
-def test_the_discriminators_judge_small_and_odd_pictures():
+def test_discriminators_accept_small_and_odd_sizes():
     picture = torch.rand(1, 3, 40, 72)
     assert ResidualDiscriminator(2).eval()(picture).shape == (1, 1, 1, 2)
     assert TripleDiscriminator(2).eval()(picture, picture, picture).shape == (1, 1, 1, 1)
@@ -140,11 +144,11 @@ def test_the_discriminators_judge_small_and_odd_pictures():
     assert TripleDiscriminator(2).eval()(large, large, large).shape == (1, 1, 1, 2)
 
 
-def test_each_scene_class_counts_for_one_object_at_most():
+def test_each_scene_class_belongs_to_at_most_one_object():
     table = merge_table()
     assert table.shape == (25, 150) and len(CLASSES) == 25
     assert table.sum(0).max() == 1
-    # Spot checks in the words of ADE20K's own list, counted from 0: windowpane 8, grass 9, sidewalk 11, path 52.
+    # Spot checks against the class list of ADE20K, 0-based: windowpane 8, grass 9, sidewalk 11, path 52.
     names = list(CLASSES)
     assert table[:, 8].sum() == 0
     assert [names[int(table[:, index].argmax())] for index in (9, 11, 52, 54, 127, 66)] == [
@@ -157,7 +161,7 @@ def test_each_scene_class_counts_for_one_object_at_most():
     ]
 
 
-def test_the_parser_has_the_layout_of_the_public_weights(parser):
+def test_the_parser_matches_the_layout_of_the_public_weights(parser):
     state = parser.state_dict()
     shapes = {
         "encoder.conv1.weight": (64, 3, 3, 3),
@@ -179,7 +183,7 @@ def test_the_parser_has_the_layout_of_the_public_weights(parser):
     assert not parser.train().training and not any(parameter.requires_grad for parameter in parser.parameters())
 
 
-def test_public_weights_are_read_from_two_files_and_refused_when_they_do_not_fit(parser, tmp_path):
+def test_public_weights_load_from_two_files_and_unfitting_ones_are_errors(parser, tmp_path):
     network = ObjectNet()
     torch.save(network.encoder.state_dict(), tmp_path / "encoder_epoch_25.pth")
     with pytest.raises(UserError, match=r"one decoder\*\.pth, holds 0"):
@@ -208,29 +212,30 @@ def test_object_maps_of_the_small_network_are_probabilities():
         (("coarse", "edge", "details"), "small", {"kind": "residual"}),
     ],
 )
-def test_a_checkpoint_alone_rebuilds_the_system(parts, objects, coarse):
+def test_a_checkpoint_suffices_to_rebuild_the_system(parts, objects, coarse):
     network = Descreener(4, parts, objects, **coarse).eval()
     half = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
-    again = build_descreener({"state_dict": half, "arch": network.arch()})
+    again = build_network({"state_dict": half, "arch": network.arch()})
     assert again.arch() == network.arch()
     scan = torch.rand(1, 3, 40, 24)
     torch.testing.assert_close(again.restore(scan), network.restore(scan), atol=1e-2, rtol=1e-2)
 
 
-def test_a_checkpoint_from_before_there_were_two_coarse_networks_is_the_u_net():
+def test_a_checkpoint_without_kind_holds_the_u_net():
     network = Descreener(4, deepest=12, blur=1.0)
     arch = network.arch()
     assert arch.pop("kind") == "unet"
-    again = build_descreener({"state_dict": network.state_dict(), "arch": arch})
+    again = build_network({"state_dict": network.state_dict(), "arch": arch})
     assert isinstance(again.coarse, CoarseNet) and again.coarse.blur == 1.0
 
 
-def test_what_is_no_descreening_checkpoint_is_refused():
-    network = Descreener(4)
-    with pytest.raises(ValueError, match="not a descreening checkpoint: holds ResHalf"):
-        build_descreener({"state_dict": network.state_dict(), "arch": {"name": "ResHalf"}})
+def test_other_checkpoints_and_invalid_settings_are_errors(tmp_path):
+    network, other = Descreener(4), ResHalf(4)
+    write_checkpoint(tmp_path / "other.pth.tar", {"state_dict": other.state_dict(), "arch": other.arch()})
+    with pytest.raises(UserError, match="not a descreening checkpoint: holds ResHalf"):
+        load_trained(tmp_path / "other.pth.tar")
     with pytest.raises(ValueError, match="weights do not fit"):
-        build_descreener({"state_dict": {}, "arch": network.arch()})
+        build_network({"state_dict": other.state_dict(), "arch": network.arch()})
     with pytest.raises(ValueError, match="unknown objects 'cars'"):
         Descreener(4, objects="cars")
     with pytest.raises(ValueError, match="unknown coarse network 'net', known: unet, residual"):

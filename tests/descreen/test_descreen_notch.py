@@ -1,4 +1,4 @@
-"""The last traces of a screen leave a restoration, and nothing else does."""
+"""The notch filter removes residual screens and preserves everything else."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from descreen import notch
 from descreen.lattice import lattice
-from descreen.notch import TILE, WIDTH, without_screens
+from descreen.notch import TILE, WIDTH, notch_screens
 from descreen.screen_finder import Screen
 from halftone.inks import INKS
 from halftone.screens import am_screen
@@ -24,58 +24,58 @@ def waves(size, frequencies, amplitude=12):
 
 
 @pytest.mark.parametrize(("pitch", "angle", "is_line"), [(4.3, 30.0, False), (6.0, 71.0, False), (3.1, 100.0, True)])
-def test_waves_of_a_screen_vanish_across_tiles(pitch, angle, is_line):
+def test_screen_frequencies_are_removed_across_tiles(pitch, angle, is_line):
     picture = waves((200, TILE + 90), lattice(pitch, angle, is_line)[:2])
-    cleaned = without_screens(picture, {"black": Screen(pitch, angle, is_line, 50.0)})
-    # At the border the reflection breaks the wave.
+    cleaned = notch_screens(picture, {"black": Screen(pitch, angle, is_line, 50.0)})
+    # Reflection at the border breaks the periodicity.
     assert np.abs(cleaned[48:-48, 48:-48].astype(int) - 128).max() <= 1 < 10 < np.abs(picture.astype(int) - 128).max()
 
 
-def test_inks_that_were_not_found_are_met_at_the_angles_of_the_trade():
+def test_undetected_inks_are_filtered_at_multiples_of_15_degrees():
     picture = waves((160, 160), lattice(4.0, 75.0)[:2])
     found = {ink: Screen(4.0, angle, False, 50.0) for ink, angle in zip(INKS, (15.0, 65.0, 0.0, 45.0), strict=True)}
     some = {ink: found[ink] for ink in ("cyan", "black")}
-    assert np.abs(without_screens(picture, some)[48:-48, 48:-48].astype(int) - 128).max() <= 1
+    assert np.abs(notch_screens(picture, some)[48:-48, 48:-48].astype(int) - 128).max() <= 1
     for complete in (found, {"black": found["black"]}):
-        kept = without_screens(picture, complete).astype(int) - picture
-        assert np.abs(kept[48:-48, 48:-48]).max() <= 1, "nothing is missing, so nothing more is cut"
+        kept = notch_screens(picture, complete).astype(int) - picture
+        assert np.abs(kept[48:-48, 48:-48]).max() <= 1, "no ink is missing, so no further frequency may be removed"
 
 
-def test_a_strong_trace_that_comes_and_goes_is_cut_out_wider(monkeypatch):
+def test_a_strong_residual_of_varying_amplitude_gets_a_wider_notch(monkeypatch):
     frequencies = lattice(4.0, 30.0)[:2]
     y, x = np.mgrid[:200, :200] - 100
     trace = (waves((200, 200), frequencies, 40).astype(float) - 128) * np.exp(-(x**2 + y**2) / 400)[..., None]
     picture, found = (np.rint(128 + trace)).astype(np.uint8), {"black": Screen(4.0, 30.0, False, 50.0)}
-    left = [np.abs(without_screens(picture, found).astype(int) - 128).max()]
+    left = [np.abs(notch_screens(picture, found).astype(int) - 128).max()]
     monkeypatch.setattr(notch, "STRONG", np.inf)
-    left.append(np.abs(without_screens(picture, found).astype(int) - 128).max())
+    left.append(np.abs(notch_screens(picture, found).astype(int) - 128).max())
     assert left[0] < 0.6 * left[1], left
 
 
-def test_no_ripples_are_left_beside_an_edge(monkeypatch):
+def test_edges_do_not_ring(monkeypatch):
     picture = np.full((200, 200, 3), 60, np.uint8)
     picture[:, 100:112] = 200
     upright = {"black": Screen(5.0, 0.0, False, 50.0)}
     beside = (slice(48, -48), slice(60, 94))
-    changed = [np.abs(without_screens(picture, upright).astype(int) - picture)[beside].mean()]
+    changed = [np.abs(notch_screens(picture, upright).astype(int) - picture)[beside].mean()]
     monkeypatch.setattr(notch, "_presence", lambda bgr, cut: 1)
-    changed.append(np.abs(without_screens(picture, upright).astype(int) - picture)[beside].mean())
+    changed.append(np.abs(notch_screens(picture, upright).astype(int) - picture)[beside].mean())
     assert changed[0] < 0.3 * changed[1] and changed[1] > 1, changed
 
 
-def test_other_waves_stay_and_no_screen_changes_nothing():
+def test_other_frequencies_are_kept_and_no_screen_means_no_change():
     picture = waves((160, 160), [(0.25 - 5 * WIDTH, 0.0), (0.02, 0.06)])
-    cleaned = without_screens(picture, {"black": Screen(4.0, 0.0, True, 50.0)})
+    cleaned = notch_screens(picture, {"black": Screen(4.0, 0.0, True, 50.0)})
     assert np.abs(cleaned.astype(int) - picture)[48:-48, 48:-48].max() <= 1
-    assert without_screens(picture, {}) is picture
+    assert notch_screens(picture, {}) is picture
 
 
-def test_a_photograph_hardly_changes():
+def test_a_photograph_is_nearly_unchanged():
     photo = read_image(PHOTO).bgr[:300, :300]
-    assert psnr(photo, without_screens(photo, {"black": Screen(4.0, 45.0, False, 50.0)})) > 35
+    assert psnr(photo, notch_screens(photo, {"black": Screen(4.0, 45.0, False, 50.0)})) > 35
 
 
-def test_the_lattice_is_that_of_a_drawn_screen():
+def test_the_lattice_matches_the_spectrum_of_am_screen():
     screen = am_screen(np.full((256, 256), 200, np.uint8), pitch=5.3, angle=22.0, supersample=3).astype(float)
     window = np.outer(np.hanning(256), np.hanning(256))
     y, x = np.mgrid[:256, :256]

@@ -1,4 +1,4 @@
-"""Scans made from photographs: what was asked for is in them, nothing else moves, and a seed says it all."""
+"""Simulated prints and scans: effect of each parameter, registration, and reproducibility."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from descreen.config import ScreensConfig
-from descreen.printing import FM_METHODS, Printing, draw_printing, print_and_scan, truth
+from descreen.printing import FM_METHODS, Printing, draw_printing, ground_truth, print_and_scan
 
 PLAIN = Printing(
     method="round",
@@ -41,29 +41,29 @@ def blurred(picture):
 
 @pytest.mark.parametrize("method", ["round", "ellipse", "square", "diamond", "line", *FM_METHODS])
 @pytest.mark.parametrize("gray", [False, True])
-def test_seen_from_afar_a_scan_is_the_photograph(photo, method, gray):
+def test_a_low_passed_scan_matches_the_photograph(photo, method, gray):
     printing = replace(PLAIN, method=method, gray=gray)
     scan = print_and_scan(photo, printing)
     assert scan.shape == photo.shape and scan.dtype == np.uint8
-    assert np.abs(blurred(scan) - blurred(truth(photo, printing))).mean() < 6
+    assert np.abs(blurred(scan) - blurred(ground_truth(photo, printing))).mean() < 6
     assert np.abs(scan.astype(int) - photo).mean() > 20
     if gray:
         assert (np.ptp(scan.astype(int), axis=2) == 0).all()
 
 
 @pytest.mark.parametrize("scale", [0.8, 1.2])
-def test_another_scanner_resolution_moves_nothing(photo, scale):
+def test_scanner_resolution_causes_no_shift(photo, scale):
     scan = print_and_scan(photo, replace(PLAIN, scale=scale))
     shift, _ = cv2.phaseCorrelate(blurred(scan).mean(2), blurred(photo).mean(2))
     assert max(map(abs, shift)) < 0.15
 
 
-def test_a_coarse_scanner_still_draws_the_finest_screens(photo):
+def test_the_finest_pitches_render_at_low_scanner_resolution(photo):
     for pitch in np.linspace(2, 3, 50):
         assert print_and_scan(photo[:8, :8], replace(PLAIN, pitch=float(pitch), scale=0.51)).shape == (8, 8, 3)
 
 
-def test_each_flaw_of_press_and_scanner_shows(photo):
+def test_each_degradation_changes_the_scan(photo):
     plain = print_and_scan(photo, PLAIN).astype(np.float32)
 
     def difference(**flaw):
@@ -79,13 +79,13 @@ def test_each_flaw_of_press_and_scanner_shows(photo):
     assert np.abs(difference(offsets=((2.0, 1.0),) * 4)).mean() > 10
 
 
-def test_a_clean_print_is_the_screen_alone(photo):
+def test_a_clean_print_is_binary_despite_degradations(photo):
     flaws = {"grain": 9.0, "blur": 2.0, "jpeg": 20, "paper": (0.5, 0.5, 0.5), "scale": 0.7, "dot_gain": 0.3}
     clean = print_and_scan(photo, replace(PLAIN, clean=True, gray=True, **flaws))
     assert set(np.unique(clean)) == {0, 255}
 
 
-def test_printings_are_drawn_within_the_limits_and_of_every_kind():
+def test_sampled_printings_respect_the_config_and_cover_every_method():
     config = ScreensConfig(pitch_min=3.0, pitch_max=6.0, jpeg=70)
     drawn = [draw_printing(config, np.random.default_rng(seed)) for seed in range(400)]
     assert all(3 <= printing.pitch <= 6 for printing in drawn)
@@ -96,7 +96,7 @@ def test_printings_are_drawn_within_the_limits_and_of_every_kind():
     assert len({printing.pitch for printing in drawn}) == 400
 
 
-def test_a_press_without_flaws_changes_nothing_else():
+def test_the_flawed_share_affects_only_press_degradations():
     flawed, sound = (
         [draw_printing(ScreensConfig(flawed=share), np.random.default_rng(seed)) for seed in range(40)]
         for share in (1.0, 0.0)
@@ -109,7 +109,7 @@ def test_a_press_without_flaws_changes_nothing_else():
     assert 10 < sum(printing in sound for printing in mixed) < 30
 
 
-def test_a_printing_is_all_that_decides_a_scan(photo):
+def test_a_scan_is_a_function_of_the_printing(photo):
     config = ScreensConfig()
     for seed in range(6):
         printing = draw_printing(config, np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""Pitch and angle are found to 3 % and 2° over random screens, and nothing is found where there is no screen."""
+"""Pitch and angle are detected within 3 % and 2° for random screens; images without a screen give none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +25,13 @@ def photos():
     return [read_image(path).bgr[:320, :400] for path in PHOTOS]
 
 
-def turned_by(found, angle):
+def angle_error(found, angle):
     period = 180 if found.is_line else 90
     return abs((found.angle - angle + period / 2) % period - period / 2)
 
 
 @pytest.mark.parametrize("spot", ["round", "ellipse", "square", "diamond", "line"])
-def test_a_random_gray_screen_is_found(photos, spot):
+def test_random_gray_screens_are_detected(photos, spot):
     random = np.random.default_rng(len(spot))
     for photo in photos:
         pitch, angle = float(np.exp(random.uniform(np.log(2), np.log(8)))), random.uniform(0, 90)
@@ -39,12 +39,12 @@ def test_a_random_gray_screen_is_found(photos, spot):
         screen = am_screen(gray, spot=spot, pitch=pitch, angle=angle, supersample=int(random.choice([1, 3])))
         found = find_screens(np.dstack([screen] * 3))["black"]
         assert found.is_line == (spot == "line")
-        assert found.pitch == pytest.approx(pitch, rel=0.03) and turned_by(found, angle) < 2, (pitch, angle)
+        assert found.pitch == pytest.approx(pitch, rel=0.03) and angle_error(found, angle) < 2, (pitch, angle)
 
 
-def test_the_inks_of_random_scans_are_told_apart(photos):
+def test_screens_of_random_scans_are_assigned_to_the_right_inks(photos):
     random = np.random.default_rng(3)
-    # Half the blur, and no JPEG: it mixes the colours of fine dots.
+    # Half the blur, no JPEG: chroma subsampling mixes the colours of fine dots.
     config = ScreensConfig(fm=0.0, gray=0.0, blur=0.5, jpeg=100, pitch_min=2.5, any_angle=0.5)
     inks = 0
     for number in range(2 * len(photos)):
@@ -53,32 +53,32 @@ def test_the_inks_of_random_scans_are_told_apart(photos):
         assert common_pitch(found) == pytest.approx(printing.pitch, rel=0.03), printing
         for ink, screen in found.items():
             assert screen.pitch == pytest.approx(printing.pitch, rel=0.03), (ink, printing)
-            assert turned_by(screen, printing.angles[INKS.index(ink)]) < 2, (ink, printing)
+            assert angle_error(screen, printing.angles[INKS.index(ink)]) < 2, (ink, printing)
         inks += len(found)
     assert inks > 3.3 * 2 * len(photos)
 
 
-def test_nearly_all_inks_of_compressed_scans_are_told_apart():
-    # JPEG halves the colours' resolution, so every channel shows every screen, and some as mirror images.
+def test_nearly_all_screens_of_jpeg_scans_are_assigned_to_the_right_inks():
+    # Chroma subsampling shows every screen in every channel, some as aliases.
     right = wrong = 0
     for seed in range(24):
         photo = read_image(EVERY[seed % len(EVERY)]).bgr[:400, :400]
         printing = replace(draw_printing(FLAWED_AM, np.random.default_rng(seed)), jpeg=85, angles=ANGLES)
         for ink, screen in find_screens(print_and_scan(photo, printing)).items():
-            hit = turned_by(screen, ANGLES[INKS.index(ink)]) < 2 and abs(screen.pitch / printing.pitch - 1) < 0.03
+            hit = angle_error(screen, ANGLES[INKS.index(ink)]) < 2 and abs(screen.pitch / printing.pitch - 1) < 0.03
             right, wrong = right + hit, wrong + (not hit)
     assert right > 0.85 * 4 * 24 and wrong < 0.05 * 4 * 24, (right, wrong)
 
 
 @pytest.mark.parametrize("seed", (*range(100, 106), 117, 127, 128, 136))
-def test_the_pitch_of_scans_as_they_come_is_found(seed):
-    # Resampled, blurred and compressed: second harmonics and mirror images stand beside the screen.
+def test_the_pitch_of_degraded_scans_is_detected(seed):
+    # Resampled, blurred and compressed: the spectrum also has second harmonics and aliases.
     photo = read_image(EVERY[(seed - 100) % len(EVERY)]).bgr[:400, :400]
     printing = draw_printing(FLAWED_AM, np.random.default_rng(seed))
     assert common_pitch(find_screens(print_and_scan(photo, printing))) == pytest.approx(printing.pitch, rel=0.03)
 
 
-def test_photographs_and_fm_halftones_have_no_screen(photos):
+def test_no_screen_is_detected_in_photographs_and_fm_halftones(photos):
     random = np.random.default_rng(4)
     for photo in photos:
         assert find_screens(photo) == {}
@@ -89,49 +89,49 @@ def test_photographs_and_fm_halftones_have_no_screen(photos):
 
 
 @pytest.mark.parametrize(("pitch", "shrink"), [(6, 1), (8, 1), (10, 2), (12, 2), (16, 2), (20, 4)])
-def test_coarse_dots_are_found_in_the_shrunk_scan(photos, pitch, shrink):
-    # At full size a diagonal or a harmonic of some is found: 8.5 pixels for 12, 8 for 16.
+def test_coarse_dots_are_detected_in_the_shrunk_scan(photos, pitch, shrink):
+    # Full size alone detects overtones of some: 8.5 pixels for 12, 8 for 16.
     found = find_screens(am_cmyk(read_image(EVERY[0]).bgr[: 32 * pitch, : 32 * pitch], pitch=pitch, supersample=3))
-    assert common_pitch(found) == pytest.approx(pitch, rel=0.01) and turned_by(found["black"], 45.0) < 1
+    assert common_pitch(found) == pytest.approx(pitch, rel=0.01) and angle_error(found["black"], 45.0) < 1
     assert shrink_for(found) == shrink
 
 
-def test_neither_photographs_nor_lines_of_text_nor_folded_fine_screens_are_coarse_screens():
+def test_photographs_line_patterns_and_aliased_fine_screens_are_not_coarse_screens():
     for path in EVERY:
         assert find_screens(read_image(path).bgr) == {}
     lines = np.tile(128 + 100 * np.cos(2 * np.pi * np.arange(320) / 14), (320, 3, 1)).transpose(2, 0, 1)
     assert find_screens(lines.astype(np.uint8)) == {}
-    # At half size 0.44 cycles a pixel fold into 0.12, were it not for the blur before.
+    # Without the low-pass filter 0.44 cycles per pixel would alias to 0.12 at half size.
     y, x = np.mgrid[:256, :256]
     fine = 128 + 60 * (np.cos(2 * np.pi * 0.44 * (x + y)) + np.cos(2 * np.pi * 0.44 * (x - y)))
     assert find_screens(np.repeat(fine.astype(np.uint8)[..., None], 3, axis=2)) == {}
 
 
-def test_lines_of_two_inks_may_cross_at_a_right_angle():
+def test_line_screens_of_two_inks_at_a_right_angle_are_detected_as_lines():
     crossed = {"cyan": 0.0, "magenta": 90.0, "yellow": 60.0, "black": 30.0}
     bgr = np.full((256, 256, 3), (150, 120, 100), np.uint8)
     found = find_screens(am_cmyk(bgr, spot="line", pitch=5.0, angles=crossed, under_colour_removal=0.5, supersample=3))
     assert list(found) == list(INKS)
     for ink, screen in found.items():
-        assert screen.is_line and turned_by(screen, crossed[ink]) < 1
+        assert screen.is_line and angle_error(screen, crossed[ink]) < 1
 
 
 @pytest.mark.parametrize("red", [254, 252, 240])
-def test_two_inks_that_hide_each_other_are_found_as_black(red):
+def test_inks_that_share_an_angle_are_reported_as_black(red):
     bgr = np.full((256, 256, 3), (110, 110, red), np.uint8)
     one_angle = dict.fromkeys(INKS, 30.0)
     found = find_screens(am_cmyk(bgr, pitch=5.0, angles=one_angle, under_colour_removal=0, supersample=3))
     assert list(found) == ["black"]
-    assert found["black"].pitch == pytest.approx(5, rel=0.01) and turned_by(found["black"], 30.0) < 1
+    assert found["black"].pitch == pytest.approx(5, rel=0.01) and angle_error(found["black"], 30.0) < 1
 
 
-def test_a_picture_too_small_to_tell_has_none_and_a_wrong_shape_is_refused():
+def test_small_images_give_no_screen_and_a_wrong_shape_is_an_error():
     assert find_screens(np.zeros((31, 500, 3), np.uint8)) == {}
     with pytest.raises(ValueError, match="uint8"):
         find_screens(np.zeros((40, 40), np.uint8))
 
 
-def test_an_overtone_is_not_taken_for_the_screen():
+def test_coarse_screens_are_not_mistaken_for_their_overtones():
     random = np.random.default_rng(5)
     for least, most in ((8.6, 12), (12, 17), (17, 24)):
         for path in EVERY:

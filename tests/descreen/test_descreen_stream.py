@@ -1,4 +1,4 @@
-"""Batches of scans: a function of seed, epoch and step, the same on any number of processes and threads."""
+"""Batches of scans: a function of seed, epoch and step, independent of the number of processes and threads."""
 
 import threading
 
@@ -44,7 +44,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_batch_holds_scans_their_truths_and_edges(photos):
+def test_a_batch_holds_scans_ground_truths_and_edges(photos):
     batch = next(make(photos, rotate=True, edges=True).batches(0))
     assert batch["scan"].shape == batch["colour"].shape == (4, 3, 32, 32)
     assert batch["edges"].shape == (4, 1, 32, 32) and set(batch["edges"].unique().tolist()) <= {0.0, 1.0}
@@ -53,21 +53,21 @@ def test_a_batch_holds_scans_their_truths_and_edges(photos):
     assert (batch["scan"] - batch["colour"]).abs().mean() > 0.1
 
 
-def test_waves_come_after_the_scan_but_for_those_missed(photos):
+def test_waves_follow_the_scan_channels_and_dropout_zeroes_them(photos):
     only = SCREENS.model_copy(update={"line": 0.0, "fm": 0.0, "gray": 0.0, "missed": 0.0, "any_angle": 1.0})
-    plain, told = (next(make(photos, screens=only, waves=waves).batches(0)) for waves in (None, "drawn"))
-    assert told["scan"].shape == (4, 7, 32, 32) and torch.equal(told["scan"][:, :3], plain["scan"])
-    assert (told["scan"][:, 6].abs().amax(dim=(1, 2)) > 0.9).all()  # black
+    plain, exact = (next(make(photos, screens=only, waves=waves).batches(0)) for waves in (None, "exact"))
+    assert exact["scan"].shape == (4, 7, 32, 32) and torch.equal(exact["scan"][:, :3], plain["scan"])
+    assert (exact["scan"][:, 6].abs().amax(dim=(1, 2)) > 0.9).all()  # black
     half, none = (only.model_copy(update={"missed": share}) for share in (0.5, 1.0))
-    seen = next(make(photos, screens=half, waves="drawn").batches(0))["scan"][:, 3:].abs().amax(dim=(2, 3)) > 0
+    seen = next(make(photos, screens=half, waves="exact").batches(0))["scan"][:, 3:].abs().amax(dim=(2, 3)) > 0
     assert seen.any() and not seen.all()
-    assert not next(make(photos, screens=none, waves="drawn").batches(0))["scan"][:, 3:].any()
+    assert not next(make(photos, screens=none, waves="exact").batches(0))["scan"][:, 3:].any()
 
 
-def test_waves_of_a_scan_may_be_found_instead(photos):
+def test_estimated_waves_match_the_exact_ones(photos):
     coarse = SCREENS.model_copy(update={"am": 1.0, "line": 0.0, "fm": 0.0, "gray": 1.0, "clean": 1.0, "pitch_min": 4.0})
     how = {"screens": coarse, "crop_size": 48}
-    drawn, found = (next(make(photos, waves=waves, **how).batches(0))["scan"] for waves in ("drawn", "found"))
+    drawn, found = (next(make(photos, waves=waves, **how).batches(0))["scan"] for waves in ("exact", "estimated"))
     assert torch.equal(drawn[:, :3], found[:, :3])
     pairs = [(a[6], b[6]) for a, b in zip(drawn, found, strict=True) if a[6].any() and b[6].any()]
     assert pairs
@@ -75,7 +75,7 @@ def test_waves_of_a_scan_may_be_found_instead(photos):
         assert torch.corrcoef(torch.stack((a.flatten(), b.flatten())))[0, 1] > 0.8
 
 
-def test_starting_in_the_middle_and_more_threads_change_nothing(photos):
+def test_the_start_step_and_the_number_of_threads_do_not_change_batches(photos):
     whole = list(make(photos, rotate=True).batches(2))
     assert len(whole) == 2
     assert same(whole[1], next(make(photos, rotate=True, num_workers=0).batches(2, 1)))
@@ -83,7 +83,7 @@ def test_starting_in_the_middle_and_more_threads_change_nothing(photos):
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_the_parts_of_two_processes_are_the_whole_batch(photos, shuffle):
+def test_the_batches_of_two_ranks_form_the_joint_batch(photos, shuffle):
     crop = 32 if shuffle else None
     whole = list(make(photos, shuffle=shuffle, crop_size=crop).batches(1))
     parts = [list(make(photos, shuffle=shuffle, crop_size=crop, rank=r, world_size=2).batches(1)) for r in (0, 1)]
@@ -91,7 +91,7 @@ def test_the_parts_of_two_processes_are_the_whole_batch(photos, shuffle):
         assert torch.equal(batch["scan"], torch.cat([part[step]["scan"] for part in parts]))
 
 
-def test_leaving_in_the_middle_leaves_no_thread(photos):
+def test_closing_the_iterator_ends_its_threads(photos):
     batches = make(photos).batches(0)
     next(batches)
     batches.close()

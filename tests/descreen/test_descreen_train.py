@@ -1,4 +1,4 @@
-"""The three descreening stages from the command line: each learns, takes over from the one before, and resumes."""
+"""The three descreening stages from the command line: loss decrease, transfer between stages, resume."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def stages(arguments, place):
     return place
 
 
-def test_every_stage_goes_down_and_takes_over_from_the_one_before(arguments, stages):
+def test_every_stage_lowers_its_loss_and_keeps_the_earlier_parts(arguments, stages):
     edge = str(stages / "edge" / BEST)
     assert train.main(arguments(**DETAILS | {"trainer__epochs": 30}, name="details", edge_ckpt=edge)) == 0
     for stage, name in (("coarse", "l1"), ("edge", "total"), ("details", "l1"), ("details", "discriminator")):
@@ -100,7 +100,7 @@ def test_every_stage_goes_down_and_takes_over_from_the_one_before(arguments, sta
     assert all("restored_psnr" in found for found in validated(stages / "details"))
 
 
-def test_the_game_costs_no_more_than_half_a_decibel(arguments, place):
+def test_adversarial_training_costs_at_most_half_a_decibel(arguments, place):
     few = {"trainer__epochs": 1}
     assert train.main(arguments(**few, name="blurring", coarse_net__blur=1.0)) == 0
     coarse = str(place / "blurring" / BEST)
@@ -112,7 +112,7 @@ def test_the_game_costs_no_more_than_half_a_decibel(arguments, place):
     assert load_network(place / "its details" / BEST).settings["blur"] == 1.0
 
 
-def test_with_discriminators_a_resumed_run_ends_with_the_same_bits(arguments, stages):
+def test_a_resumed_run_with_discriminators_is_bit_identical(arguments, stages):
     settings = DETAILS | {"edge_ckpt": str(stages / "edge" / BEST), "ema_decay": 0.9, "trainer__save_half": True}
     assert train.main(arguments(**settings, name="alone")) == 0
     assert train.main(arguments(**settings, name="cut", trainer__max_steps=3)) == 0
@@ -123,7 +123,7 @@ def test_with_discriminators_a_resumed_run_ends_with_the_same_bits(arguments, st
         assert alone[key] and all(torch.equal(alone[key][name], cut[key][name]) for name in alone[key]), key
 
 
-def test_two_processes_train_the_game_together(arguments, stages):
+def test_adversarial_training_runs_on_two_processes(arguments, stages):
     settings = DETAILS | {"edge_ckpt": str(stages / "edge" / BEST), "trainer__max_steps": 3}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -133,12 +133,12 @@ def test_two_processes_train_the_game_together(arguments, stages):
     last = read_checkpoint(stages / "two" / LAST)
     assert last["step"] == 3 and len(last["rng"]) == 2 and last["partners"]
     assert train.main(arguments(**settings, name="one")) == 0
-    # The statistics of a batch are each process's own, so the two are near, not equal.
+    # Batch-norm statistics are per process, so the losses agree only approximately.
     one, two = (losses(stages / name, "l1")[0] for name in ("one", "two"))
     assert two == pytest.approx(one, rel=0.2)
 
 
-def test_a_stage_without_the_one_before_says_so(arguments, stages, capsys):
+def test_a_missing_or_unfitting_earlier_stage_is_reported(arguments, stages, capsys):
     assert train.main(arguments(model="DetailsNet")) == 2
     assert "edge_ckpt: null, allowed: the checkpoint of the stage before" in capsys.readouterr().err
     coarse = str(stages / "coarse" / BEST)
@@ -148,10 +148,10 @@ def test_a_stage_without_the_one_before_says_so(arguments, stages, capsys):
     assert "needed: coarse of width 16" in capsys.readouterr().err
     edge = str(stages / "edge" / BEST)
     assert train.main(arguments(model="DetailsNet", edge_ckpt=edge, objects="parser")) == 2
-    assert "object_weights: the parser's weights are a download" in capsys.readouterr().err
+    assert "object_weights: the parser needs the folder of its public weights" in capsys.readouterr().err
 
 
-def test_a_wrong_setting_of_the_screens_is_named(arguments, capsys):
+def test_an_invalid_screen_setting_is_reported(arguments, capsys):
     assert train.main(arguments(screens__pitch_min=9.0)) == 2
     assert "screens: found" in (message := capsys.readouterr().err) and "pitch_min up to pitch_max" in message
     assert train.main(arguments(screens__dots=3)) == 2
@@ -159,7 +159,7 @@ def test_a_wrong_setting_of_the_screens_is_named(arguments, capsys):
 
 
 @pytest.mark.parametrize("file", ["descreen_coarse.json", "descreen_edge.json", "descreen_details.json"])
-def test_the_configs_in_scripts_share_screens_and_a_width_that_stays_under_6_megabytes(file):
+def test_shipped_configs_share_width_and_screens_and_stay_under_6_megabytes(file):
     config = load_config(train.DescreenConfig, SCRIPTS / file)
     first = load_config(train.DescreenConfig, SCRIPTS / "descreen_coarse.json")
     assert (config.width, config.screens) == (first.width, first.screens)
@@ -169,7 +169,7 @@ def test_the_configs_in_scripts_share_screens_and_a_width_that_stays_under_6_meg
     assert sum(2 * value.numel() for value in network.state_dict().values()) < 6e6
 
 
-def test_without_a_config_the_recipe_is_the_papers():
+def test_config_defaults_are_the_recipe_of_the_paper():
     config = load_config(train.DescreenConfig, None, ["data_loader.batch_size=4", "trainer.save_epochs=1"])
     assert (config.optimizer_type, config.optimizer.lr, config.trainer.epochs) == ("Adam", 1e-4, 20)
     assert (config.lr_sheduler.name, config.lr_sheduler.factor) == ("exponential", 0.9)

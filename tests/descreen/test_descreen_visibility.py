@@ -1,4 +1,4 @@
-"""What a restoration leaves of a screen, against gratings whose visibility is known in closed form."""
+"""Visibility of residual screens, compared with gratings whose visibility has a closed form."""
 
 import math
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 
 from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
-from descreen.visibility import PIXELS_PER_DEGREE, screen_frequencies, sensitivity, visible_screen
+from descreen.visibility import PIXELS_PER_DEGREE, screen_frequencies, screen_visibility, sensitivity
 
 AM = ScreensConfig(line=0.0, fm=0.0, gray=1.0, clean=1.0, pitch_min=4.0, pitch_max=4.0)
 
@@ -19,7 +19,7 @@ def printing_of(config=AM, seed=0):
 
 
 def srgb(light):
-    """Linear light 0..1 → levels, not rounded but dithered, so that the mean is right."""
+    """Linear light 0..1 → sRGB levels, dithered so that rounding keeps the mean."""
     level = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     noise = np.random.default_rng(1).random(level.shape)
     return np.repeat(np.floor(level + noise)[..., None], 3, axis=2).astype(np.uint8)
@@ -27,18 +27,18 @@ def srgb(light):
 
 @pytest.mark.parametrize("frequency", [(0.25, 0.0), (0.13, 0.21), (0.2, -0.1)])
 @pytest.mark.parametrize("contrast", [0.05, 0.2])
-def test_a_grating_counts_its_contrast_times_the_sensitivity(frequency, contrast):
+def test_the_visibility_of_a_grating_is_contrast_times_sensitivity(frequency, contrast):
     y, x = np.mgrid[:192, :256]
     wave = np.cos(2 * np.pi * (frequency[0] * x + frequency[1] * y) + 0.4)
     plain, grating = srgb(0.3 + 0 * wave), srgb(0.3 * (1 + contrast * wave))
     expected = contrast * sensitivity(math.hypot(*frequency))
-    assert visible_screen(grating, plain, [frequency]) == pytest.approx(expected, rel=0.05)
-    assert visible_screen(grating, plain, [(0.07, 0.35)]) < 0.1 * expected
-    assert visible_screen(plain, plain, [frequency]) == 0
-    assert visible_screen(grating, grating, [frequency]) == 0
+    assert screen_visibility(grating, plain, [frequency]) == pytest.approx(expected, rel=0.05)
+    assert screen_visibility(grating, plain, [(0.07, 0.35)]) < 0.1 * expected
+    assert screen_visibility(plain, plain, [frequency]) == 0
+    assert screen_visibility(grating, grating, [frequency]) == 0
 
 
-def test_the_sensitivity_is_that_of_the_literature():
+def test_the_sensitivity_peaks_near_8_cycles_per_degree_at_250():
     # The peak of 2.6 (0.0192 + u) exp(-u^1.1) lies where 1 = 1.1 u^0.1 (0.0192 + u), near 8 cycles per degree.
     peak = max(range(1, 300), key=lambda tenth: sensitivity(tenth / 10 / PIXELS_PER_DEGREE)) / 10
     u = 0.114 * peak
@@ -46,7 +46,7 @@ def test_the_sensitivity_is_that_of_the_literature():
     assert sensitivity(peak / PIXELS_PER_DEGREE) == pytest.approx(250, rel=0.03)
 
 
-def test_the_frequencies_are_where_a_drawn_screen_has_its_peaks():
+def test_screen_frequencies_match_the_spectral_peaks_of_a_print():
     for seed in range(4):
         printing = printing_of(seed=seed)
         scan = print_and_scan(np.full((256, 256, 3), 200, np.uint8), printing)[..., 0].astype(float)
@@ -57,25 +57,25 @@ def test_the_frequencies_are_where_a_drawn_screen_has_its_peaks():
         assert min(np.hypot(*(peaks - (x, y)).T).min(), np.hypot(*(peaks + (x, y)).T).min()) < 1.5, printing
 
 
-def test_a_screen_is_seen_and_a_photograph_or_fm_is_not():
+def test_am_screens_are_visible_and_blurred_photographs_are_not():
     photo = cv2.resize(np.random.default_rng(2).integers(40, 216, (6, 6, 3)).astype(np.uint8), (256, 256))
     printing = printing_of(ScreensConfig(line=0.0, fm=0.0, gray=0.0, clean=1.0, pitch_min=3.0, pitch_max=6.0))
     frequencies = screen_frequencies(printing)
-    assert visible_screen(print_and_scan(photo, printing), photo, frequencies) > 10
-    assert visible_screen(cv2.GaussianBlur(photo, (0, 0), 2), photo, frequencies) < 0.1
+    assert screen_visibility(print_and_scan(photo, printing), photo, frequencies) > 10
+    assert screen_visibility(cv2.GaussianBlur(photo, (0, 0), 2), photo, frequencies) < 0.1
     assert screen_frequencies(printing_of(ScreensConfig(am=0.0, line=0.0))) == []
 
 
-def test_inks_on_one_angle_count_once():
+def test_inks_at_one_angle_contribute_once():
     printing = printing_of(ScreensConfig(line=0.0, fm=0.0, gray=0.0, pitch_min=4.0, pitch_max=4.0))
     sets = ((15.0, 75.0, 0.0, 45.0), (45.0,) * 4)
     apart, together = (screen_frequencies(replace(printing, angles=angles)) for angles in sets)
     assert len(together) == 6 < len(apart)
 
 
-def test_what_is_left_in_the_dark_is_seen_against_a_thousandth_of_white():
+def test_residuals_on_black_are_measured_against_a_thousandth_of_white():
     x = np.arange(256)
     wave = np.rint(2 + 2 * np.cos(2 * np.pi * x / 4)).astype(np.uint8)  # 0 to 4 levels, linear in light there
     left = np.repeat(np.tile(wave, (256, 1))[..., None], 3, axis=2)
-    seen = visible_screen(left, np.zeros_like(left), [(0.25, 0.0)])
+    seen = screen_visibility(left, np.zeros_like(left), [(0.25, 0.0)])
     assert seen == pytest.approx(sensitivity(0.25) * (2 / 12.92 / 255) / 1e-3, rel=0.02)
