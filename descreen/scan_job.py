@@ -7,7 +7,7 @@ import numpy as np
 
 from descreen.engine import Restorer
 from descreen.screen_finder import Screen, find_screens, shrink_for
-from jobs.job import Job
+from jobs.job import Job, Outputs
 from jobs.manifest import FileResult
 from jobs.tasks import RESTORED
 
@@ -27,7 +27,7 @@ class ScanJob(Job):
     restore: Restorer
     rescreen: Rescreen | None
 
-    def convert(self, picture: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+    def convert(self, picture: np.ndarray) -> tuple[Outputs, str]:
         """The restored scan, the new screen, and the screens found, as a note."""
         screens = find_screens(picture)
         outputs = {RESTORED: self.restore(picture, screens)}
@@ -37,7 +37,7 @@ class ScanJob(Job):
 
     def columns(self, result: FileResult | None) -> str:
         """The screens found."""
-        return "  screen found" if result is None else f"  {result.note}"
+        return "  screen found" if result is None else f"  {result.note or ''}"
 
 
 def describe(screens: dict[str, Screen]) -> str:

@@ -17,22 +17,16 @@ from utils.errors import name_errors
 LARGE = 16_000_000
 """Pixels above which a picture is processed alone, without reading ahead, to save memory."""
 
+Outputs = dict[str, np.ndarray]
+"""Output pictures by folder: uint8 (H, W, 3) BGR, or a halftone (H, W)."""
+
 
 class Loaded(NamedTuple):
-    """An input: SHA-256 of the file, the picture, uint8 (H, W, 3) BGR or a halftone (H, W), and its alpha channel."""
+    """An input: SHA-256 of the file, picture, uint8 (H, W, 3) BGR or a halftone (H, W), and alpha channel."""
 
     digest: str
     picture: np.ndarray
     alpha: np.ndarray | None
-
-
-class Computed(NamedTuple):
-    """The outputs of an input, pictures by folder, and the seconds they took."""
-
-    input: Loaded
-    outputs: dict[str, np.ndarray]
-    note: str
-    seconds: float
 
 
 @dataclass(kw_only=True)
@@ -53,8 +47,8 @@ class Job(ABC):
     skip_existing: bool
 
     @abstractmethod
-    def convert(self, picture: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
-        """The outputs of an input picture: uint8 by folder, (H, W, 3) BGR or a halftone (H, W); and a note."""
+    def convert(self, picture: np.ndarray) -> tuple[Outputs, str]:
+        """The outputs of an input picture, and a remark for the table."""
 
     @abstractmethod
     def columns(self, result: FileResult | None) -> str:
@@ -64,37 +58,36 @@ class Job(ABC):
         """The input picture and its alpha channel. Raises UserError for a bad file."""
         return read_image(path, max_pixels=self.max_pixels)
 
-    def scores(self, picture: np.ndarray, outputs: dict[str, np.ndarray]) -> dict[str, float] | None:
+    def scores(self, picture: np.ndarray, outputs: Outputs) -> dict[str, float] | None:
         """Quality measures of the outputs; None where there is no reference."""
         return None
 
     def read(self, task: Task) -> Loaded | None:
         """The task's input, or None when it is to be left out. Raises UserError for a bad file."""
         found = digest(task.path)
-        if self.skip_existing and self.manifest.covers(task.name.as_posix(), found):
+        if self.skip_existing and self.manifest.covers(task.key, found):
             return None
         return Loaded(found, *self.load(task.path))
 
-    def compute(self, task: Task, loaded: Loaded) -> Computed:
-        """The outputs. Raises UserError when there is not enough memory or a network's output is not finite."""
+    def compute(self, task: Task, loaded: Loaded) -> tuple[Loaded, Outputs, FileResult]:
+        """The outputs. Raises UserError when memory does not suffice or a network's output is not finite."""
         start = time.perf_counter()
         with name_errors(task.path):
             outputs, note = self.convert(loaded.picture)
-        return Computed(loaded, outputs, note, time.perf_counter() - start)
+        return loaded, outputs, FileResult(loaded.picture.shape[:2], time.perf_counter() - start, None, note)
 
-    def write(self, task: Task, computed: Computed) -> FileResult:
+    def write(self, task: Task, computed: tuple[Loaded, Outputs, FileResult]) -> FileResult:
         """Write the outputs, then add them to the manifest. Raises UserError when they cannot be written."""
-        checksum, picture, alpha = computed.input
-        paths = [self.manifest.folder / folder / task.name for folder in computed.outputs]
+        loaded, outputs, result = computed
+        paths = {self.manifest.folder / folder / task.name: output for folder, output in outputs.items()}
         with name_errors(task.path):
-            for path, output in zip(paths, computed.outputs.values(), strict=True):
+            for path, output in paths.items():
                 if output.ndim == 2:
                     write_halftone(with_folder(path), output)
                 else:
-                    write_image(with_folder(path), output, alpha)
-            scores = self.scores(picture, computed.outputs)
-        result = FileResult(picture.shape[:2], computed.seconds, scores, computed.note)
-        self.manifest.add(task.name.as_posix(), checksum, paths, result)
+                    write_image(with_folder(path), output, loaded.alpha)
+        result = result._replace(scores=self.scores(loaded.picture, outputs))
+        self.manifest.add(task.key, loaded.digest, list(paths), result)
         return result
 
     def is_large(self, loaded: Loaded) -> bool:

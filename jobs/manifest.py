@@ -16,18 +16,15 @@ ALL_SHARDS = "all"
 
 
 class FileResult(NamedTuple):
-    """The result of one input file. Manifests written by earlier releases have none of these values.
+    """Size (height, width) of an input, seconds of computing, quality measures by name, and a remark.
 
-    size     (height, width) in pixels
-    seconds  duration of the computation
-    scores   quality measures by name; may be NaN or infinite
-    note     remark for the table
+    All are None in lines written by earlier releases.
     """
 
-    size: tuple[int, int] | None = None
-    seconds: float | None = None
-    scores: dict[str, float] | None = None
-    note: str = ""
+    size: Sequence[int] | None
+    seconds: float | None
+    scores: dict[str, float] | None
+    note: str | None
 
 
 class Manifest:
@@ -35,19 +32,16 @@ class Manifest:
 
     A line holds the checksum of the input, `made_by`, the sizes of the output files and the result; the last line of a
     name is valid. Incomplete lines, left by a kill or a full disk, are ignored. Several processes may append to one
-    manifest. Shards of a run add lines of their own, which hold their counts (jobs/shards.py).
+    manifest. Shards add lines of their own, without a name (jobs/shards.py).
 
-    folder    the output folder
     made_by   all settings that determine the outputs, as plain values: checkpoint, seed, …
     entries   the valid lines by name
-    shards    the lines of the shards that have ended, by shard, in the order of their ends
+    shards    the lines of the shards that have ended, in this order
     Raises UserError when the file exists and cannot be read.
     """
 
     def __init__(self, folder: Path, made_by: dict):
-        self.folder = folder
-        self.path = folder / "manifest.jsonl"
-        self.made_by = made_by
+        self.folder, self.path, self.made_by = folder, folder / "manifest.jsonl", made_by
         self.entries: dict[str, dict] = {}
         self.shards: dict[str, dict] = {}
         self.load()
@@ -80,26 +74,20 @@ class Manifest:
         entry = self.entries.get(name)
         if entry is None or entry.get("made_by") != self.made_by:
             return None
-        try:
-            height, width = entry["size"]
-            scores = entry["scores"] and {key: float(value) for key, value in entry["scores"].items()}
-            return FileResult((int(height), int(width)), float(entry["seconds"]), scores, str(entry["note"]))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return FileResult()
+        values = {field: entry.get(field) for field in FileResult._fields}
+        scores = values["scores"] and {key: float(value) for key, value in values["scores"].items()}
+        return FileResult(**values | {"scores": scores})
 
     def add(self, name: str, digest: str, outputs: Sequence[Path], result: FileResult) -> None:
         """Record that `outputs`, paths inside the folder, are complete. Raises UserError when it cannot be written."""
         sizes = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in outputs}
-        # JSON has no NaN and no infinity: these become "nan" and "inf", which float() accepts.
+        # JSON has neither NaN nor infinity: they are written as strings, which float() accepts.
         scores = result.scores and {k: v if math.isfinite(v) else str(v) for k, v in result.scores.items()}
         entry = {"name": name, "input": digest, "made_by": self.made_by, "outputs": sizes}
         self._append(entry | result._asdict() | {"scores": scores})
 
     def add_shard(self, shard: str, outcome: dict | None) -> None:
-        """Record the counts of a shard that has ended; None: it starts. ALL_SHARDS starts all shards anew.
-
-        Raises UserError when it cannot be written.
-        """
+        """Record the outcome of a shard, or None at its start; ALL_SHARDS discards those of all. Raises UserError."""
         self._append({"shard": shard, "made_by": self.made_by, "outcome": outcome})
 
     def _register(self, entry: dict) -> None:

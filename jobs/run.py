@@ -24,15 +24,13 @@ SINGLE = Shard()
 
 
 def run_folder(tasks: list[Task], job: Job, shard: Shard = SINGLE) -> int:
-    """Process this shard's part of the tasks; a bad file is reported and skipped.
+    """Process this shard's tasks, skipping bad files; returns the exit code: 0 all done, 3 some were skipped.
 
-    One process, the last of all shards, prints the table of all finished tasks and writes OUT/overview.png. Temporary
-    files that killed runs left in the output folders are removed.
-    Returns the exit code of the shard: 0 all done, 3 some were skipped.
+    The last shard prints the table of all finished tasks and writes OUT/overview.png. Temporary files of killed runs
+    are removed from the output folders.
     """
-    out = job.manifest.folder
+    out, mine = job.manifest.folder, shard.of(tasks)
     check_writable(out)
-    mine = shard.of(tasks)
     parents = {task.name.parent for task in mine}
     remove_leftovers({out, *(folder / parent for folder in out.glob("*/") for parent in parents)})
     if shard.count == 1:
@@ -56,10 +54,10 @@ def _process(tasks: Sequence[Task], job: Job, quiet: bool) -> Outcome:
                 outcome.done += 1
             else:
                 tqdm.write(printable(f"skipped: {result}"), file=sys.stderr)
-                outcome.unfinished.append(task.name.as_posix())
+                outcome.unfinished.append(task.key)
                 if getattr(result.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                     outcome.full = True  # every further write would fail as well
-                    outcome.unfinished += [task.name.as_posix() for task in tasks[number + 1 :]]
+                    outcome.unfinished += [task.key for task in tasks[number + 1 :]]
                     break
     except KeyboardInterrupt:
         print(f"interrupted: {outcome.done + outcome.kept} of {len(tasks)} done; {CONTINUE}", file=sys.stderr)
@@ -77,7 +75,7 @@ def _finish_shard(mine: Outcome, tasks: list[Task], job: Job, shard: Shard) -> N
     print(f"shard {shard.index + 1} of {shard.count}: {counts} in {mine.seconds:.1f} s", flush=True)
     try:
         outcome = combined_outcome(mine, len(tasks), job.manifest, shard)
-        if outcome is not None:
+        if outcome:
             _print_summary(outcome, tasks, job)
     except UserError as error:
         print(f"no summary of all shards: {error}", file=sys.stderr)
@@ -88,13 +86,11 @@ def _finish_shard(mine: Outcome, tasks: list[Task], job: Job, shard: Shard) -> N
 def _print_summary(outcome: Outcome, tasks: list[Task], job: Job) -> None:
     """Write the overview, then print the table of all finished tasks, with those that were done before, and counts."""
     done, kept, unfinished = outcome.done, outcome.kept, set(outcome.unfinished)
-    finished = [task for task in tasks if task.name.as_posix() not in unfinished]
-    rows = [(task, job.manifest.result(task.name.as_posix())) for task in finished]
-    rows = [(task, result) for task, result in rows if result is not None]
-    overview = None
-    if done:  # before anything is printed, since standard output may be closed
+    results = [(task, job.manifest.result(task.key)) for task in tasks if task.key not in unfinished]
+    rows = [(task, result) for task, result in results if result]
+    overview = job.manifest.folder / OVERVIEW if done and rows else None
+    if overview:  # before anything is printed, since standard output may be closed
         try:
-            overview = job.manifest.folder / OVERVIEW
             write_overview(overview, [job.overview_row(task) for task, _ in rows[:OVERVIEW_ROWS]])
         except UserError as error:
             print(f"no overview: {error}", file=sys.stderr)
@@ -103,7 +99,9 @@ def _print_summary(outcome: Outcome, tasks: list[Task], job: Job) -> None:
         if rows:
             print(f"{'name':32}{'size':^16}{'seconds':>9}{job.columns(None)}")
         for task, result in rows:
-            print(_line(task, result) + job.columns(result))
+            width_height = "{1:>7} × {0:<6}".format(*result.size) if result.size else ""
+            seconds = "" if result.seconds is None else f"{result.seconds:.2f}"
+            print(f"{printable(task.name):32}{width_height:16}{seconds:>9}{job.columns(result)}")
         if done:
             print(f"{done} done in {outcome.seconds:.1f} s")
         if overview:
@@ -114,13 +112,5 @@ def _print_summary(outcome: Outcome, tasks: list[Task], job: Job) -> None:
     if outcome.full:
         print(f"stopped: {done + kept} of {outcome.total} done; make room, then {CONTINUE}", file=sys.stderr)
     elif unfinished:
-        names = [task.name.with_name(task.path.name) for task in tasks if task.name.as_posix() in unfinished]
-        skipped = printable(", ".join(map(str, names)))
-        print(f"{len(names)} of {outcome.total} skipped: {skipped}", file=sys.stderr)
-
-
-def _line(task: Task, result: FileResult) -> str:
-    if result.size is None:
-        return f"{printable(task.name):32}{'':25}"
-    height, width = result.size
-    return f"{printable(task.name):32}{width:>7} × {height:<6}{result.seconds:9.2f}"
+        names = [task.name.with_name(task.path.name) for task in tasks if task.key in unfinished]
+        print(f"{len(names)} of {outcome.total} skipped: {printable(', '.join(map(str, names)))}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """One folder shared among several processes: the part of each, and the combined outcome.
 
-The parts depend on the list of tasks alone, so processes on machines that see the same folders need no connection. Each
+The parts depend on the list of tasks alone, so machines that see the same folders need no other connection. Each
 adds a line to the manifest when it starts and when it ends; the process whose line completes the set reports the
 combined outcome. Processes of one torchrun wait for each other, since torchrun ends all of them when one fails.
 """
@@ -11,25 +11,18 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TypeVar
 
 import torch
 from torch.distributed import Store, is_torchelastic_launched, rendezvous
 
 from jobs.manifest import ALL_SHARDS, Manifest
+from jobs.tasks import Task
 from utils.errors import UserError
-
-Item = TypeVar("Item")
 
 
 @dataclass
 class Outcome:
-    """Counts of a run over `total` tasks.
-
-    kept        tasks left out because they were done before
-    unfinished  names of the tasks that were skipped, or not reached
-    full        stopped early because the disk is full
-    """
+    """Counts of a run: `kept` were done before, `unfinished` were skipped or, the disk being `full`, not reached."""
 
     total: int
     done: int = 0
@@ -50,9 +43,9 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index + 1}/{self.count}"
 
-    def of(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Every count-th item."""
-        return items[self.index :: self.count]
+    def of(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Every count-th task."""
+        return tasks[self.index :: self.count]
 
     def device(self) -> str | None:
         """Under torchrun with CUDA: the process's own device. None elsewhere."""
@@ -92,11 +85,10 @@ def parse_shard(text: str | None) -> Shard:
 
 
 def combined_outcome(mine: Outcome, total: int, manifest: Manifest, shard: Shard) -> Outcome | None:
-    """Record that this shard has ended. In one of the processes, returns the outcome of all `total` tasks; else None.
+    """Record that this shard has ended; in one process, return the outcome of all `total` tasks, else None.
 
-    That process is the first of a torchrun; elsewhere it is the one that ends last. A shard that has not ended, or ran
-    with other settings, leaves the set incomplete: then all return None. Raises UserError when the manifest cannot be
-    written or read.
+    It is rank 0 under torchrun, elsewhere the process that ends last. All return None if a shard has not ended or had
+    other settings. Raises UserError when the manifest cannot be written or read.
     """
     try:
         manifest.add_shard(str(shard), asdict(mine))
@@ -106,13 +98,11 @@ def combined_outcome(mine: Outcome, total: int, manifest: Manifest, shard: Shard
         return None
     manifest.load()
     names = {str(Shard(index, shard.count)) for index in range(shard.count)}
-    ended = {name: line for name, line in manifest.shards.items() if name in names}
-    if len(ended) < shard.count or any(line.get("made_by") != manifest.made_by for line in ended.values()):
+    ended = [line for name, line in manifest.shards.items() if name in names]
+    parts = [Outcome(**line["outcome"]) for line in ended if line.get("made_by") == manifest.made_by]
+    if len(parts) < shard.count or sum(part.total for part in parts) != total:
         return None
-    if shard.store is None and list(ended)[-1] != str(shard):  # the lines have one order for all processes
-        return None
-    parts = [Outcome(**line["outcome"]) for line in ended.values()]
-    if sum(part.total for part in parts) != total:
+    if shard.store is None and ended[-1]["shard"] != str(shard):  # the lines have the same order for all processes
         return None
     with suppress(UserError):
         manifest.add_shard(ALL_SHARDS, None)

@@ -20,6 +20,11 @@ class Task(NamedTuple):
     path: Path
     name: Path
 
+    @property
+    def key(self) -> str:
+        """The name in the manifest."""
+        return self.name.as_posix()
+
 
 def plan(source: Path, out: Path, recursive: bool, folders: Sequence[str]) -> list[Task]:
     """The tasks of the folder `source`; the outputs go to `folders` in `out`. Images below `out` are not inputs.

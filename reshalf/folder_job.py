@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from images.files import read_halftone
-from jobs.job import Job
+from jobs.job import Job, Outputs
 from jobs.manifest import FileResult
 from jobs.tasks import HALFTONES, RESTORED
 from metrics import banded
@@ -31,14 +31,14 @@ class FolderJob(Job):
             return read_halftone(path, self.force, max_pixels=self.max_pixels), None
         return super().load(path)
 
-    def convert(self, picture: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+    def convert(self, picture: np.ndarray) -> tuple[Outputs, str]:
         """The halftone of a photograph and its restoration, or the restoration of a halftone; no note."""
         if self.decoding:
             return {RESTORED: self.codec.restore(picture)}, ""
         halftone = self.codec.halftone(picture)
         return {HALFTONES: halftone, RESTORED: self.codec.restore(halftone)}, ""
 
-    def scores(self, picture: np.ndarray, outputs: dict[str, np.ndarray]) -> dict[str, float] | None:
+    def scores(self, picture: np.ndarray, outputs: Outputs) -> dict[str, float] | None:
         """PSNR in dB, SSIM and tone PSNR in dB against the photograph; NaN if it is too small or memory is short."""
         if self.decoding:
             return None

@@ -18,6 +18,7 @@ from descreen.system import COARSE_NETS, Descreener
 from halftone.screens import am_cmyk
 from images.files import read_image
 from metrics.banded import psnr
+from model.reshalf import ResHalf
 from utils.checkpoint import write_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +168,8 @@ def test_wrong_usage_is_reported_in_one_line(scans, tmp_path, checkpoint, capsys
     assert call(restore, scans, out, "--model", checkpoint, "--tile", 40) == 2
     assert "multiple of 32" in capsys.readouterr().err
     other = tmp_path / "other.pth.tar"
-    write_checkpoint(other, {"state_dict": {"a": torch.zeros(1)}, "arch": {"name": "ResHalf"}})
+    reshalf = ResHalf(4)
+    write_checkpoint(other, {"state_dict": reshalf.state_dict(), "arch": reshalf.arch()})
     assert call(restore, scans, out, "--model", other) == 2
     assert "other.pth.tar: not a descreening checkpoint: holds ResHalf" in capsys.readouterr().err
     refusals = {
