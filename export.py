@@ -1,13 +1,13 @@
-"""Write a checkpoint's networks for other runtimes.
+"""Export the networks of a checkpoint to ONNX.
 
     python export.py [--format onnx] [--model CKPT] [--save_dir OUT]
 
-writes OUT/decoder.onnx: halftone (N, 1, H, W) → photograph (N, 3, H, W), and, where the encoder has weights,
-OUT/encoder.onnx: colour (N, 3, H, W) and guide (N, 1, H, W) → halftone (N, 1, H, W). All are float32 in [-1, 1], BGR;
-a halftone is -1 (black) and 1; the photograph is not clipped yet. Any N, H, W of at least 1. The guide is the encoder's
-fourth channel: noise of standard deviation 0.3, or the classical halftone of a checkpoint that stands on the prior.
-torch 2.6 warns of an ignored guard s0 >= 16, which concerns its own convolutions only.
-Exit code: 0 done, 2 wrong usage.
+writes OUT/decoder.onnx: halftone (N, 1, H, W) → photograph (N, 3, H, W), and, if the encoder has weights,
+OUT/encoder.onnx: colour (N, 3, H, W) and guide (N, 1, H, W) → halftone (N, 1, H, W). All tensors are float32 in
+[-1, 1], BGR; a halftone is -1 (black) or 1 (white); the photograph is not clipped. Any N, H, W ≥ 1. The input "guide"
+is the encoder's condition: noise of standard deviation 0.3, or the classical halftone for a checkpoint with a prior.
+torch 2.6 warns of an ignored guard s0 >= 16, which can be ignored.
+Exit code: 0 success, 2 wrong usage.
 """
 
 import argparse
@@ -26,19 +26,19 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 DOUBLE = torch.ops.aten.upsample_nearest2d
-"""The hourglass's upsampling. What `interpolate` calls, its `vec`, has the example's sizes ever after in torch 2.6."""
+"""The hourglass's upsampling. torch 2.6 specializes the overload `vec` of `interpolate` to the example's size."""
 
 
 class AnySize(nn.Module):
-    """A network whose reflection at the right and the bottom can be exported with sizes left open."""
+    """A network whose reflection padding can be exported with dynamic sizes."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
-        self.multiple = 2 ** getattr(network, "levels", 1)  # a Subpixel halves once and says nothing
+        self.multiple = 2 ** getattr(network, "levels", 1)  # a Subpixel halves once
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → what the network makes of it, the same size."""
+        """(N, C, H, W) → the network's output at the same size."""
         height, width = x.shape[-2:]
         bottom, right = (torch.arange(side, device=x.device)[-1:] for side in (height, width))
         is_line = torch.minimum(bottom, right) == 0
@@ -46,9 +46,9 @@ class AnySize(nn.Module):
         return self.network(x[:, :, rows][:, :, :, columns])[..., :height, :width]
 
     def _extended(self, side: int, last: Tensor, is_line: Tensor) -> Tensor:
-        """0, 1, …, last, last - 1, … to a multiple of the network's: `reflect_to_multiple` in indices.
+        """Indices 0, 1, …, last, last - 1, … up to a multiple of `multiple`: `reflect_to_multiple` as a gather.
 
-        Tensors instead of numbers and conditions, which the exporter cannot leave open.
+        Tensors instead of numbers and branches, which the exporter would specialize.
         """
         index = torch.arange((side + self.multiple - 1) // self.multiple * self.multiple, device=last.device)
         period = (2 * last).clamp_min(1)
@@ -57,7 +57,7 @@ class AnySize(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Halftone → photograph."""
+    """Halftone → photograph, `ResHalf.decode`."""
 
     def __init__(self, network: ResHalf):
         super().__init__()
@@ -68,7 +68,7 @@ class Decoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Photograph and guide → halftone."""
+    """Photograph and condition → halftone, `ResHalf.encode`."""
 
     def __init__(self, network: ResHalf):
         super().__init__()
@@ -79,9 +79,9 @@ class Encoder(nn.Module):
 
 
 def export_onnx(network: ResHalf, folder: Path) -> list[Path]:
-    """Write `network` into `folder` as ONNX, as the head of this file says; the paths written.
+    """Write decoder.onnx and encoder.onnx into `folder` and return their paths; modifies `network`.
 
-    The network is changed for it. Raises UserError when the exporter is not installed or a file cannot be written.
+    Raises UserError when the exporter is not installed or a file cannot be written.
     """
     network.decoder = AnySize(network.decoder)
     written = [_write(Decoder(network), ["halftone"], "photograph", folder / "decoder.onnx")]
@@ -95,7 +95,7 @@ def _write(module: nn.Module, inputs: list[str], output: str, path: Path) -> Pat
     with_folder(path)
     try:
         with warnings.catch_warnings(), atomic_write(path) as temporary:
-            warnings.simplefilter("ignore")  # torch 2.6 warns of how it keeps constants itself
+            warnings.simplefilter("ignore")  # torch 2.6 warns of its own constants
             _program(module, inputs, output).save(temporary)
     except ImportError as error:
         raise UserError(f"onnx and onnxscript are needed: {error}") from error
@@ -106,9 +106,9 @@ def _write(module: nn.Module, inputs: list[str], output: str, path: Path) -> Pat
 
 def _program(module: nn.Module, inputs: list[str], output: str) -> torch.onnx.ONNXProgram:
     examples = tuple(torch.zeros(2, 3 if name == "colour" else 1, 45, 51) for name in inputs)
-    # DYNAMIC, not Dim("H"): torch 2.6 refuses named sizes, for it takes those of the example to matter.
+    # DYNAMIC, not Dim("H"): torch 2.6 specializes named sizes to the example and then rejects them.
     sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-    traced = torch.export.export(module.eval(), examples, dynamic_shapes=dict.fromkeys(inputs, sizes), strict=False)
+    traced = torch.export.export(module.eval(), examples, dynamic_shapes=(sizes,) * len(inputs), strict=False)
     traced = traced.run_decompositions({DOUBLE.vec: lambda x, *_: DOUBLE(x, [2 * side for side in x.shape[2:]])})
     program = torch.onnx.export(traced, input_names=inputs, output_names=[output], dynamo=True, verbose=False)
     for value in (*program.model.graph.inputs, *program.model.graph.outputs):
@@ -119,7 +119,7 @@ def _program(module: nn.Module, inputs: list[str], output: str) -> torch.onnx.ON
 def run(args: argparse.Namespace) -> int:
     network = load_reshalf(args.model)
     if network.encoder is None:
-        print("no encoder.onnx: this checkpoint's halftones are found by a search, which is no network")
+        print("no encoder.onnx: this checkpoint halftones by a search, without a network")
     for path in export_onnx(network, args.save_dir):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=["onnx"], default="onnx")
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped)")
-    parser.add_argument("--save_dir", type=Path, default=Path("exported"), help="where the networks go")
+    parser.add_argument("--save_dir", type=Path, default=Path("exported"), help="output folder")
     return exit_code(lambda: run(parser.parse_args(argv)))
 
 

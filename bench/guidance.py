@@ -1,11 +1,11 @@
-"""What asking the proxy is worth: quality and time of the guided search, by its rounds and its weight.
+"""Quality and time of the guided search, by number of rounds and weight of the gradient.
 
     python bench/guidance.py --data_dir PHOTOS [--model CKPT] [--rounds 0 1 2 4 6 12] [--weights 0.07] [--every 1]
                              [--best]
 
-prints the means over the photographs of restored PSNR and SSIM and of tone PSNR (σ 1.5), from the halftones as they
-would be written, and the seconds per megapixel that the halftone took. The decoder stays as it was trained; --best asks
-it instead of the proxy.
+prints means over the photographs: PSNR and SSIM of the restoration, tone PSNR (σ 1.5) of the halftone, and seconds per
+megapixel of halftoning. The decoder is the checkpoint's in every row; with --best the search queries it instead of the
+proxy.
 """
 
 import argparse
@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1, 2, 4, 6, 12])
     parser.add_argument("--weights", type=float, nargs="+", help="prior.guidance (default: the checkpoint's)")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th photograph")
-    parser.add_argument("--best", action="store_true", help="ask the decoder itself")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th photograph")
+    parser.add_argument("--best", action="store_true", help="query the decoder itself")
     arguments = parser.parse_args()
     photos = [read_image(path).bgr for path in list_images(arguments.data_dir)[:: arguments.every]]
     trained = ResHalfCodec(arguments.model).network.prior
@@ -40,7 +40,7 @@ def main() -> None:
         for rounds in arguments.rounds:
             codec = ResHalfCodec(arguments.model, rounds=rounds, best=arguments.best)
             codec.network.prior = replace(trained, guidance=weight)
-            codec.halftone(photos[0][:64, :64])  # compiled
+            codec.halftone(photos[0][:64, :64])  # compile first
             scores, seconds = measure(codec, photos)
             print(
                 f"{weight:7.3f}{rounds:7d}{scores[0]:13.2f}{scores[1]:8.4f}{scores[2]:9.2f}{seconds:10.2f}", flush=True
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure(codec: ResHalfCodec, photos: list[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Mean restored PSNR, SSIM and tone PSNR; seconds per megapixel of the halftones."""
+    """Means of restored PSNR, SSIM and tone PSNR; seconds per megapixel of halftoning."""
     scores, seconds = [], 0.0
     for bgr in photos:
         start = time.perf_counter()

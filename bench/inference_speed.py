@@ -1,18 +1,19 @@
-"""How long dithering and restoring take, beside the paper's network as it would run by default.
+"""Time of halftoning and restoring, compared with the paper's network.
 
     python bench/inference_speed.py [--model CKPT] [--sides 512 1024 2048] [--repeats 3] [--device cpu]
 
-prints seconds per megapixel (best of the repeats; file reading and writing apart) and the peak RSS of each row, every
-row in a process of its own; where there is CUDA, the peak of its memory as well:
-    shipped   the checkpoint as inference_fast.py runs it
-    rounds 0  the same with --rounds 0: a search for the eye alone
-    fast      the same with --fast
-    best      the same with --best, a single run
-    bfloat16  restored in bfloat16 instead of integers of 8 bits
-    float32   restored in float32, the proxy's integers in float32 too, as on a processor without instructions for them;
-              beside what the default changes: PSNR of restored, share of halftone pixels
-    paper     the paper's 64-channel network in float32, eager, untiled, as its authors' code runs it; random weights,
-              on a CPU a single run
+prints seconds per megapixel (best of the repeats, without file access) and peak RSS of each row, and peak CUDA memory
+where CUDA is used. Every row runs in its own process:
+    shipped            the checkpoint as inference_fast.py runs it
+    autograd gradient  the same with torch's autograd in place of model/error_gradient.py's numba loops (on CPUs)
+    rounds 0           the same with --rounds 0: a search without the proxy
+    fast               the same with --fast
+    best               the same with --best, a single run
+    bfloat16           restored in bfloat16 instead of int8
+    float32            restored in float32, with the proxy's int8 arithmetic emulated in float32, as on a processor
+                       without int8 instructions; also the differences to the default in PSNR and halftone pixels
+    paper              the paper's 64-channel network with random weights in float32, eager, untiled, as its authors'
+                       code runs it; on a CPU a single run
 """
 
 import argparse
@@ -35,25 +36,25 @@ sys.path.insert(0, str(ROOT))
 
 from images.files import read_image, write_halftone, write_image  # noqa: E402
 from metrics.banded import psnr, tone_psnr  # noqa: E402
-from model import fixed_point  # noqa: E402
+from model import error_gradient, fixed_point, guidance  # noqa: E402
+from model.load import load_network  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402
 from reshalf import SHIPPED  # noqa: E402
 from reshalf.codec import ResHalfCodec  # noqa: E402
-from utils.checkpoint import load_network  # noqa: E402
 from utils.command import exit_code  # noqa: E402
 
-ROWS = ("shipped", "rounds 0", "fast", "best", "bfloat16", "float32", "paper")
+ROWS = ("shipped", "autograd gradient", "rounds 0", "fast", "best", "bfloat16", "float32", "paper")
 PHOTO = ROOT / "test_imgs/china.jpg"
 
 
 def photo(side: int) -> np.ndarray:
-    """(side, side, 3) BGR uint8: a photograph mirrored again and again, as sharp at every size."""
+    """(side, side, 3) BGR uint8: a photograph, extended by reflection."""
     bgr = read_image(PHOTO).bgr
     height, width = bgr.shape[:2]
     return cv2.copyMakeBorder(bgr, 0, max(side - height, 0), 0, max(side - width, 0), cv2.BORDER_REFLECT)[:side, :side]
 
 
-def engine(row: str, model: Path, device: str | None) -> ResHalfCodec:
+def codec_of(row: str, model: Path, device: str | None) -> ResHalfCodec:
     if row == "paper":
         torch.manual_seed(0)
         return ResHalfCodec(ResHalf(64), device, tile=1 << 20, precision="float32")
@@ -64,7 +65,7 @@ def engine(row: str, model: Path, device: str | None) -> ResHalfCodec:
 
 
 def timed(function, repeats: int) -> tuple[np.ndarray, float]:
-    """The result and the least seconds of `repeats` calls after one that warms up; with 0 of that one call."""
+    """Result and least seconds of `repeats` calls after a warm-up call; of the latter if `repeats` is 0."""
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -75,25 +76,34 @@ def timed(function, repeats: int) -> tuple[np.ndarray, float]:
 
 def measure(row: str, side: int, args: argparse.Namespace) -> dict:
     """One row, in this process: seconds per megapixel of each step, quality, and peak memory in MB."""
+    if row == "autograd gradient":
+        with patch.object(guidance, "error_gradient", by_autograd):
+            return measure_codec(row, side, args)[0]
     if row == "float32":
         with patch.object(fixed_point, "has_integer_convolution", return_value=False):
-            found, halftone = measure_engine(row, side, args)
-        default = engine("shipped", args.model, args.device)
+            found, halftone = measure_codec(row, side, args)
+        default = codec_of("shipped", args.model, args.device)
         bgr = photo(side)
         found["same"] = float((default.halftone(bgr) == halftone).mean())
         found["default_psnr"] = psnr(bgr, default.restore(halftone))
         return found
-    return measure_engine(row, side, args)[0]
+    return measure_codec(row, side, args)[0]
 
 
-def measure_engine(row: str, side: int, args: argparse.Namespace) -> tuple[dict, np.ndarray]:
-    """What the row measures, and its halftone."""
-    running, bgr = engine(row, args.model, args.device), photo(side)
+def by_autograd(prior, proxy, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:
+    """`error_gradient` without its numba loops."""
+    with error_gradient.ONE_AT_A_TIME:
+        return error_gradient.by_autograd(prior, proxy, bgr, halftone, proxy.device)
+
+
+def measure_codec(row: str, side: int, args: argparse.Namespace) -> tuple[dict, np.ndarray]:
+    """The measurements of a row and its halftone."""
+    codec, bgr = codec_of(row, args.model, args.device), photo(side)
     megapixels = side * side / 1e6
-    slow = row in ("paper", "best") and running.device.type == "cpu"
-    repeats = 0 if slow else args.repeats  # nothing to gain in minutes
-    halftone, dither = timed(lambda: running.halftone(bgr), repeats)
-    restored, restore = timed(lambda: running.restore(halftone), repeats)
+    slow = row in ("paper", "best") and codec.device.type == "cpu"
+    repeats = 0 if slow else args.repeats  # minutes each
+    halftone, dither = timed(lambda: codec.halftone(bgr), repeats)
+    restored, restore = timed(lambda: codec.restore(halftone), repeats)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("photo.png", "halftone.png", "restored.png")]
         write_image(files[0], bgr)
@@ -102,7 +112,7 @@ def measure_engine(row: str, side: int, args: argparse.Namespace) -> tuple[dict,
         write_halftone(files[1], halftone)
         write_image(files[2], restored)
         files_seconds = time.perf_counter() - start
-    on_device = f", {torch.cuda.max_memory_allocated() / 1e6:.0f} MB on it" if running.device.type == "cuda" else ""
+    on_device = f", {torch.cuda.max_memory_allocated() / 1e6:.0f} MB on it" if codec.device.type == "cuda" else ""
     found = {
         "dither": dither / megapixels,
         "restore": restore / megapixels,
@@ -110,24 +120,24 @@ def measure_engine(row: str, side: int, args: argparse.Namespace) -> tuple[dict,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "psnr": psnr(bgr, restored),
         "tone": tone_psnr(halftone, bgr),
-        "device": f"{running.device} {running.precision}{on_device}",
+        "device": f"{codec.device} {codec.precision}{on_device}",
     }
     if row == "shipped":
         part = halftone[:768, :768]
         whole, tiled = (
-            ResHalfCodec(running.network, args.device, tile=tile).restore(part).astype(int) for tile in (768, 256)
+            ResHalfCodec(codec.network, args.device, tile=tile).restore(part).astype(int) for tile in (768, 256)
         )
         found["seam"] = int(np.abs(whole - tiled).max())
     return found, halftone
 
 
 def compare(args: argparse.Namespace) -> int:
-    """Print the table, every row measured by a process of its own."""
-    load_network(args.model)  # a wrong file is told at once
+    """Print the table; every row is measured in its own process."""
+    load_network(args.model)  # fails early for a wrong file
     print(
         f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, seconds/megapixel"
     )
-    print(f"{'':16}{'dither':>9}{'restore':>9}{'both':>9}{'files':>9}{'peak MB':>9}{'PSNR dB':>9}{'tone dB':>9}")
+    print(f"{'':25}{'dither':>9}{'restore':>9}{'both':>9}{'files':>9}{'peak MB':>9}{'PSNR dB':>9}{'tone dB':>9}")
     common = ["--model", str(args.model), "--repeats", str(args.repeats)]
     common += ["--device", args.device] if args.device else []
     for side in args.sides:
@@ -135,22 +145,22 @@ def compare(args: argparse.Namespace) -> int:
             command = [sys.executable, __file__, *common, "--one", row, str(side)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                reason = f"exit code {done.returncode}, of too little memory if -9"
-                print(f"{row:8}{side:6}²  failed: {(done.stderr.strip() or reason).splitlines()[-1]}")
+                reason = f"exit code {done.returncode} (-9: out of memory)"
+                print(f"{row:17}{side:6}²  failed: {(done.stderr.strip() or reason).splitlines()[-1]}")
                 continue
             found = json.loads(done.stdout)
             both = found["dither"] + found["restore"]
             quality = "" if row == "paper" else f"{found['psnr']:9.2f}{found['tone']:9.2f}"
             print(
-                f"{row:8}{side:6}² {found['dither']:9.3f}{found['restore']:9.3f}{both:9.3f}{found['files']:9.3f}"
+                f"{row:17}{side:6}² {found['dither']:9.3f}{found['restore']:9.3f}{both:9.3f}{found['files']:9.3f}"
                 f"{found['peak']:9.0f}{quality}  {found['device']}"
             )
             if row == "shipped":
-                print(f"{'':16}tiles differ from the whole by at most {found['seam']} of 255")
+                print(f"{'':25}tiles differ from the whole image by at most {found['seam']} of 255")
             if row == "float32":
                 change = found["default_psnr"] - found["psnr"]
                 print(
-                    f"{'':16}the default differs by {change:+.3f} dB, {found['same']:.4%} of halftone pixels the same"
+                    f"{'':25}the default differs by {change:+.3f} dB, {found['same']:.4%} of halftone pixels the same"
                 )
     return 0
 

@@ -1,4 +1,4 @@
-"""ResHalf: a colour photograph becomes a binary halftone, and the halftone alone brings the colour back.
+"""ResHalf: colour photograph → reversible binary halftone → colour photograph.
 
 codec = ResHalfCodec()
 halftone = codec.halftone(photograph)

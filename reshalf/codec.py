@@ -1,4 +1,4 @@
-"""A trained ResHalf on whole photographs: uint8 arrays in, uint8 arrays out."""
+"""A trained ResHalf on whole images: uint8 arrays in, uint8 arrays out."""
 
 from dataclasses import replace
 from functools import partial
@@ -17,28 +17,26 @@ from utils.pixels import to_tensor
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints/model_best.pth.tar"
 HALO, HALO_WITHOUT_PRIOR = 32, 64
-"""Pixels of context around a tile where the network's receptive field is not bounded; multiples of 8, as an hourglass
-halves the resolution three times. Tiles differ from the whole image by at most one level in 255."""
+"""Pixels of context around a tile for hourglasses, whose receptive field is larger; multiples of 8, since an hourglass
+halves the resolution three times. Tiles differ from the whole image by at most one level of 255."""
 
 Precision = Literal["int8", "bfloat16", "float32"]
 
 
 class ResHalfCodec(Tiler):
-    """Halftones and restores arrays of any size, in tiles, in memory that does not grow with the image.
+    """Halftones and restores images of any size in tiles; the network's memory does not depend on the image size.
 
-    checkpoint  file of the weights, or the network itself; None takes the shipped file
-    device      "cpu", "cuda", "cuda:1", …; None takes CUDA where there is one
-    fast        error diffusion instead of the halftone search: quicker, less colour
-    rounds      how many times the search queries the proxy, a small decoder, for a gradient: more restores better and
-                takes longer, 0 searches for the eye alone; None as trained
-    best        query the decoder itself, twelve times unless `rounds` says otherwise: restores best, slow
-    seed        of the encoder's noise, where it has any
-    tile        side in pixels of the squares that pass through the network at once, a multiple of 8; None takes what
-                fits into the free memory
-    precision   to restore in: "int8", "bfloat16" or "float32"; None takes the quickest for the processor
-    Raises UserError, one line, for a file that is not a checkpoint or holds another network, a device that is not
-    available, a tile that does not fit, a seed beyond 64 bits, `fast` where nothing is searched, and `rounds` or `best`
-    where nothing can be queried.
+    checkpoint  path of a checkpoint, or the network itself; None: the shipped checkpoint
+    device      "cpu", "cuda", "cuda:1", …; None: CUDA if available
+    fast        error diffusion instead of the halftone search: faster, with less colour
+    rounds      number of gradients of the restoration error that the search takes from the proxy, a small decoder: more
+                rounds restore better and take longer, 0 optimises appearance only; None: as trained
+    best        take the gradients from the decoder itself, in 12 rounds by default: restores best, slow
+    seed        of the encoder's noise, for networks with a noise channel
+    tile        side of the square tiles in pixels, a multiple of 8; None: chosen by the free memory
+    precision   of the restoration, "int8", "bfloat16" or "float32"; None: the fastest for the processor
+    Raises UserError, one line, for an invalid checkpoint, an unavailable device, a tile that is no multiple of 8, a
+    seed of more than 64 bits, `fast` without a halftone search, and `rounds` or `best` without a proxy.
     """
 
     def __init__(
@@ -66,14 +64,14 @@ class ResHalfCodec(Tiler):
 
     @property
     def precision(self) -> Precision:
-        """What photographs are restored in."""
+        """The precision of the restoration."""
         return "int8" if self._int8 else "bfloat16" if self.bf16 else "float32"
 
     def halftone(self, bgr: np.ndarray) -> np.ndarray:
-        """Dither a photograph (H, W, 3) uint8, BGR as OpenCV reads it → halftone (H, W) uint8: 0 black, 255 white.
+        """Halftone a photograph, (H, W, 3) uint8 BGR as read by OpenCV → (H, W) uint8, 0 black, 255 white.
 
-        A function of photograph and seed. Raises ValueError for any other array, MemoryError when not even the
-        smallest tile fits, FloatingPointError where broken weights overflow.
+        Deterministic for a photograph and a seed. Raises ValueError for any other array, MemoryError where the smallest
+        tile does not fit, FloatingPointError where the network's output is not finite.
         """
         if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
             raise ValueError(f"a photograph must be uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
@@ -90,10 +88,10 @@ class ResHalfCodec(Tiler):
         return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
 
     def restore(self, halftone: np.ndarray) -> np.ndarray:
-        """Restore the photograph (H, W, 3) uint8, BGR, from a halftone (H, W) uint8 of 0 and 255.
+        """Restore a photograph, (H, W, 3) uint8 BGR, from a halftone, (H, W) uint8 in {0, 255}.
 
-        Cropping, mirroring and turning by quarters are detected and undone where the halftone has a pilot. Raises
-        ValueError for any other array, MemoryError and FloatingPointError as `halftone` does.
+        Halftones with a pilot may be cropped, mirrored and turned by multiples of 90°; the restoration is aligned with
+        the given halftone. Raises ValueError for any other array, MemoryError and FloatingPointError as `halftone`.
         """
         if halftone.dtype != np.uint8 or halftone.ndim != 2 or not halftone.size:
             raise ValueError(f"a halftone must be uint8 (H, W), not {halftone.dtype} {halftone.shape}")
@@ -111,24 +109,24 @@ class ResHalfCodec(Tiler):
 
 
 def load_reshalf(checkpoint: str | Path) -> ResHalf:
-    """The ResHalf in a checkpoint, float32, on the CPU. Raises UserError naming the file and what is wrong with it."""
+    """Load a ResHalf from a checkpoint: float32, on the CPU. Raises UserError with the path and the reason."""
     network = load_network(checkpoint)
     if not isinstance(network, ResHalf):
-        raise UserError(f"{checkpoint}: holds {type(network).__name__}, which makes no halftones; ResHalf is needed")
+        raise UserError(f"{checkpoint}: is a checkpoint of {type(network).__name__}; ResHalf is needed")
     return network
 
 
 def _check_options(network: ResHalf, fast: bool, rounds: int | None, best: bool, seed: int) -> None:
-    """Raise UserError for options that do not go together or that the network does not have."""
+    """Raise UserError for options that exclude each other or that the network does not support."""
     if not -(2**63) <= seed < 2**64:
-        raise UserError(f"a seed has 64 bits, not {seed}")
+        raise UserError(f"the seed must fit into 64 bits, not {seed}")
     if rounds is not None and rounds < 0:
         raise UserError(f"rounds must be 0 or more, not {rounds}")
     if (best or rounds is not None) and network.proxy is None:
-        raise UserError("this checkpoint has no proxy: it takes neither rounds nor best")
+        raise UserError("this checkpoint has no proxy: rounds and best are not available")
     if best and not network.can_query_decoder:
-        raise UserError("best queries the decoder itself, which only a subpixel decoder allows")
+        raise UserError("best needs a subpixel decoder")
     if fast and (network.prior is None or network.prior.halftone != "direct_binary_search"):
-        raise UserError("this checkpoint's halftones are not searched: fast would change nothing")
+        raise UserError("this checkpoint has no halftone search: fast is not available")
     if fast and (best or rounds is not None):
-        raise UserError("fast does not search: it takes neither rounds nor best")
+        raise UserError("fast excludes rounds and best: it does not search")

@@ -1,4 +1,4 @@
-"""The exported networks, in another runtime, give what torch gives."""
+"""Exported networks return in ONNX Runtime what they return in torch."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ SIZES = [(1, 1, 1), (1, 1, 50), (1, 9, 1), (2, 3, 17), (3, 45, 51), (1, 64, 40),
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory):
-    """A narrow and shallow network of the paper's kind, as a file."""
+    """Checkpoint of a narrow and shallow network without prior."""
     torch.manual_seed(0)
     network = ResHalf(4, levels=1)
     path = tmp_path_factory.mktemp("paper") / "model_best.pth.tar"
@@ -31,7 +31,10 @@ def run(model, out):
 
 
 def compared(path, function, *shapes):
-    """The largest difference between the exported network and `function` on random inputs of `shapes`, per size."""
+    """Absolute differences of the exported network and `function` on random inputs, for each of SIZES.
+
+    shapes  (factory, channels) of every input
+    """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert all(open_sizes(entry) == ["N", "H", "W"] for entry in session.get_inputs() + session.get_outputs())
     torch.manual_seed(1)
@@ -62,7 +65,7 @@ def halftones(*shape):
     return torch.randint(0, 2, shape) * 2.0 - 1
 
 
-def test_the_shipped_decoder_restores_alike_at_any_size(tmp_path, capsys):
+def test_the_exported_shipped_decoder_equals_torch_at_any_size(tmp_path, capsys):
     assert run(SHIPPED, tmp_path) == 0
     assert "no encoder.onnx" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["decoder.onnx"]
@@ -70,7 +73,7 @@ def test_the_shipped_decoder_restores_alike_at_any_size(tmp_path, capsys):
         assert difference.max() < 1e-4
 
 
-def test_encoder_and_decoder_of_the_papers_kind_agree_at_any_size(paper, tmp_path, capsys):
+def test_exported_encoder_and_decoder_without_prior_equal_torch_at_any_size(paper, tmp_path, capsys):
     assert run(paper, tmp_path) == 0
     assert capsys.readouterr().out.count("MB") == 2
     network = load_reshalf(paper)
@@ -86,7 +89,7 @@ def test_encoder_and_decoder_of_the_papers_kind_agree_at_any_size(paper, tmp_pat
         assert (difference > 0).mean() <= 0.001
 
 
-def test_what_cannot_be_exported_is_one_line(paper, tmp_path, capsys, monkeypatch):
+def test_export_errors_are_one_line_each(paper, tmp_path, capsys, monkeypatch):
     class Program:
         def save(self, path):
             path.write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""What the machine offers: instruction sets and free memory, as Linux reports them."""
+"""Instruction sets and free memory of the machine, as reported by Linux."""
 
 import os
 from functools import cache
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 CPUINFO = Path("/proc/cpuinfo")
-# Folder, limit, usage and the reclaimable part of usage of a Linux control group, as a container sees its own.
+# Linux control groups (v2, v1): folder, files of limit and usage, field of the reclaimable part of the usage.
 _CONTROL_GROUPS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -16,10 +16,10 @@ _CONTROL_GROUPS = (
 
 @cache
 def cpu_flags() -> frozenset[str]:
-    """Instruction sets that torch may use on this processor: avx512_bf16, amx_bf16, avx512_vnni, …; empty off Linux.
+    """Instruction sets that torch may use: avx512_bf16, amx_bf16, avx512_vnni, …; empty on systems other than Linux.
 
-    ATEN_CPU_CAPABILITY=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 restrict torch's kernels to AVX2; the sets beyond it are then
-    left out, so that one machine can test what others compute.
+    Without those beyond AVX2 where ATEN_CPU_CAPABILITY=avx2 or ONEDNN_MAX_CPU_ISA=AVX2 restricts torch's kernels: one
+    machine can then test the computations of others.
     """
     flags = frozenset(CPUINFO.read_text().split()) if CPUINFO.exists() else frozenset()
     if torch.backends.cpu.get_cpu_capability() != "AVX2" and os.environ.get("ONEDNN_MAX_CPU_ISA") != "AVX2":
@@ -28,7 +28,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 def available_memory() -> int:
-    """Bytes that can be taken without swapping: what the machine has, or what its container leaves if that is less."""
+    """Bytes that can be allocated without swapping: the least of the machine's and the container's free memory."""
     try:
         free = 1024 * _field("/proc/meminfo", "MemAvailable:")
     except OSError:
@@ -37,7 +37,7 @@ def available_memory() -> int:
         try:
             used = int(Path(folder, usage).read_text()) - _field(f"{folder}/memory.stat", reclaimable)
             free = min(free, int(Path(folder, limit).read_text()) - used)
-        except (OSError, ValueError):  # no such group, or its limit is the word "max"
+        except (OSError, ValueError):  # no such group, or its limit is "max"
             continue
     return max(free, 0)
 

@@ -1,6 +1,6 @@
-"""What only a GPU can show: `make test-cuda`. Left out of the ordinary suite, which needs none.
+"""Tests that need a GPU: `make test-cuda`. The ordinary suite deselects them.
 
-tests/model/test_on_cuda.py checks without one that every tensor of a training step is where it should be.
+tests/model/test_on_cuda.py checks the devices of all tensors of a training step without a GPU.
 """
 
 import json
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.cuda
 
 
 @pytest.fixture(scope="module", autouse=True)
-def a_gpu_is_here():
-    assert torch.cuda.is_available(), "make test-cuda needs a CUDA device, and torch finds none"
+def require_cuda():
+    assert torch.cuda.is_available(), "make test-cuda needs a CUDA device"
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def data(make_data):
 
 @pytest.fixture
 def arguments(data, tmp_path):
-    """Function from settings to a command line of a small run in tmp_path."""
+    """Function from settings to the command line of a small run in tmp_path."""
 
     def make(name, **settings):
         small = {
             "name": name,
             "data_dir": str(data),
             "save_dir": str(tmp_path),
-            "multi-gpus": False,  # which would start this test once more for every further GPU
+            "multi-gpus": False,  # otherwise this test would run once per GPU
             "width": 8,
             "data_loader.batch_size": 4,
             "trainer.epochs": 4,
@@ -89,19 +89,19 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_training_loses_on_the_gpu_what_it_loses_on_the_cpu(arguments, tmp_path, monkeypatch, name):
+def test_training_losses_on_the_gpu_are_those_on_the_cpu(arguments, tmp_path, monkeypatch, name):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     command, settings = COMMANDS[name]
     for device, cuda in (("gpu", True), ("cpu", False)):
         assert command(arguments(device, cuda=cuda, seed=1, **settings)) == 0
     gpu, cpu = losses(tmp_path / "gpu"), losses(tmp_path / "cpu")
-    # Noise and bit flips are drawn on the device; after the first steps the weights drift apart.
+    # Noise and bit flips are drawn on the device, so the weights diverge after the first steps.
     np.testing.assert_allclose(gpu[0], cpu[0], rtol=0.1)
     assert np.isfinite(gpu).all() and gpu[-1] < gpu[0]
 
 
 @pytest.mark.parametrize("switch", ["precision", "channels_last", "compile"])
-def test_every_switch_trains(arguments, tmp_path, switch):
+def test_precision_channels_last_and_compile_do_not_change_the_losses(arguments, tmp_path, switch):
     on = {"precision": "bf16-mixed", "channels_last": True, "compile": True}
     settings = {"vggLossWeight": 0, "trainer__epochs": 2, "cuda": True}
     assert train.main(arguments("plain", **settings)) == 0
@@ -109,7 +109,7 @@ def test_every_switch_trains(arguments, tmp_path, switch):
     np.testing.assert_allclose(losses(tmp_path / "on"), losses(tmp_path / "plain"), rtol=0.1)
 
 
-def test_a_cut_run_goes_on(arguments, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed(arguments, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     settings = {"vggLossWeight": 0, "cuda": True, "ema_decay": 0.9, "optimizer__lr": 0.003}
     assert train.main(arguments("alone", **settings)) == 0
@@ -118,7 +118,7 @@ def test_a_cut_run_goes_on(arguments, tmp_path, monkeypatch):
     assert train.main(["--resume", "auto", *arguments("cut", **settings)]) == 0
     alone, cut = (read_checkpoint(tmp_path / name / LAST) for name in ("alone", "cut"))
     assert alone["step"] == cut["step"] == 8
-    # cuDNN sums in an order that may change. A resume without the noise is off by 0.04, without the moments by 2.
+    # cuDNN's order of summation varies. Without the RNG state the error is 0.04, without the moments 2.
     for weights in ("state_dict", "ema"):
         assert distance(cut[weights], alone[weights]) < 0.02 * distance(before[weights], alone[weights])
 
@@ -127,8 +127,8 @@ def distance(a, b):
     return sum(float((a[name] - value).square().sum()) for name, value in b.items()) ** 0.5
 
 
-def test_a_process_for_every_gpu_trains_under_torchrun(arguments, tmp_path):
-    """On one GPU that is torchrun's way in; several also average their gradients over NCCL."""
+def test_one_process_per_gpu_trains_under_torchrun(arguments, tmp_path):
+    """With one GPU this tests torchrun's launch, with several also the averaging of gradients over NCCL."""
     count = torch.cuda.device_count()
     flags = arguments("all", vggLossWeight=0, cuda=True, data_loader__batch_size=4 * count, trainer__epochs=2)
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", "train.py", *flags]
@@ -139,21 +139,21 @@ def test_a_process_for_every_gpu_trains_under_torchrun(arguments, tmp_path):
     assert len(read_checkpoint(tmp_path / "all" / LAST)["rng"]) == count
 
 
-def test_halftones_and_restorations_are_those_of_the_cpu(astronaut):
+def test_halftones_and_restorations_equal_those_of_the_cpu(astronaut):
     gpu, cpu = (ResHalfCodec(device=device) for device in ("cuda", "cpu"))
     halftone = cpu.halftone(astronaut)
     assert (gpu.halftone(astronaut) == halftone).mean() >= 0.999
     assert abs(psnr(astronaut, gpu.restore(halftone)) - psnr(astronaut, cpu.restore(halftone))) < 0.05
-    single = ResHalfCodec(load_reshalf(SHIPPED), "cuda", precision="float32").restore(halftone)
+    float32 = ResHalfCodec(load_reshalf(SHIPPED), "cuda", precision="float32").restore(halftone)
     difference = np.abs(
-        single.astype(int) - ResHalfCodec(load_reshalf(SHIPPED), "cpu", precision="float32").restore(halftone)
+        float32.astype(int) - ResHalfCodec(load_reshalf(SHIPPED), "cpu", precision="float32").restore(halftone)
     )
     assert (difference <= 1).mean() > 0.999
     best = [ResHalfCodec(device=device, best=True, rounds=2).halftone(astronaut) for device in ("cuda", "cpu")]
     assert (best[0] == best[1]).mean() >= 0.999
 
 
-def test_integers_are_those_of_the_cpu(astronaut):
+def test_the_int8_gradient_equals_that_of_the_cpu(astronaut):
     bgr, networks = astronaut[:256, :256], [load_reshalf(SHIPPED) for _ in range(2)]
     networks[0].to("cuda")
     halftone = networks[1].prior.classical_halftone(bgr)
@@ -164,30 +164,30 @@ def test_integers_are_those_of_the_cpu(astronaut):
     assert np.corrcoef(*(gradient.ravel() for gradient in gradients))[0, 1] > 0.999
 
 
-def test_a_tile_that_does_not_fit_is_halved(astronaut):
+def test_a_tile_is_halved_when_out_of_memory(astronaut):
     large = np.tile(ResHalfCodec(device="cpu", fast=True).halftone(astronaut), (8, 8))
     expected = ResHalfCodec(load_reshalf(SHIPPED), "cuda", tile=512).restore(large)
     used = torch.cuda.memory_reserved() + 256 * 2**20
     torch.cuda.set_per_process_memory_fraction(used / torch.cuda.mem_get_info()[1])
     try:
-        engine = ResHalfCodec(load_reshalf(SHIPPED), "cuda", tile=8192)
-        restored = engine.restore(large)
+        codec = ResHalfCodec(load_reshalf(SHIPPED), "cuda", tile=8192)
+        restored = codec.restore(large)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert engine.tile < 8192
+    assert codec.tile < 8192
     assert np.abs(restored.astype(int) - expected).max() <= 1
 
 
-def test_the_papers_network_passes_in_tiles(astronaut):
+def test_the_papers_network_runs_in_tiles(astronaut):
     torch.manual_seed(0)
-    engine = ResHalfCodec(ResHalf(64), "cuda", tile=256, precision="float32")
-    halftone = engine.halftone(astronaut)
+    codec = ResHalfCodec(ResHalf(64), "cuda", tile=256, precision="float32")
+    halftone = codec.halftone(astronaut)
     assert set(np.unique(halftone)) <= {0, 255}
-    engine.tile = 1024
-    assert (engine.halftone(astronaut) == halftone).mean() >= 0.999
+    codec.tile = 1024
+    assert (codec.halftone(astronaut) == halftone).mean() >= 0.999
 
 
-def test_the_command_dithers_and_restores_a_folder(tmp_path):
+def test_the_command_halftones_and_restores_a_folder(tmp_path):
     for device in ("cuda", "cpu"):
         where = ["--data_dir", str(ROOT / "test_imgs"), "--save_dir", str(tmp_path / device), "--device", device]
         assert inference_fast.main(where) == 0

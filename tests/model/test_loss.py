@@ -1,4 +1,4 @@
-"""Every term against the values and gradients measured on the released training, and against closed forms."""
+"""Every loss against values and gradients of the released training, and against closed forms."""
 
 import math
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_low_frequencies_are_those_of_the_orthonormal_dct():
     np.testing.assert_allclose(low_frequency_dct(x, 50).numpy(), expected, atol=1e-12)
 
 
-def test_blue_noise_loss_sees_low_frequencies_only():
+def test_blue_noise_loss_depends_on_low_frequencies_only():
     gray = torch.zeros(1, 1, 64, 64)
     y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     checkerboard = (1.0 - 2 * ((x + y) % 2)).view(1, 1, 64, 64)
@@ -98,12 +98,12 @@ def test_perceptual_loss_uses_vgg19_up_to_the_pool_after_conv4_4():
     assert not any(parameter.requires_grad for parameter in term.parameters())
 
 
-def test_wrong_vgg_weights_are_refused():
+def test_wrong_vgg_weights_are_rejected():
     with pytest.raises(ValueError, match="not those of torchvision's vgg19"):
         loss.PerceptualLoss({"features.0.weight": torch.zeros(1)})
 
 
-def test_the_psnr_term_goes_down_as_the_mean_psnr_of_the_pictures_goes_up():
+def test_the_psnr_loss_is_an_affine_function_of_the_mean_psnr():
     random = torch.Generator().manual_seed(0)
     truth = torch.rand(2, 3, 8, 8, generator=random)
     error = torch.tensor([0.5, 0.1]).view(2, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""The networks against the released ones, and what ResHalf promises of itself."""
+"""The networks against the released ones, and rebuilding them from checkpoints."""
 
 import json
 from pathlib import Path
@@ -65,13 +65,13 @@ def test_quantizer_rounds_clamps_and_passes_the_gradient_unchanged():
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 13), (7, 2), (8, 8), (9, 17)])
-def test_any_size_passes_through_an_hourglass(height, width):
+def test_an_hourglass_accepts_any_size(height, width):
     network = HourGlass(3, 1, width=4)
     assert network(photos(2, height, width)).shape == (2, 1, height, width)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
-def test_fewer_levels_are_the_upper_part_of_the_whole_network(levels):
+def test_fewer_levels_are_the_upper_levels_of_the_whole_network(levels):
     whole, part = HourGlass(3, 1, width=4), HourGlass(3, 1, width=4, levels=levels)
     shapes = {key: value.shape for key, value in whole.state_dict().items() if not key.startswith("residual")}
     for key, value in part.state_dict().items():
@@ -81,27 +81,27 @@ def test_fewer_levels_are_the_upper_part_of_the_whole_network(levels):
     assert sum(key.startswith("down") and key.endswith("0.conv.weight") for key in part.state_dict()) == levels
 
 
-def test_there_are_one_to_three_levels():
+def test_the_number_of_levels_is_one_to_three():
     for levels in (0, 4):
         with pytest.raises(ValueError, match="levels must be 1 to 3"):
             HourGlass(3, 1, width=4, levels=levels)
 
 
-def test_a_network_on_a_prior_keeps_the_signal_alive_down_to_the_lowest_level():
+def test_the_initialization_with_a_prior_preserves_the_variance_at_the_lowest_level():
     torch.manual_seed(0)
     decoder = ResHalf(width=16, prior={}).decoder
     x = torch.randn(1, 4, 64, 64)
     with torch.inference_mode():
         full = decoder.inConv(x)
         deep = decoder.residual(decoder.down3(decoder.down2(decoder.down1(full))))
-    assert 0.2 < deep.std() / full.std() < 5  # torch's default weights: 0.001
+    assert 0.2 < deep.std() / full.std() < 5  # with torch's default initialization: 0.001
     colour = photos(1, 16, 16)
     network = ResHalf(width=4, prior={}, levels=1)
     halftone = network.encode(colour).halftone
     assert torch.equal(network.decode(halftone), network.prior.demodulate(halftone))
 
 
-def test_a_checkpoint_says_its_levels():
+def test_a_checkpoint_contains_the_number_of_levels():
     network = ResHalf(width=4, prior={}, levels=1)
     rebuilt = build_network({"state_dict": network.state_dict(), "arch": network.arch()})
     assert rebuilt.levels == 1 and rebuilt.arch() == network.arch()
@@ -127,7 +127,7 @@ def test_forward_is_encode_then_decode():
         assert torch.equal(output.restored, network.decode(encoded.halftone))
 
 
-def test_same_seed_gives_the_same_halftone_whatever_the_batch():
+def test_the_halftone_of_a_seed_does_not_depend_on_the_batch():
     network = ResHalf(4)
     batch = photos(3)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_a_checkpoint_alone_rebuilds_the_network(prior, half):
         assert torch.equal(network.decode(first.halftone), rebuilt.decode(second.halftone))
 
 
-def test_width_is_read_off_the_shapes():
+def test_the_width_is_inferred_from_the_shapes():
     assert build_network({"state_dict": ResHalf(8).state_dict()}).width == 8
     assert isinstance(build_network({"state_dict": InverseHalf(4).state_dict()}), InverseHalf)
 
@@ -186,6 +186,6 @@ def test_weights_that_do_not_fit_are_named(change, words):
         ({"name": "ResHalf"}, "must be an integer, not None"),
     ],
 )
-def test_checkpoints_of_others_are_refused_in_one_line(arch, words):
+def test_foreign_checkpoints_are_rejected_in_one_line(arch, words):
     with pytest.raises(ValueError, match=f"^[^\n]*{words}[^\n]*$"):
         build_network({"state_dict": {"conv1.weight": torch.zeros(1)}, "arch": arch})

@@ -1,4 +1,4 @@
-"""The three objectives: totals by hand, nothing computed that does not count, and each goes down in training."""
+"""The three objectives: totals, frozen parts, terms that are not computed, and decrease in training."""
 
 import pytest
 import torch
@@ -29,18 +29,18 @@ def tiny(prior=None):
 
 
 def encode_both(network, data):
-    """The network's view of photographs and specials with the noise of torch's seed 7, one image after the other."""
+    """Continuous halftones of photographs and constant colours, and halftones of the former, with noise of seed 7."""
     torch.manual_seed(7)
     both = network.encode(torch.cat((data["colour"], data["special_colour"])), seed=None)
     return both.continuous[:2], both.continuous[2:], both.halftone[:2]
 
 
-@pytest.mark.parametrize("guidance", ["reference", "gray"])
-def test_warm_total_by_hand(guidance):
+@pytest.mark.parametrize("feature_target", ["reference", "gray"])
+def test_the_warm_up_total_is_the_weighted_sum(feature_target):
     data, network, extractor = batch(), tiny(), InverseHalf(4)
     photo, special, _ = encode_both(network, data)
     gray, special_gray = loss.gray(data["colour"]), loss.gray(data["special_colour"])
-    target = extractor(data["reference"]) if guidance == "reference" else gray
+    target = extractor(data["reference"]) if feature_target == "reference" else gray
     expected = (
         0.6 * loss.tone_loss(photo, gray)
         + 0.3 * loss.tone_loss(special, special_gray)
@@ -48,7 +48,7 @@ def test_warm_total_by_hand(guidance):
         + 0.3 * loss.blue_noise_loss(special, special_gray)
         + 1.0 * mse_loss(extractor(photo), target)
     )
-    objective = WarmObjective(network, WARM, extractor, guidance)
+    objective = WarmObjective(network, WARM, extractor, feature_target)
     torch.manual_seed(7)
     terms = objective(data)
     torch.testing.assert_close(terms["total"], expected)
@@ -60,16 +60,16 @@ def test_warm_total_by_hand(guidance):
 
 
 @pytest.mark.parametrize("quantized", [False, True])
-def test_joint_total_by_hand(quantized):
+def test_the_joint_total_is_the_weighted_sum(quantized):
     data, network = batch(), tiny()
     photo, special, halftone = encode_both(network, data)
     gray, special_gray = loss.gray(data["colour"]), loss.gray(data["special_colour"])
-    look = (lambda x: torch.where(x > 0, 1.0, -1.0)) if quantized else (lambda x: x)
+    judged = (lambda x: torch.where(x > 0, 1.0, -1.0)) if quantized else (lambda x: x)
     expected = (
-        0.6 * loss.tone_loss(look(photo), gray)
-        + 0.3 * loss.tone_loss(look(special), special_gray)
+        0.6 * loss.tone_loss(judged(photo), gray)
+        + 0.3 * loss.tone_loss(judged(special), special_gray)
         + 0.1 * (0.5 * loss.quantize_loss(photo) + 0.5 * loss.quantize_loss(special))
-        + 0.3 * loss.blue_noise_loss(look(special), special_gray)
+        + 0.3 * loss.blue_noise_loss(judged(special), special_gray)
         + 1.0 * mse_loss(network.decode(halftone), data["colour"])
     )
     objective = JointObjective(network, JOINT, quantized_tone=quantized)
@@ -80,13 +80,13 @@ def test_joint_total_by_hand(quantized):
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-def test_an_encoder_without_parameters_leaves_only_the_restoration():
+def test_without_a_trainable_encoder_only_the_restoration_is_computed():
     network = tiny(Prior())
     terms = JointObjective(network, JOINT)(batch(prior=True))
     assert set(terms) == {"restore", "total"}
 
 
-def test_frozen_encoder_gets_no_gradient():
+def test_a_frozen_encoder_gets_no_gradient():
     network = tiny(Prior(correction=True))
     terms = JointObjective(network, JOINT, freeze="encoder")(batch(prior=True))
     terms["total"].backward()
@@ -106,7 +106,7 @@ def test_terms_are_float32_where_the_networks_run_in_bfloat16():
     torch.testing.assert_close(terms["tone"], loss.tone_loss(photo, loss.gray(data["colour"])))
 
 
-def test_specials_may_be_missing():
+def test_constant_colours_are_optional():
     data = {key: value for key, value in batch().items() if not key.startswith("special")}
     assert set(JointObjective(tiny(), JOINT)(data)) == {"tone", "quantize", "restore", "total"}
 
@@ -119,7 +119,7 @@ def test_bit_flips_reach_the_decoder():
     assert not torch.equal(exact, flipped)
 
 
-def test_predict_is_repeatable_and_leaves_the_generator_alone():
+def test_predict_is_deterministic_and_does_not_change_the_rng_state():
     objective = JointObjective(tiny(), JOINT)
     state = torch.random.get_rng_state()
     first, second = objective.predict(batch()), objective.predict(batch())
@@ -137,7 +137,7 @@ OBJECTIVES = [
 
 
 @pytest.mark.parametrize(("make", "prior"), OBJECTIVES)
-def test_every_objective_goes_down(make, prior):
+def test_every_objective_decreases_in_training(make, prior):
     torch.manual_seed(0)
     objective, data = make(), batch(prior=prior)
     parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
@@ -152,7 +152,7 @@ def test_every_objective_goes_down(make, prior):
     assert sum(totals[-5:]) < 0.9 * sum(totals[:5])
 
 
-def test_what_is_missing_is_said():
+def test_missing_networks_and_nothing_to_train_are_errors():
     with pytest.raises(ValueError, match="extractor"):
         WarmObjective(tiny(), WARM, None)
     with pytest.raises(ValueError, match="VGG19"):
@@ -161,8 +161,8 @@ def test_what_is_missing_is_said():
         JointObjective(tiny(Prior()), JOINT, freeze="decoder")
 
 
-def test_a_decoder_that_no_term_reaches_is_frozen():
-    """Several processes would wait for its gradients."""
+def test_a_decoder_without_a_loss_term_is_frozen():
+    """Otherwise distributed training would wait for its gradients."""
     warm = WarmObjective(tiny(), WARM, InverseHalf(4), freeze="none")
     joint = JointObjective(tiny(), JOINT | {"restore": 0.0})
     for objective in (warm, joint):

@@ -1,8 +1,7 @@
-"""Training steps on a GPU that is only pretended: tensors have a device and a shape, but no values.
+"""Training steps on a simulated GPU (FakeTensorMode): tensors have a device and a shape, but no values.
 
-So it shows, on any machine, that all is computed where the batch is, and that nothing asks a tensor for its value, for
-which a GPU would have to be waited for. tests/cuda computes on a real one. Older versions of torch cannot pretend: 2.6
-crashes at the first operation in place.
+They show on any machine that everything is computed on the batch's device and that nothing synchronizes with it by
+reading a value. tests/cuda runs on a real GPU. Needs torch 2.14: 2.6 crashes at the first in-place operation.
 """
 
 from types import SimpleNamespace
@@ -64,8 +63,8 @@ OBJECTIVES = {
 }
 
 
-def pretend(objective):
-    """Put weights and buffers on the GPU."""
+def move_to_fake_gpu(objective):
+    """Replace weights and buffers by fake tensors on the GPU."""
     for module in objective.modules():
         for held in (module._parameters, module._buffers):
             for name, value in held.items():
@@ -85,24 +84,24 @@ def batch(network):
 
 
 class Copies(TorchDispatchMode):
-    """Fails where the host waits until a copy of its own has arrived on the GPU."""
+    """Fails at a copy to the GPU that blocks the host."""
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         keywords = keywords or {}
         if function is torch.ops.aten._to_copy.default:
             to = torch.device(keywords.get("device") or arguments[0].device)
             waits = arguments[0].device.type == "cpu" and to.type == "cuda" and not keywords.get("non_blocking")
-            assert not waits, "a copy to the GPU that the host waits for"
+            assert not waits, "a blocking copy to the GPU"
         return function(*arguments, **keywords)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_step_stays_on_the_gpu_and_never_waits_for_it(name, monkeypatch):
-    monkeypatch.setattr(loss_meter, "_copy_to_host", lambda values: (values, None))  # an event cannot be pretended
+def test_a_training_step_stays_on_the_gpu_without_synchronizing(name, monkeypatch):
+    monkeypatch.setattr(loss_meter, "_copy_to_host", lambda values: (values, None))  # CUDA events cannot be simulated
     with torch.device("meta"):
         objective = OBJECTIVES[name]()
     with FakeTensorMode():
-        pretend(objective)
+        move_to_fake_gpu(objective)
         data = batch(objective.network)
         with Copies():
             terms = objective(data)

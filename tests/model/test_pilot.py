@@ -1,3 +1,5 @@
+"""The pilot signal: crops, mirror images and quarter turns are detected, and nothing else is."""
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from model.pilot import PATTERN, UNKNOWN, origin, pilot_wave
 
 
 def dots(strength, height=128, width=128, seed=0):
-    """Random dots of all levels, biased by the pilot."""
+    """Random dots of all levels, biased by the pilot of amplitude `strength`."""
     rng = np.random.default_rng(seed)
     level = np.linspace(-0.8, 0.8, width) + strength * pilot_wave((height, width))
     return np.where(rng.uniform(-1, 1, (height, width)) < level, np.uint8(255), np.uint8(0))
@@ -19,7 +21,7 @@ def test_the_pilot_continues_from_band_to_band():
 
 @pytest.mark.parametrize("rows", range(4))
 @pytest.mark.parametrize("columns", range(4))
-def test_a_crop_and_its_mirror_images_and_turns_are_told(rows, columns):
+def test_crops_mirror_images_and_quarter_turns_are_detected(rows, columns):
     cut = dots(0.2)[rows:, columns:]
     assert origin(cut) == (False, rows % 2, columns % 2)
     assert origin(cut[:, ::-1]) == (False, rows % 2, 1)  # the last of 128 columns is an odd one
@@ -30,7 +32,7 @@ def test_a_crop_and_its_mirror_images_and_turns_are_told(rows, columns):
     assert origin(np.rot90(cut, 3)) == (True, 1, columns % 2)
 
 
-def test_a_pilot_without_the_wave_that_tells_turns_still_tells_crops():
+def test_a_pilot_without_the_orientation_wave_identifies_crops():
     quarter, nyquist = np.array([1, 0, -1, 0]), np.array([1, -1, 1, -1])
     former = np.tile(np.outer(quarter, nyquist) + np.outer(nyquist, quarter), (32, 32))
     random = np.random.default_rng(0).uniform(-1, 1, former.shape)
@@ -39,12 +41,12 @@ def test_a_pilot_without_the_wave_that_tells_turns_still_tells_crops():
     assert origin(halftone[:, 3:]) == (False, 0, 1)
 
 
-def test_chance_is_no_pilot():
+def test_random_dots_have_no_pilot():
     assert all(origin(dots(0, seed=seed)[1:, 1:]) == UNKNOWN for seed in range(20))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (3, 9), (4, 4), (5, 7)])
 @pytest.mark.parametrize("level", [0, 255])
-def test_there_is_none_in_scraps_and_flat_fields(shape, level):
+def test_tiny_and_flat_halftones_have_no_pilot(shape, level):
     assert origin(np.full(shape, level, np.uint8)) == UNKNOWN
     assert origin(dots(0.1, *shape)) == UNKNOWN

@@ -1,4 +1,4 @@
-"""What the dither prior knows before any training."""
+"""The dither prior: halftone and demodulation, without training."""
 
 import math
 
@@ -12,7 +12,7 @@ from model.reshalf import ResHalf
 
 
 def colours(height=128, width=128):
-    """A smooth picture of soft colours, (H, W, 3) BGR uint8."""
+    """A smooth image of soft colours, (H, W, 3) BGR uint8."""
     y, x = np.mgrid[0:height, 0:width] / 32
     planes = [128 + 40 * np.sin(x + phase) * np.cos(y - phase) for phase in (0.0, 1.0, 2.0)]
     return np.stack(planes, axis=-1).round().astype(np.uint8)
@@ -23,15 +23,15 @@ def to_tensor(bgr):
 
 
 @pytest.mark.parametrize("halftone", HALFTONES)
-def test_colour_comes_back_without_any_training(halftone):
-    # The picture changes slowly, so wide filters lose nothing of it and leave little of the dots.
+def test_colour_is_restored_without_training(halftone):
+    # For a slowly varying image, wide filters suppress the dots without blurring the image.
     network = ResHalf(4, Prior(halftone=halftone, demodulator_luma_sigma=4, demodulator_chroma_sigma=6))
     bgr = colours()
     with torch.no_grad():
         encoded = network.encode(to_tensor(bgr))
         restored = network.decode(encoded.halftone)
     assert set(encoded.halftone.unique().tolist()) == {-1.0, 1.0}
-    # Correlation, since error diffusion amplifies the carriers (its quantizer sharpens) and a linear decoder follows.
+    # Correlation only: error diffusion amplifies the carriers by an unknown gain.
     chroma, expected = (x - x.mean(dim=1, keepdim=True) for x in (restored, to_tensor(bgr)))
     for channel in range(3):
         both = torch.stack((chroma[0, channel].flatten(), expected[0, channel].flatten()))
@@ -39,22 +39,22 @@ def test_colour_comes_back_without_any_training(halftone):
 
 
 @pytest.mark.parametrize("halftone", HALFTONES)
-def test_tone_of_the_halftone_is_the_luma(halftone):
+def test_the_local_mean_of_the_halftone_is_the_luma(halftone):
     bgr = colours()
-    seen = cv2.GaussianBlur(Prior(halftone=halftone).classical_halftone(bgr).astype(np.float64), (0, 0), 4)
+    local_mean = cv2.GaussianBlur(Prior(halftone=halftone).classical_halftone(bgr).astype(np.float64), (0, 0), 4)
     luma = cv2.GaussianBlur(bgr @ np.array([0.114, 0.587, 0.299]), (0, 0), 4)
-    assert np.abs(seen - luma)[16:-16, 16:-16].mean() < 4
+    assert np.abs(local_mean - luma)[16:-16, 16:-16].mean() < 4
 
 
-def test_demodulation_gives_back_pure_carriers():
+def test_pure_carriers_are_demodulated_exactly():
     prior = Prior(amplitude=2.0)
     plane = torch.full((1, 1, 40, 48), 0.2)
     red, blue = (carriers(40, 48)[:, channel : channel + 1] for channel in (0, 1))
     gray = prior.demodulate(plane)[..., 12:-12, 12:-12]
     torch.testing.assert_close(gray, torch.full_like(gray, 0.2), atol=2e-3, rtol=0)
-    room = 0.8  # what a luma of 0.2 leaves
+    headroom = 0.8  # 1 - luma
     for carrier, channel, weight in ((red, 2, 0.713), (blue, 0, 0.564)):
-        bgr = prior.demodulate(0.2 + room * math.tanh(2.0 * 0.3 / room) * carrier)[..., 12:-12, 12:-12]
+        bgr = prior.demodulate(0.2 + headroom * math.tanh(2.0 * 0.3 / headroom) * carrier)[..., 12:-12, 12:-12]
         expected = torch.tensor(0.2 + 0.3 / weight)
         torch.testing.assert_close(bgr[:, channel].mean(), expected, atol=5e-3, rtol=0)
 
@@ -63,13 +63,13 @@ def test_the_gradient_of_the_demodulation_is_its_derivative():
     torch.manual_seed(0)
     dots = (1.6 * torch.rand(2, 1, 9, 11, dtype=torch.float64) - 0.8).requires_grad_()
     assert torch.autograd.gradcheck(Prior()._demodulate, dots, fast_mode=True)
-    full = torch.ones(1, 1, 9, 11, dtype=torch.float64, requires_grad=True)  # no room is left: both limits hold
+    full = torch.ones(1, 1, 9, 11, dtype=torch.float64, requires_grad=True)  # both limits are active
     gradient = torch.autograd.grad(Prior()._demodulate(full * 1.01)[:, 1].sum(), full)[0]
     assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 255), (0, 80, 0), (0, 60, 120), (120, 200, 255)])
-def test_hue_of_saturated_colours_survives_the_halftone(colour):
+def test_the_hue_of_saturated_colours_is_preserved(colour):
     bgr = np.full((64, 64, 3), colour, np.uint8)
     prior = Prior(demodulator_luma_sigma=4, demodulator_chroma_sigma=6)
     halftone = torch.from_numpy(prior.classical_halftone(bgr)).float()[None, None] / 127.5 - 1
@@ -78,7 +78,7 @@ def test_hue_of_saturated_colours_survives_the_halftone(colour):
     assert hue @ expected / np.linalg.norm(hue) / np.linalg.norm(expected) > 0.93
 
 
-def test_gray_stays_gray_before_training():
+def test_gray_is_restored_as_gray_without_training():
     prior = Prior(demodulator_chroma_sigma=4)
     bgr = np.repeat(np.linspace(20, 235, 96).round().astype(np.uint8)[None, :, None], 96, 0).repeat(3, 2)
     halftone = torch.from_numpy(prior.classical_halftone(bgr)).float()[None, None] / 127.5 - 1
@@ -97,7 +97,7 @@ def test_any_size_is_halftoned_and_restored(halftone, height, width):
     assert output.restored.shape == (1, 3, height, width)
 
 
-def test_a_correction_starts_as_the_classical_halftone():
+def test_an_untrained_correction_is_zero():
     network = ResHalf(4, Prior(correction=True))
     bgr = colours(32, 32)
     classical = torch.from_numpy(network.prior_halftone(bgr))[None, None] > 127
@@ -122,7 +122,12 @@ def test_a_correction_starts_as_the_classical_halftone():
         ({"guidance": 0.1, "halftone": "error_diffusion"}, "for direct_binary_search"),
     ],
 )
-def test_wrong_settings_are_named(values, words):
+def test_invalid_settings_are_named_in_one_line(values, words):
     with pytest.raises(ValueError, match="^[^\n]*$") as error:
         Prior.from_dict(values)
     assert words in str(error.value)
+
+
+def test_the_demodulator_key_of_released_checkpoints_is_accepted_and_dropped():
+    assert Prior.from_dict({"demodulator": True, "pilot": 0.001}) == Prior(pilot=0.001)
+    assert "demodulator" not in Prior().as_dict()

@@ -32,7 +32,7 @@ def photo(height, width):
 
 @pytest.mark.parametrize("prior", [None, Prior(), Prior(halftone="error_diffusion", correction=True)])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (130, 203), (137, 65)])
-def test_tiles_equal_the_whole(prior, height, width):
+def test_tiles_equal_the_whole_image(prior, height, width):
     bgr = photo(height, width)
     whole, tiled = (ResHalfCodec(network(prior), "cpu", tile=tile, precision="float32") for tile in (1024, 64))
     assert len(list(windows(height, width, tiled.tile, tiled.halo))) == -(-height // 64) * -(-width // 64)
@@ -44,16 +44,18 @@ def test_tiles_equal_the_whole(prior, height, width):
     assert np.abs(tiled.restore(halftone).astype(int) - restored).max() <= 1
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("precision", [None, "bfloat16", "float32", "int8"])
-def test_tiles_of_the_shipped_decoder_show_no_seam(precision):
+def test_tiles_of_the_shipped_decoder_have_no_seam(precision):
     shipped = load_network(ROOT / "checkpoints/model_best.pth.tar")
     whole, tiled = (ResHalfCodec(shipped, "cpu", tile=tile, fast=True, precision=precision) for tile in (512, 128))
     halftone = whole.halftone(read_image(ROOT / "test_imgs/china.jpg").bgr[:299, :301])
     difference = np.abs(tiled.restore(halftone).astype(int) - whole.restore(halftone)).max()
-    assert difference <= int(whole.precision != "int8")  # floats are summed in other orders
+    assert difference <= int(whole.precision != "int8")  # floating-point sums depend on their order
 
 
-def test_integers_restore_as_well_as_float32(monkeypatch):
+@pytest.mark.processor
+def test_int8_restores_as_well_as_float32_and_is_the_default_where_it_is_fast(monkeypatch):
     shipped = load_network(ROOT / "checkpoints/model_best.pth.tar")
     single, integers = ResHalfCodec(shipped, "cpu", precision="float32"), ResHalfCodec(shipped, "cpu", precision="int8")
     assert (single.precision, integers.precision) == ("float32", "int8")
@@ -71,8 +73,9 @@ def test_integers_restore_as_well_as_float32(monkeypatch):
         assert ResHalfCodec(shipped, "cpu", precision="bfloat16").precision == "bfloat16"
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("columns", [1, 5, 9, 17])
-def test_slender_pictures_come_back_in_bfloat16_as_in_float32(columns):
+def test_narrow_images_are_restored_in_bfloat16_as_in_float32(columns):
     bgr = photo(600, columns)
     half, single = (ResHalfCodec(network(), "cpu", precision=precision) for precision in ("bfloat16", "float32"))
     halftone = single.halftone(bgr)
@@ -80,12 +83,13 @@ def test_slender_pictures_come_back_in_bfloat16_as_in_float32(columns):
     assert np.abs(half.restore(halftone).astype(int) - single.restore(halftone)).max() <= 8
 
 
-def test_weights_that_overflow_are_told_when_they_are_used():
+@pytest.mark.processor
+def test_overflowing_weights_raise_floating_point_error():
     shipped = load_network(ROOT / "checkpoints/model_best.pth.tar")
     for part in (shipped.decoder, shipped.proxy):
         torch.nn.init.constant_(part.inConv[0].weight, 1e38)
-    engine = ResHalfCodec(shipped, "cpu", precision="int8")
-    for work in (lambda: engine.halftone(photo(16, 16)), lambda: engine.restore(photo(16, 16)[..., 0] // 128 * 255)):
+    codec = ResHalfCodec(shipped, "cpu", precision="int8")
+    for work in (lambda: codec.halftone(photo(16, 16)), lambda: codec.restore(photo(16, 16)[..., 0] // 128 * 255)):
         with pytest.raises(FloatingPointError, match="not finite: its weights are broken"):
             work()
 
@@ -103,11 +107,11 @@ CUTS = {
 
 @pytest.mark.parametrize("start", ["direct_binary_search", "error_diffusion"])
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
-def test_a_pilot_brings_the_colours_of_crops_mirror_images_and_turns_back(start, cut):
+def test_the_pilot_restores_colour_after_crops_mirror_images_and_quarter_turns(start, cut):
     bgr = photo(322, 320)
-    engine = ResHalfCodec(network(Prior(halftone=start, pilot=0.002)), "cpu", precision="float32")
-    halftone = engine.halftone(bgr)
-    whole, part = cut(engine.restore(halftone)), engine.restore(cut(halftone))
+    codec = ResHalfCodec(network(Prior(halftone=start, pilot=0.002)), "cpu", precision="float32")
+    halftone = codec.halftone(bgr)
+    whole, part = cut(codec.restore(halftone)), codec.restore(cut(halftone))
     inside = np.s_[16:-16, 16:-16]
     assert part.shape == whole.shape
     assert np.abs(part[inside].astype(int) - whole[inside]).max() <= 1
@@ -115,30 +119,30 @@ def test_a_pilot_brings_the_colours_of_crops_mirror_images_and_turns_back(start,
     assert np.abs(without[inside].astype(int) - whole[inside]).mean() > 10
 
 
-def test_memory_and_file_restore_alike():
-    """The halftone handed on in memory and the one read back from a file are the same bits, so are the restorations."""
-    bgr, engine = photo(40, 50), ResHalfCodec(network(Prior()), "cpu", precision="float32")
+def test_restoring_from_memory_and_from_the_file_is_identical():
+    """The quantizer's output in memory and the halftone of a file are the same bits, and so are their restorations."""
+    bgr, codec = photo(40, 50), ResHalfCodec(network(Prior()), "cpu", precision="float32")
     with torch.inference_mode():
         colour = torch.from_numpy(bgr).permute(2, 0, 1)[None].float() / 127.5 - 1
-        in_memory = engine.network(colour, engine.network.condition_of(bgr))
-    halftone = engine.halftone(bgr)
+        in_memory = codec.network(colour, codec.network.condition_of(bgr))
+    halftone = codec.halftone(bgr)
     assert np.array_equal(in_memory.halftone[0, 0].numpy() > 0, halftone > 0)
     levels = ((in_memory.restored[0] / 2 + 0.5) * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-    assert np.array_equal(levels, engine.restore(halftone))
+    assert np.array_equal(levels, codec.restore(halftone))
 
 
-def test_seed_decides_the_noise():
+def test_the_seed_determines_the_noise():
     bgr = photo(64, 64)
     noisy = network()
     keep_variance(noisy.encoder)
-    with torch.no_grad():  # about as many black pixels as white ones, which noise then turns over
+    with torch.no_grad():  # as many black pixels as white ones, so that noise changes some
         noisy.encoder.outConv[-1].bias -= noisy.encode(to_tensor(bgr)).continuous.median()
     first, again, other = (ResHalfCodec(noisy, "cpu", seed=seed).halftone(bgr) for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert (first != other).any()
 
 
-def test_fast_takes_the_start_of_the_search_and_leaves_the_network_as_it_was():
+def test_fast_returns_the_error_diffusion_and_does_not_change_the_network():
     bgr = photo(40, 50)
     for prior in (Prior(), Prior(guidance=0.5)):
         searching = network(prior)
@@ -149,12 +153,12 @@ def test_fast_takes_the_start_of_the_search_and_leaves_the_network_as_it_was():
 
 
 @pytest.mark.parametrize("prior", [None, Prior(halftone="error_diffusion")])
-def test_fast_is_refused_where_nothing_is_searched(prior):
-    with pytest.raises(UserError, match="not searched"):
+def test_fast_is_rejected_without_a_halftone_search(prior):
+    with pytest.raises(UserError, match="has no halftone search"):
         ResHalfCodec(network(prior), "cpu", fast=True)
 
 
-def test_a_device_that_is_not_here_is_a_user_error(monkeypatch):
+def test_an_unavailable_device_is_a_user_error(monkeypatch):
     def without_cuda(**_):
         raise AssertionError("Torch not compiled with CUDA enabled")
 
@@ -163,7 +167,7 @@ def test_a_device_that_is_not_here_is_a_user_error(monkeypatch):
         ResHalfCodec(network(), "cuda")
 
 
-def test_a_tile_that_does_not_fit_the_network_is_refused():
+def test_a_tile_that_is_no_multiple_of_8_is_rejected():
     with pytest.raises(UserError, match="multiple of 8"):
         ResHalfCodec(network(), "cpu", tile=100)
 
@@ -176,43 +180,43 @@ def test_a_tile_that_does_not_fit_the_network_is_refused():
         MemoryError("Unable to allocate 3 GiB for an array"),
     ],
 )
-def test_a_tile_too_large_for_the_memory_is_halved(monkeypatch, error):
-    engine = ResHalfCodec(network(Prior()), "cpu", 512, precision="float32")
+def test_a_tile_is_halved_when_out_of_memory(monkeypatch, error):
+    codec = ResHalfCodec(network(Prior()), "cpu", 512, precision="float32")
     halftone = photo(300, 300)[..., 0] // 128 * 255
-    whole = engine.restore(halftone)
-    decode = engine.network.decode
+    whole = codec.restore(halftone)
+    decode = codec.network.decode
 
     def scarce(x):
         if x.shape[-1] > 200:
             raise error
         return decode(x)
 
-    monkeypatch.setattr(engine.network, "decode", scarce)
-    assert np.abs(engine.restore(halftone).astype(int) - whole).max() <= 1
-    assert engine.tile == 128
+    monkeypatch.setattr(codec.network, "decode", scarce)
+    assert np.abs(codec.restore(halftone).astype(int) - whole).max() <= 1
+    assert codec.tile == 128
 
 
-def test_when_not_even_the_smallest_tile_fits_it_says_so(monkeypatch):
+def test_the_smallest_tile_out_of_memory_raises_memory_error(monkeypatch):
     def none_left(x):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    engine = ResHalfCodec(network(Prior()), "cpu", 512)
-    monkeypatch.setattr(engine.network, "decode", none_left)
+    codec = ResHalfCodec(network(Prior()), "cpu", 512)
+    monkeypatch.setattr(codec.network, "decode", none_left)
     with pytest.raises(MemoryError, match="64 pixels"):
-        engine.restore(np.zeros((80, 80), np.uint8))
+        codec.restore(np.zeros((80, 80), np.uint8))
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
+def test_other_errors_are_not_treated_as_out_of_memory(monkeypatch):
     def broken(x):
         raise RuntimeError("shapes do not match")
 
-    engine = ResHalfCodec(network(Prior()), "cpu")
-    monkeypatch.setattr(engine.network, "decode", broken)
+    codec = ResHalfCodec(network(Prior()), "cpu")
+    monkeypatch.setattr(codec.network, "decode", broken)
     with pytest.raises(RuntimeError, match="shapes"):
-        engine.restore(np.zeros((8, 8), np.uint8))
+        codec.restore(np.zeros((8, 8), np.uint8))
 
 
-def test_the_tile_follows_the_free_memory(monkeypatch):
+def test_the_tile_depends_on_the_free_memory(monkeypatch):
     sides = []
     for free in (1e6, 64e6, 1e11):
         monkeypatch.setattr("model.tiler.available_memory", lambda free=free: free)
@@ -220,23 +224,25 @@ def test_the_tile_follows_the_free_memory(monkeypatch):
     assert sides[0] == 64 and 64 < sides[1] < 512 and sides[2] == 512
 
 
-def test_rounds_are_for_networks_with_a_proxy():
+@pytest.mark.processor
+def test_rounds_need_a_network_with_a_proxy():
     with pytest.raises(UserError, match="has no proxy"):
         ResHalfCodec(ResHalf(4, {}, levels=1), "cpu", rounds=2)
     torch.manual_seed(0)
     network = ResHalf(4, {"guidance": 0.5, "guided_rounds": 2}, levels=1)
     with pytest.raises(UserError, match="0 or more, not -1"):
         ResHalfCodec(network, "cpu", rounds=-1)
-    with pytest.raises(UserError, match="fast does not search"):
+    with pytest.raises(UserError, match="fast excludes rounds and best"):
         ResHalfCodec(network, "cpu", fast=True, rounds=1)
     bgr = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
-    asked = {rounds: ResHalfCodec(network, "cpu", rounds=rounds).halftone(bgr) for rounds in (None, 0, 1, 2)}
-    assert np.array_equal(asked[None], asked[2])
-    assert np.array_equal(asked[0], network.prior.classical_halftone(bgr))
-    assert (asked[1] != asked[0]).any() and (asked[2] != asked[1]).any()
+    halftones = {rounds: ResHalfCodec(network, "cpu", rounds=rounds).halftone(bgr) for rounds in (None, 0, 1, 2)}
+    assert np.array_equal(halftones[None], halftones[2])
+    assert np.array_equal(halftones[0], network.prior.classical_halftone(bgr))
+    assert (halftones[1] != halftones[0]).any() and (halftones[2] != halftones[1]).any()
 
 
-def test_the_best_halftone_asks_the_decoder_itself():
+@pytest.mark.processor
+def test_best_queries_the_decoder_itself():
     shipped = load_network(ROOT / "checkpoints/model_best.pth.tar")
     bgr = read_image(ROOT / "test_imgs/astronaut.jpg").bgr[:256, :256]
     more, best = (ResHalfCodec(shipped, "cpu", **choice) for choice in ({"rounds": BEST_ROUNDS}, {"best": True}))
@@ -245,11 +251,11 @@ def test_the_best_halftone_asks_the_decoder_itself():
     assert np.array_equal(halftone, shipped.prior_halftone(bgr, BEST_ROUNDS, best=True))
 
 
-def test_best_is_refused_where_nothing_can_be_asked():
+def test_best_is_rejected_without_a_proxy_or_a_subpixel_decoder():
     with pytest.raises(UserError, match="has no proxy"):
         ResHalfCodec(ResHalf(4, {}, levels=1), "cpu", best=True)
     guided = ResHalf(4, {"guidance": 0.5}, levels=1)
-    with pytest.raises(UserError, match="only a subpixel decoder"):
+    with pytest.raises(UserError, match="needs a subpixel decoder"):
         ResHalfCodec(guided, "cpu", best=True)
-    with pytest.raises(UserError, match="fast does not search"):
+    with pytest.raises(UserError, match="fast excludes rounds and best"):
         ResHalfCodec(ResHalf(4, {"guidance": 0.5}, decoder="subpixel"), "cpu", fast=True, best=True)
