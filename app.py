@@ -33,25 +33,25 @@ def build(args: argparse.Namespace, folder: Path):
     """The page, a gr.Blocks that writes its files into `folder`. Raises UserError as ResHalfCodec does."""
     from images.files import MAX_PIXELS, list_images
     from reshalf import ResHalfCodec
-    from web.actions import Tools
+    from web.actions import Actions
     from web.page import build_page
     from web.samples import make_halftones, make_samples, make_scans
     from web.scratch import Scratch
 
     samples_folder = folder / "samples"
-    tools = Tools(ResHalfCodec(args.model, args.device), Scratch(samples_folder), MAX_PIXELS)
+    actions = Actions(ResHalfCodec(args.model, args.device), Scratch(samples_folder), MAX_PIXELS)
     photos = list_images(HERE / "test_imgs")
-    halftones = make_halftones(photos[:4], samples_folder, tools.codec.halftone)
+    halftones = make_halftones(photos[:4], samples_folder, actions.codec.halftone)
     scans = make_scans(photos[:4], samples_folder)
     samples = (
-        make_samples(photos, samples_folder, tools.dither),
-        make_samples(halftones, samples_folder, tools.restore),
-        make_samples(scans, samples_folder, lambda path: tools.descreen(path, next(iter(tools.descreeners)))),
-        make_samples(photos, samples_folder, lambda path: tools.classical(path, "ostromoukhov")),
+        make_samples(photos, samples_folder, actions.dither),
+        make_samples(halftones, samples_folder, actions.restore),
+        make_samples(scans, samples_folder, lambda path: actions.descreen(path, next(iter(actions.descreeners)))),
+        make_samples(photos, samples_folder, lambda path: actions.classical(path, "ostromoukhov")),
     )
     # The size limit holds for uploads only, and the samples are never deleted.
-    tools.scratch, tools.max_pixels = Scratch(folder / "results"), args.max_pixels
-    return build_page(tools, *samples)
+    actions.scratch, actions.max_pixels = Scratch(folder / "results"), args.max_pixels
+    return build_page(actions, *samples)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -114,7 +114,7 @@ class Prior:
         """Weight of the proxy's error in a guided search of `rounds` rounds; `guidance` for `guided_rounds`.
 
         The mean of few gradients is mostly noise, so it is shrunk by rounds / (rounds + 3), chosen on validation
-        photographs (bench/recipes.md).
+        photographs (docs/experiments.md).
         """
         trained = max(self.guided_rounds, 1)
         return self.guidance * (rounds / (rounds + 3)) / (trained / (trained + 3))

@@ -43,12 +43,12 @@ class Result(NamedTuple):
     size: tuple[int, int]
     images: dict[str, Path]
     pairs: list[tuple[str, str]]
-    figures: dict[str, str]
+    values: dict[str, str]
     downloads: dict[str, Path]
     remark: str = ""
 
 
-class Tools:
+class Actions:
     """The actions of the page.
 
     codec       the network that dithers and restores
@@ -78,13 +78,13 @@ class Tools:
             seconds = time.perf_counter() - start
             progress(0.9, "Measuring and writing")
             files = self._write(path, {PHOTO: photo.bgr, HALFTONE: halftone, RESTORED: restored}, photo.alpha)
-            figures = {"restored, PSNR": f"{scores.psnr(photo.bgr, restored):.2f} dB"}
+            values = {"restored, PSNR": f"{scores.psnr(photo.bgr, restored):.2f} dB"}
             if min(halftone.shape) >= scores.SIZE:
-                figures["restored, SSIM"] = f"{scores.ssim(photo.bgr, restored):.3f}"
-                figures["halftone, tone (σ 1.5)"] = f"{scores.tone_psnr(halftone, photo.bgr):.2f} dB"
-        figures["halftone, 1 bit per pixel"] = _bytes(files[HALFTONE].stat().st_size)
+                values["restored, SSIM"] = f"{scores.ssim(photo.bgr, restored):.3f}"
+                values["halftone, tone (σ 1.5)"] = f"{scores.tone_psnr(halftone, photo.bgr):.2f} dB"
+        values["halftone, 1 bit per pixel"] = _bytes(files[HALFTONE].stat().st_size)
         pairs = [(HALFTONE, RESTORED), (PHOTO, RESTORED), (PHOTO, HALFTONE)]
-        return _result(photo.bgr, files, pairs, figures | {"time": f"{seconds:.2f} s"}, (HALFTONE, RESTORED))
+        return _result(photo.bgr, files, pairs, values | {"time": f"{seconds:.2f} s"}, (HALFTONE, RESTORED))
 
     def restore(self, path: str | Path, force: bool = False, progress: Progress = _ignore) -> Result:
         """Restore the colours of a halftone. Raises UserError for any other image unless `force` is set."""
@@ -97,8 +97,8 @@ class Tools:
             seconds = time.perf_counter() - start
             progress(0.9, "Writing")
             files = self._write(path, {HALFTONE: halftone, RESTORED: restored})
-        figures = {"black pixels": f"{np.mean(halftone == 0):.0%}", "time": f"{seconds:.2f} s"}
-        return _result(halftone, files, [(HALFTONE, RESTORED)], figures, (RESTORED,))
+        values = {"black pixels": f"{np.mean(halftone == 0):.0%}", "time": f"{seconds:.2f} s"}
+        return _result(halftone, files, [(HALFTONE, RESTORED)], values, (RESTORED,))
 
     def descreen(
         self,
@@ -140,11 +140,11 @@ class Tools:
             seconds = time.perf_counter() - start
             progress(0.8, "Measuring and writing")
             files = self._write(path, {"gray": cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), HALFTONE: halftone})
-            figures = {}
+            values = {}
             if min(gray.shape) >= scores.SIZE and not linear:
-                figures["tone (σ 1.5)"] = f"{scores.tone_psnr(halftone, photo):.2f} dB"
-        figures |= {"1 bit per pixel": _bytes(files[HALFTONE].stat().st_size), "time": f"{seconds:.3f} s"}
-        return _result(gray, files, [("gray", HALFTONE)], figures, (HALFTONE,), f"Source: {METHODS[method].source}.")
+                values["tone (σ 1.5)"] = f"{scores.tone_psnr(halftone, photo):.2f} dB"
+        values |= {"1 bit per pixel": _bytes(files[HALFTONE].stat().st_size), "time": f"{seconds:.3f} s"}
+        return _result(gray, files, [("gray", HALFTONE)], values, (HALFTONE,), f"Source: {METHODS[method].source}.")
 
     def _write(self, path: str | Path, images: dict[str, np.ndarray], alpha: np.ndarray | None = None) -> dict:
         """Write images as NAME_image.png, halftones with one bit per pixel; returns their paths by name."""
@@ -158,8 +158,8 @@ class Tools:
         return files
 
 
-def _result(image, files, pairs, figures, downloads, remark="") -> Result:
-    return Result(image.shape[:2], files, pairs, figures, {name: files[name] for name in downloads}, remark)
+def _result(image, files, pairs, values, downloads, remark="") -> Result:
+    return Result(image.shape[:2], files, pairs, values, {name: files[name] for name in downloads}, remark)
 
 
 def _searches(codec: ResHalfCodec) -> dict[str, ResHalfCodec]:

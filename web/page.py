@@ -12,7 +12,7 @@ from descreen.baselines import BASELINES
 from halftone.methods import METHODS
 from halftone.screens import SPOTS
 from utils.errors import UserError
-from web.actions import AS_TRAINED, NETWORK, Result, Tools
+from web.actions import AS_TRAINED, NETWORK, Actions, Result
 from web.samples import Sample
 from web.scratch import LIFETIME
 from web.viewer import notice, viewer
@@ -42,44 +42,44 @@ class ContentSecurityPolicy:
         await self.app(scope, receive, with_policy)
 
 
-def build_page(tools: Tools, *samples: list[Sample]) -> gr.Blocks:
+def build_page(actions: Actions, *samples: list[Sample]) -> gr.Blocks:
     """Build the page. `samples`: one list for each of the four tabs; the first sample has its result already."""
     with gr.Blocks(title="ResHalf", analytics_enabled=False, delete_cache=(LIFETIME // 6, LIFETIME)) as page:
         gr.HTML(
             "<h1>ResHalf</h1><p>A colour photograph is converted into a black-and-white halftone with one bit per "
             "pixel, and restored in colour from the halftone alone.</p><p><small>Everything happens on this machine. "
-            f"Images up to {tools.max_pixels / 1e6:g} megapixels and {MAX_FILE.upper().replace('MB', ' MB')}: "
+            f"Images up to {actions.max_pixels / 1e6:g} megapixels and {MAX_FILE.upper().replace('MB', ' MB')}: "
             "JPEG, PNG, WebP, TIFF, BMP, GIF. Results are deleted after an hour.</small></p>",
             elem_id="head",
         )
         with gr.Tab("Halftone"):
-            _dither_tab(tools, samples[0])
+            _dither_tab(actions, samples[0])
         with gr.Tab("Restore"):
-            _restore_tab(tools, samples[1])
+            _restore_tab(actions, samples[1])
         with gr.Tab("Descreen"):
-            _descreen_tab(tools, samples[2])
+            _descreen_tab(actions, samples[2])
         with gr.Tab("Classical"):
-            _classical_tab(tools, samples[3])
+            _classical_tab(actions, samples[3])
     return page.queue(max_size=MAX_QUEUE, default_concurrency_limit=1, api_open=False)
 
 
-def _dither_tab(tools: Tools, samples: list[Sample]) -> None:
+def _dither_tab(actions: Actions, samples: list[Sample]) -> None:
     def options() -> list:
-        searches = list(tools.searches)
+        searches = list(actions.searches)
         return [gr.Radio(searches, value=AS_TRAINED, label="Halftone search", visible=len(searches) > 1)]
 
-    _tab("photograph", "Halftone and restore", samples, options, tools.dither)
+    _tab("photograph", "Halftone and restore", samples, options, actions.dither)
 
 
-def _restore_tab(tools: Tools, samples: list[Sample]) -> None:
+def _restore_tab(actions: Actions, samples: list[Sample]) -> None:
     def options() -> list:
         return [gr.Checkbox(label="Also restore images that are not halftones")]
 
-    _tab("halftone", "Restore colours", samples, options, tools.restore)
+    _tab("halftone", "Restore colours", samples, options, actions.restore)
 
 
-def _descreen_tab(tools: Tools, samples: list[Sample]) -> None:
-    names = list(tools.descreeners)
+def _descreen_tab(actions: Actions, samples: list[Sample]) -> None:
+    names = list(actions.descreeners)
 
     def options() -> list:
         if NETWORK not in names:
@@ -96,12 +96,12 @@ def _descreen_tab(tools: Tools, samples: list[Sample]) -> None:
         ]
 
     def work(path, method, strength, own, pitch, dot, progress):
-        return tools.descreen(path, method, strength, None if own else pitch, dot, progress)
+        return actions.descreen(path, method, strength, None if own else pitch, dot, progress)
 
     _tab("scan", "Descreen and rescreen", samples, options, work)
 
 
-def _classical_tab(tools: Tools, samples: list[Sample]) -> None:
+def _classical_tab(actions: Actions, samples: list[Sample]) -> None:
     def options() -> list:
         methods = [(f"{name} ({method.family})", name) for name, method in METHODS.items()]
         return [
@@ -109,7 +109,7 @@ def _classical_tab(tools: Tools, samples: list[Sample]) -> None:
             gr.Checkbox(label="Halftone in linear light instead of sRGB"),
         ]
 
-    _tab("photograph", "Dither", samples, options, tools.classical)
+    _tab("photograph", "Dither", samples, options, actions.classical)
 
 
 def _tab(kind: str, action: str, samples: list[Sample], make_options: Callable[[], list], work: Callable) -> None:

@@ -26,7 +26,7 @@ class Sample(NamedTuple):
 def make_samples(paths: Sequence[Path], folder: Path, work: Callable[[Path], Result]) -> list[Sample]:
     """Samples of images, with thumbnails in `folder`; computes the result of the first with `work`."""
     first = work(paths[0])
-    first.figures.pop("time")  # includes compilation and loading
+    first.values.pop("time")  # includes compilation and loading
     return [
         Sample(path.stem.replace("_", " "), path, _thumbnail(path, folder), None if number else first)
         for number, path in enumerate(paths)

@@ -17,7 +17,7 @@ ZOOMS = (2, 4, 12)
 def viewer(result: Result) -> str:
     """Returns the HTML of a result."""
     height, width = result.size
-    parts = (_comparison(result), _figures(result), _downloads(result), _detail(result))
+    parts = (_comparison(result), _values(result), _downloads(result), _detail(result))
     return f'<section class="viewer" style="--w:{width};--h:{height}">{"".join(parts)}</section>'
 
 
@@ -47,14 +47,14 @@ def _comparison(result: Result) -> str:
     )
 
 
-def _figures(result: Result) -> str:
+def _values(result: Result) -> str:
     width_height = f"{result.size[1]} × {result.size[0]}"
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in {**result.figures, "pixels": width_height}.items()
+        for name, value in {**result.values, "pixels": width_height}.items()
     )
     remark = f'<p class="remark">{escape(result.remark)}</p>' if result.remark else ""
-    return f'<dl class="figures">{cells}</dl>{remark}'
+    return f'<dl class="values">{cells}</dl>{remark}'
 
 
 def _downloads(result: Result) -> str:

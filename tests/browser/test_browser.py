@@ -106,7 +106,7 @@ def test_a_downloaded_halftone_restores_to_the_same_photograph(page, tmp_path):
     assert path.read_bytes()[24:26] == b"\1\0", "one bit, gray"
     photo = read_image(PHOTO).bgr
     assert read_halftone(path).shape == photo.shape[:2]
-    assert float(page.locator(".figures:visible dd").first.inner_text().removesuffix(" dB")) > 20
+    assert float(page.locator(".values:visible dd").first.inner_text().removesuffix(" dB")) > 20
     restored = read_image(download(page, "chelsea_restored.png", tmp_path)).bgr
     open_tab(page, "Restore")
     upload(page, path)

@@ -13,15 +13,15 @@ from halftone.screens import am_cmyk
 from images.files import read_halftone, read_image, write_halftone, write_image
 from reshalf import ResHalfCodec
 from utils.errors import UserError
-from web.actions import AS_TRAINED, BEST, FAST, Tools
+from web.actions import AS_TRAINED, BEST, FAST, Actions
 from web.scratch import LIFETIME, Scratch
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def tools(checkpoint, tmp_path_factory):
-    return Tools(ResHalfCodec(checkpoint, "cpu"), Scratch(tmp_path_factory.mktemp("results")), 200_000)
+def actions(checkpoint, tmp_path_factory):
+    return Actions(ResHalfCodec(checkpoint, "cpu"), Scratch(tmp_path_factory.mktemp("results")), 200_000)
 
 
 @pytest.fixture
@@ -31,34 +31,34 @@ def photo(tmp_path):
     return path
 
 
-def test_dithering_returns_the_halftone_of_the_codec_with_one_bit_per_pixel(tools, photo):
+def test_dithering_returns_the_halftone_of_the_codec_with_one_bit_per_pixel(actions, photo):
     shares = []
-    result = tools.dither(photo, progress=lambda share, step: shares.append(share))
+    result = actions.dither(photo, progress=lambda share, step: shares.append(share))
     bgr = read_image(photo).bgr
-    halftone = tools.codec.halftone(bgr)
+    halftone = actions.codec.halftone(bgr)
     path = result.downloads["halftone"]
     assert path.name == "my photo_halftone.png"
     assert path.read_bytes()[24:26] == b"\1\0", "one bit, gray"
     np.testing.assert_array_equal(read_halftone(path), halftone)
-    np.testing.assert_array_equal(read_image(result.downloads["restored"]).bgr, tools.codec.restore(halftone))
+    np.testing.assert_array_equal(read_image(result.downloads["restored"]).bgr, actions.codec.restore(halftone))
     np.testing.assert_array_equal(read_image(result.images["photograph"]).bgr, bgr)
-    assert {name.split(",")[-1].strip() for name in result.figures} >= {"PSNR", "SSIM", "tone (σ 1.5)"}
+    assert {name.split(",")[-1].strip() for name in result.values} >= {"PSNR", "SSIM", "tone (σ 1.5)"}
     assert shares == sorted(shares) and shares[0] == 0
 
 
 def test_every_search_returns_a_different_halftone(photo, tmp_path):
-    tools = Tools(ResHalfCodec(device="cpu"), Scratch(tmp_path / "results"), 200_000)
-    assert list(tools.searches) == [FAST, AS_TRAINED, BEST]
-    found = [read_halftone(tools.dither(photo, search).downloads["halftone"]) for search in tools.searches]
-    assert np.array_equal(found[1], tools.codec.halftone(read_image(photo).bgr))
+    actions = Actions(ResHalfCodec(device="cpu"), Scratch(tmp_path / "results"), 200_000)
+    assert list(actions.searches) == [FAST, AS_TRAINED, BEST]
+    found = [read_halftone(actions.dither(photo, search).downloads["halftone"]) for search in actions.searches]
+    assert np.array_equal(found[1], actions.codec.halftone(read_image(photo).bgr))
     assert all((found[i] != found[j]).any() for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_only_searches_the_network_supports_are_offered(tools):
-    assert list(tools.searches) == [FAST, AS_TRAINED]  # the checkpoint has no proxy
+def test_only_searches_the_network_supports_are_offered(actions):
+    assert list(actions.searches) == [FAST, AS_TRAINED]  # the checkpoint has no proxy
 
 
-def test_uploads_of_all_pixel_formats_are_read_as_read_image_does(tools, tmp_path):
+def test_uploads_of_all_pixel_formats_are_read_as_read_image_does(actions, tmp_path):
     """16 bits, rotated by EXIF, CMYK, with alpha, a single pixel."""
     ramp = np.linspace(0, 65535, 40 * 20).reshape(20, 40).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), ramp)
@@ -76,43 +76,43 @@ def test_uploads_of_all_pixel_formats_are_read_as_read_image_does(tools, tmp_pat
         "clear.png": (20, 40),
         "dot.png": (1, 1),
     }.items():
-        result = tools.dither(tmp_path / name)
+        result = actions.dither(tmp_path / name)
         assert result.size == size == read_halftone(result.downloads["halftone"]).shape
         np.testing.assert_array_equal(
             read_image(result.images["photograph"]).bgr, read_image(tmp_path / name).bgr, err_msg=name
         )
-    alpha = read_image(tools.dither(tmp_path / "clear.png").downloads["restored"]).alpha
+    alpha = read_image(actions.dither(tmp_path / "clear.png").downloads["restored"]).alpha
     assert (alpha == 77).all()
 
 
-def test_restoring_accepts_halftones_and_with_force_any_image(tools, photo, tmp_path):
-    halftone = tools.codec.halftone(read_image(photo).bgr)
+def test_restoring_accepts_halftones_and_with_force_any_image(actions, photo, tmp_path):
+    halftone = actions.codec.halftone(read_image(photo).bgr)
     write_halftone(tmp_path / "dots.png", halftone)
-    result = tools.restore(tmp_path / "dots.png")
-    np.testing.assert_array_equal(read_image(result.downloads["restored"]).bgr, tools.codec.restore(halftone))
+    result = actions.restore(tmp_path / "dots.png")
+    np.testing.assert_array_equal(read_image(result.downloads["restored"]).bgr, actions.codec.restore(halftone))
     with pytest.raises(UserError, match=r"^my photo\.png: not a halftone: \d+% of the pixels"):
-        tools.restore(photo)
-    assert tools.restore(photo, force=True).size == (40, 72)
+        actions.restore(photo)
+    assert actions.restore(photo, force=True).size == (40, 72)
 
 
 @pytest.mark.parametrize("work", ["dither", "restore", "descreen", "classical"])
-def test_an_unreadable_file_raises_one_line_that_begins_with_its_name_without_folder(tools, tmp_path, work):
+def test_an_unreadable_file_raises_one_line_that_begins_with_its_name_without_folder(actions, tmp_path, work):
     Image.new("1", (500, 401)).save(tmp_path / "large.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "large.png").read_bytes()[:60])
     (tmp_path / "text.png").write_text("no image")
     options = {"descreen": ["gaussian"], "classical": ["bayer_4"]}.get(work, [])
     for name, reason in (("large.png", "0.2005 megapixels, limit 0.2"), ("torn.png", ""), ("text.png", "not an image")):
         with pytest.raises(UserError) as refusal:
-            getattr(tools, work)(tmp_path / name, *options)
+            getattr(actions, work)(tmp_path / name, *options)
         line = str(refusal.value)
         assert line.startswith(f"{name}: ") and reason in line and str(tmp_path) not in line and "\n" not in line
 
 
-def test_descreening_detects_the_screen_and_applies_the_chosen_one(tools, photo, tmp_path):
+def test_descreening_detects_the_screen_and_applies_the_chosen_one(actions, photo, tmp_path):
     large = cv2.resize(read_image(photo).bgr, (288, 160), interpolation=cv2.INTER_CUBIC)
     write_image(tmp_path / "printed.png", am_cmyk(large, pitch=5.0))
-    for method in tools.descreeners:
-        own, chosen = (tools.descreen(tmp_path / "printed.png", method, pitch=pitch) for pitch in (None, 8.0))
+    for method in actions.descreeners:
+        own, chosen = (actions.descreen(tmp_path / "printed.png", method, pitch=pitch) for pitch in (None, 8.0))
         assert " 5.0" in own.remark and "px" in own.remark
         again = [read_image(result.downloads["new screen"]).bgr for result in (own, chosen)]
         assert (again[0] != again[1]).any()
@@ -121,18 +121,16 @@ def test_descreening_detects_the_screen_and_applies_the_chosen_one(tools, photo,
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_classical_method_returns_its_halftone_and_source(tools, photo, method):
-    result = tools.classical(photo, method)
+def test_every_classical_method_returns_its_halftone_and_source(actions, photo, method):
+    result = actions.classical(photo, method)
     gray = cv2.cvtColor(read_image(photo).bgr, cv2.COLOR_BGR2GRAY)
     np.testing.assert_array_equal(read_halftone(result.downloads["halftone"]), METHODS[method](gray))
     assert METHODS[method].source in result.remark
 
 
-def test_halftoning_in_linear_light_is_darker_than_in_srgb(tools, photo):
-    levels, light = (
-        read_halftone(tools.classical(photo, "ostromoukhov", linear).downloads["halftone"]) for linear in (False, True)
-    )
-    assert light.mean() < levels.mean()
+def test_halftoning_in_linear_light_is_darker_than_in_srgb(actions, photo):
+    srgb, linear = (actions.classical(photo, "ostromoukhov", light).downloads["halftone"] for light in (False, True))
+    assert read_halftone(linear).mean() < read_halftone(srgb).mean()
 
 
 def test_results_are_deleted_after_the_retention_time_and_not_before(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from images.files import write_image
 from reshalf import ResHalfCodec
 from utils.errors import UserError
-from web.actions import Result, Tools
+from web.actions import Actions, Result
 from web.page import build_page, choose_port, serve, show
 from web.samples import make_samples
 from web.scratch import Scratch
@@ -31,10 +31,10 @@ def served(checkpoint, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect)
         patch.setitem(os.environ, "GRADIO_TEMP_DIR", str(folder / "uploads"))
-        tools = Tools(ResHalfCodec(checkpoint, "cpu"), Scratch(folder / "results"), 10**6)
+        actions = Actions(ResHalfCodec(checkpoint, "cpu"), Scratch(folder / "results"), 10**6)
         photo = folder / "results/sample.png"
         write_image(photo, np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8))
-        page = build_page(tools, *[make_samples([photo], folder / "results", tools.dither)] * 4)
+        page = build_page(actions, *[make_samples([photo], folder / "results", actions.dither)] * 4)
         serve(page, choose_port(0), folder / "results")
         yield urlparse(page.local_url), folder, addresses
         page.close(verbose=False)
