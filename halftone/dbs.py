@@ -38,9 +38,8 @@ class Term:
 
 def gaussian_filter(sigma: float, radius: int) -> np.ndarray:
     """Return a (2 radius + 1, 2 radius + 1) float64 Gaussian of standard deviation `sigma` pixels; its sum is 1."""
-    line = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    line /= line.sum()
-    return np.outer(line, line)
+    taps = cv2.getGaussianKernel(2 * radius + 1, sigma, cv2.CV_64F)
+    return taps @ taps.T
 
 
 def direct_binary_search(
