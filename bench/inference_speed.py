@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from images.files import read_image, write_halftone, write_image  # noqa: E402
-from metrics.banded import psnr, tone_psnr  # noqa: E402
+from metrics.quality import psnr, tone_psnr  # noqa: E402
 from model import fixed_point  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402
 from reshalf import SHIPPED  # noqa: E402

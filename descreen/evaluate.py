@@ -35,7 +35,7 @@ from descreen.engine import Restorer, baseline_restorer
 from descreen.printing import draw_printing, print_and_scan, truth
 from descreen.screen_finder import Screen, find_screens
 from descreen.visibility import Frequency, screen_frequencies, visible_screen
-from metrics.banded import psnr, ssim
+from metrics.quality import psnr, ssim
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import atomic_write

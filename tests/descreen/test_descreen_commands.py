@@ -17,7 +17,7 @@ from descreen.screen_finder import common_pitch, find_screens
 from descreen.system import COARSE_NETS, Descreener
 from halftone.screens import am_cmyk
 from images.files import read_image
-from metrics.banded import psnr
+from metrics.quality import psnr
 from utils.checkpoint import write_checkpoint
 
 ROOT = Path(__file__).parents[2]
