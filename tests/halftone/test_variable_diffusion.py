@@ -8,7 +8,7 @@ from halftone.noise import uniform
 from halftone.variable_diffusion import (
     LANES,
     _quotient,
-    _stretch,
+    _segment_length,
     ostromoukhov,
     ostromoukhov_table,
     zhou_fang,
@@ -67,8 +67,8 @@ def test_lanes_meet_even_where_errors_hardly_fade():
 
 
 def test_wide_rows_do_run_in_lanes():
-    assert _stretch(470) == 0
-    assert all(0 < _stretch(width) <= width // LANES for width in (480, 800, 1024, 4096, 8192))
+    assert _segment_length(470) == 0
+    assert all(0 < _segment_length(width) <= width // LANES for width in (480, 800, 1024, 4096, 8192))
 
 
 @njit
