@@ -1,4 +1,4 @@
-"""Quality of every halftoning method: evaluate.py's halftone metrics on photographs, spectra on flat grays.
+"""Quality of every halftoning method: evaluate.py's halftone metrics on photographs, spectra of constant grays.
 
 python bench/halftone_quality.py [--data_dir test_imgs] [--out result/halftone_quality] [--methods NAME ...]
 Writes OUT/halftone_quality.md and a plot of the spectra for each family of methods, OUT/spectra_FAMILY.png.
@@ -15,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from halftone import METHODS, Method  # noqa: E402
 from images.files import list_images, read_image  # noqa: E402
-from metrics.quality import gray_of, halftone_metrics  # noqa: E402
-from utils import spectra  # noqa: E402
+from metrics import spectra  # noqa: E402
+from metrics.quality import gray_of  # noqa: E402
+from reshalf.evaluation import FIELD, PATCH, field_spectrum, halftone_metrics  # noqa: E402
 from utils.files import atomic_write  # noqa: E402
 
 LEVELS = {"1/8": 32, "1/4": 64, "1/2": 127}  # title: gray of 0..255
-PATCH, MARGIN, FIELD = 128, 64, (512, 640)  # 12 patches; the margin keeps the start of a diffusion out
-LONGEST = 512  # pixels; larger photographs are shrunk, searches take seconds on them otherwise
+LONGEST = 512  # pixels a side; larger photographs are shrunk, since searches take seconds on them
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,16 +54,12 @@ def shrunk(bgr: np.ndarray) -> np.ndarray:
 
 
 def flat_spectra(method: Method) -> dict[str, spectra.Spectrum]:
-    """Return the spectrum of each flat gray of LEVELS."""
-    fields = {title: method(np.full(FIELD, gray, np.uint8)) for title, gray in LEVELS.items()}
-    return {
-        title: spectra.measure(spectra.cut_patches(field, PATCH, MARGIN), LEVELS[title] / 255)
-        for title, field in fields.items()
-    }
+    """Return the spectrum of each constant gray of LEVELS."""
+    return {title: field_spectrum(method(np.full(FIELD, gray, np.uint8)), gray / 255) for title, gray in LEVELS.items()}
 
 
 def report(methods: list[Method], photos: list[np.ndarray], spectra_of: dict[str, dict[str, spectra.Spectrum]]) -> str:
-    """Return the table in Markdown: means over the photographs, then what the spectra of the flat grays come to."""
+    """Return the table in Markdown: means over the photographs, then figures of the spectra of the constant grays."""
     scores = {}
     for method in methods:
         each = [halftone_metrics(method(np.rint(255 * gray_of(bgr)).astype(np.uint8)), bgr) for bgr in photos]
@@ -71,9 +67,9 @@ def report(methods: list[Method], photos: list[np.ndarray], spectra_of: dict[str
     metrics = list(next(iter(scores.values())))
     head = ["method", *metrics, *(f"low frequencies {t}" for t in LEVELS), *(f"anisotropy {t}, dB" for t in LEVELS)]
     lines = [
-        f"Means over {len(photos)} photographs of at most {LONGEST} pixels a side; metrics as in utils/metrics.py. "
-        "Flat grays: share of the power below a quarter of the principal frequency, and mean anisotropy, over 12 "
-        f"patches of {PATCH}².",
+        f"Means over {len(photos)} photographs of at most {LONGEST} pixels a side; metrics as in "
+        "reshalf/evaluation.py. Constant grays: share of the power below a quarter of the principal frequency, and "
+        f"mean anisotropy, over 12 patches of {PATCH}².",
         "",
         "| " + " | ".join(head) + " |",
         "|---|" + "---|" * (len(head) - 1),

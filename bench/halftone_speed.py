@@ -1,7 +1,7 @@
-"""Speed of every halftoning method, side by side with Pillow and what else can be installed, in Mpixel/s.
+"""Speed of every halftoning method, compared with Pillow and other installed packages, in Mpixel/s.
 
 python bench/halftone_speed.py [--sizes 1024 8192] [--seconds 2] [--methods NAME ...]
-Others in the table if they are installed: pip install dithering epaper-dithering
+Optional packages to compare with: pip install dithering epaper-dithering
 """
 
 import argparse
@@ -22,14 +22,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from halftone import METHODS  # noqa: E402
 
 Halftone = Callable[[np.ndarray], object]
-BATCH = 4  # images at a time in the rows that use all cores
+BATCH = 4  # images in parallel in the rows that use all cores
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 8192], help="sides of the square images")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time to spend on each row and size")
+    parser.add_argument("--seconds", type=float, default=2.0, help="duration of each measurement")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="NAME")
     arguments = parser.parse_args(argv)
 
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     print("|---|" + "---|" * len(arguments.sizes))
     photos = {size: photo(size) for size in arguments.sizes}
     for name, halftone in rows.items():
-        halftone(photo(64))  # compiled, or read from the cache
+        halftone(photo(64))  # compile, or load from the cache
         cells = []
         speed = np.inf
         for size in arguments.sizes:
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def photo(size: int) -> np.ndarray:
-    """Return uint8 (size, size): slopes, an edge, noise, so that no decision can be foreseen."""
+    """Return uint8 (size, size): gradients, an edge and noise, which defeat branch prediction."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     gray = 127 + 100 * np.sin(x / 200) * np.cos(y / 170) + np.random.RandomState(0).randn(size, size) * 10
     gray[:, size // 2 : size // 2 + 40] += 60
@@ -67,7 +67,7 @@ def photo(size: int) -> np.ndarray:
 
 
 def best_time(run: Callable[[], object], seconds: float) -> float:
-    """Return the seconds of the fastest of as many runs as fit, at least one."""
+    """Return the seconds of the fastest run; runs until `seconds` have passed, at least once."""
     best, end = np.inf, time.perf_counter() + seconds
     while True:
         start = time.perf_counter()
@@ -78,7 +78,7 @@ def best_time(run: Callable[[], object], seconds: float) -> float:
 
 
 def on_all_cores(halftone: Halftone) -> Halftone:
-    """Return a function that halftones BATCH images at once: the compiled loops let go of Python's lock."""
+    """Return a function that halftones BATCH images in threads; the compiled loops release the GIL."""
 
     def batch(gray: np.ndarray) -> object:
         with ThreadPoolExecutor() as pool:
@@ -88,7 +88,7 @@ def on_all_cores(halftone: Halftone) -> Halftone:
 
 
 def others() -> dict[str, Halftone]:
-    """Return what other people's code there is to compare with; conversions to and from its own types are not timed."""
+    """Return other implementations to compare with; conversions to and from their own types are not timed."""
     rows: dict[str, Halftone] = {}
     images: dict[int, Image.Image] = {}
 
@@ -99,7 +99,7 @@ def others() -> dict[str, Halftone]:
         return images[key]
 
     rows["Pillow, Floyd-Steinberg"] = lambda gray: pil(gray, "L").convert("1")
-    rows["the obvious numba loop, Floyd-Steinberg"] = obvious_floyd_steinberg
+    rows["direct numba loop, Floyd-Steinberg"] = direct_floyd_steinberg
     dithering = installed("dithering")
     if dithering:
         rows["dithering (Rust), Floyd-Steinberg"] = lambda gray: dithering.error_diffusion(gray)
@@ -117,7 +117,7 @@ def others() -> dict[str, Halftone]:
 
 
 def installed(name: str) -> object | None:
-    """Return the module, or None with a line that says so."""
+    """Return the module, or None after printing that it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -126,8 +126,8 @@ def installed(name: str) -> object | None:
 
 
 @numba.njit(cache=True)
-def obvious_floyd_steinberg(gray):
-    """Floyd-Steinberg as one would write it down: a float image and four additions a pixel."""
+def direct_floyd_steinberg(gray):
+    """Floyd-Steinberg without optimization: a float image and four additions per pixel."""
     height, width = gray.shape
     level = gray.astype(np.float32)
     out = np.empty((height, width), np.uint8)

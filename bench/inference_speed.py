@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from images.files import read_image, write_halftone, write_image  # noqa: E402
-from metrics.banded import psnr, tone_psnr  # noqa: E402
+from metrics.quality import psnr, tone_psnr  # noqa: E402
 from model import error_gradient, fixed_point, guidance  # noqa: E402
 from model.load import load_network  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402

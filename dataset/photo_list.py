@@ -1,4 +1,4 @@
-"""Lists that pin down a set of photos by file name and SHA-256, without holding a picture."""
+"""Photo lists: JSON files that identify a set of photos by file name and SHA-256."""
 
 import json
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from utils.files import atomic_write, checksum
 
 
 def write_photo_list(path: str | Path, photos: Sequence[Path]) -> None:
-    """Write {"images": [{"name", "sha256"}, ...]} as JSON, in the order given; names without their folder."""
+    """Write {"images": [{"name", "sha256"}, ...]} as JSON, in the given order; names without their folder."""
     entries = [{"name": photo.name, "sha256": checksum(photo)} for photo in photos]
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps({"images": entries}, indent=1) + "\n", encoding="utf-8")
 
 
 def read_photo_list(path: str | Path, folder: str | Path) -> list[Path]:
-    """The listed photos inside `folder`, in the list's order, every checksum compared.
+    """Return the listed photos of `folder`, in the list's order, after comparing every checksum.
 
-    Raises UserError naming the list when it is unreadable, or the photo when it is missing or another file.
+    Raises UserError that names the list when it is invalid, or the photo when it is missing or has another checksum.
     """
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))["images"]

@@ -24,7 +24,7 @@ from descreen.screening import screen_again
 from images.files import list_images, read_image, write_image
 from images.overview import middle, write_overview
 from jobs.tasks import RESTORED
-from metrics.banded import psnr
+from metrics.quality import psnr
 from utils.command import exit_code
 
 PHOTOS = Path(__file__).parents[1] / "test_imgs"

@@ -33,7 +33,7 @@ from descreen.engine import Restorer, baseline_restorer
 from descreen.printing import draw_printing, ground_truth, print_and_scan
 from descreen.screen_finder import Screen, find_screens
 from descreen.visibility import Frequency, screen_frequencies, screen_visibility
-from metrics.banded import psnr, ssim
+from metrics.quality import psnr, ssim
 from metrics.tables import write_json
 from utils.command import exit_code
 from utils.errors import UserError

@@ -2,8 +2,8 @@
 
     python -m halftone [--method NAME] [--set OPTION=VALUE] [--colour gray|rgb|cmyk|palette] IN OUT
 
-writes OUT, a PNG, or where IN is a folder OUT/NAME.png; one bit per pixel for gray.
-Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interrupted.
+Writes the PNG file OUT or, for a folder IN, OUT/NAME.png for each image; gray halftones have one bit per pixel.
+Exit code: 0 success, 2 invalid arguments, 3 some images were skipped, 130 or 143 interrupted.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def list_methods() -> str:
-    """Return every method with its source and its options, grouped by family."""
+    """Return a text with the source and the options of every method, grouped by family."""
     lines = []
     family = None
     for method in METHODS.values():
@@ -131,7 +131,7 @@ def _convert(convert: Callable[[np.ndarray], np.ndarray], photo: Path, target: P
 
 
 def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from BGR uint8 (H, W, 3) to what is written."""
+    """Return the function that converts BGR uint8 (H, W, 3) to the output image."""
     name, colour = arguments.method or DEFAULT, arguments.colour or "gray"
     if arguments.palette and colour != "palette":
         raise UserError("--palette is for --colour palette")

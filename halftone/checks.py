@@ -1,4 +1,4 @@
-"""What every method asks of its input, and how it says no: one line."""
+"""Validation of gray images, with one-line error messages."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ MAX_LEVEL = 255.0
 
 
 def as_gray(gray: np.ndarray, *, bounded: bool = True) -> np.ndarray:
-    """Return `gray` (H, W), uint8 or floating in 0..255, as contiguous uint8 or float64; never the caller's to change.
+    """Return `gray` (H, W), uint8 or floating in 0..255, as contiguous uint8 or float64; it may share its memory.
 
-    `bounded=False` also takes finite floats outside 0..255 (a composite signal).
-    Raises TypeError for another dtype or no array, ValueError for another shape, NaN, infinity or range.
+    `bounded=False` also accepts finite floats outside 0..255 (a composite signal).
+    Raises TypeError for another type or dtype, ValueError for another shape, NaN, infinity or a value out of range.
     """
     if not isinstance(gray, np.ndarray) or (gray.dtype != np.uint8 and gray.dtype.kind != "f"):
         kind = gray.dtype if isinstance(gray, np.ndarray) else type(gray).__name__

@@ -1,4 +1,4 @@
-"""Where numba keeps what it has compiled."""
+"""Cache folder of numba's compiled functions."""
 
 import atexit
 import os
@@ -12,8 +12,10 @@ PACKAGE = Path(__file__).parent
 
 
 def ensure_compile_cache() -> None:
-    """Where neither the package nor the user's cache folder can be written, as in a read-only container, give numba a
-    folder that lasts as long as the process; numba would refuse to compile otherwise."""
+    """Give numba a temporary cache folder if neither the package nor the user's cache folder is writable.
+
+    Without it numba refuses to compile in a read-only container. The folder is removed at exit.
+    """
     user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     if not numba.config.CACHE_DIR and not any(map(_is_writable, (PACKAGE / "__pycache__", user / "numba"))):
         numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="numba_")
@@ -21,5 +23,5 @@ def ensure_compile_cache() -> None:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in `folder`, which may have to be made itself."""
+    """Whether `folder` is writable or, if it does not exist, can be created."""
     return os.access(next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK)

@@ -1,4 +1,4 @@
-"""Error-diffusion kernels as the literature draws them: X is the pixel, numbers are the shares of its neighbours."""
+"""Error-diffusion kernels, drawn as in the literature: X is the current pixel, numbers are its neighbours' shares."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Kernel:
-    """Shares of the error for the pixels to the right and below, drawn for a row scanned left to right."""
+    """Shares of the error of the pixels to the right and below, for a row scanned left to right."""
 
     drawing: str
     divisor: int
@@ -16,15 +16,15 @@ class Kernel:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """float32 (rows, 2 reach + 1): the shares, the pixel itself at [0, reach] with share 0."""
+        """float32 (rows, 2 radius + 1): the shares; the current pixel is [0, radius], with share 0."""
         cells = [line.split() for line in self.drawing.strip().splitlines()]
         middle = cells[0].index("X")
-        reach = max(middle, len(cells[0]) - 1 - middle)
-        weights = np.zeros((len(cells), 2 * reach + 1), np.float32)
+        radius = max(middle, len(cells[0]) - 1 - middle)
+        weights = np.zeros((len(cells), 2 * radius + 1), np.float32)
         for row, line in enumerate(cells):
             for column, cell in enumerate(line):
                 if cell not in ".X":
-                    weights[row, column + reach - middle] = np.float32(int(cell) / self.divisor)
+                    weights[row, column + radius - middle] = np.float32(int(cell) / self.divisor)
         weights.setflags(write=False)
         return weights
 
@@ -72,7 +72,7 @@ KERNELS: dict[str, Kernel] = {
         . . 1 . .
         """,
         8,
-        "B. Atkinson, Apple, about 1984; passes on six eighths of the error, so tones near black and white clip",
+        "B. Atkinson, Apple, about 1984; distributes 6/8 of the error, so tones near black and white clip",
     ),
     "sierra": Kernel(
         """

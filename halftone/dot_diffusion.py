@@ -1,4 +1,4 @@
-"""Dot diffusion: error diffusion in the order of a class matrix, so that it stays near the dots it makes."""
+"""Dot diffusion: error diffusion in the order of a class matrix, which keeps the error local."""
 
 import numpy as np
 from numba import njit
@@ -16,8 +16,8 @@ KNUTH = """
     12  0  3 19 51 63 60 44
     24 16  8 27 39 47 55 36
 """
-# M. Mese, P. Vaidyanathan, Optimized halftoning using dot diffusion, IEEE Trans. Image Processing 9(4), 2000: the two
-# matrices as public implementations transcribe them.
+# M. Mese, P. Vaidyanathan, Optimized halftoning using dot diffusion, IEEE Trans. Image Processing 9(4), 2000.
+# Both matrices follow the transcriptions in public implementations.
 MESE_8 = """
     47 31 51 24 27 45  5 21
     37 63 53 11 22  4  1 33
@@ -53,39 +53,39 @@ CLASSES = {
 
 
 def dot_diffusion(gray: np.ndarray, *, classes: str = "knuth") -> np.ndarray:
-    """Visit pixels class by class, passing errors to neighbours of higher classes; uint8 {0, 255} (H, W).
+    """Process pixels class by class and diffuse errors to neighbours of higher classes; uint8 {0, 255} (H, W).
 
     gray: (H, W), uint8 or floating in 0..255. classes: a name in CLASSES, which holds the sources.
-    Of the eight neighbours inside the image whose class is higher, those beside get twice the share of the diagonal
-    ones; where there is none the error is lost. float32, white if level > 127.5.
+    Of the up to eight neighbours of higher class, horizontal and vertical ones get twice the share of diagonal ones;
+    without such a neighbour the error is discarded. float32, white if level > 127.5.
     Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for unknown classes.
     """
     if classes not in CLASSES:
         raise KeyError(f"unknown classes {classes!r}, known: {', '.join(CLASSES)}")
     matrix = CLASSES[classes]
     level = np.pad(as_gray(gray).astype(np.float32), 1)
-    return _diffuse(level, *_turns(matrix))
+    return _diffuse(level, *_schedule(matrix))
 
 
-def _turns(classes: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the side of the matrix, the place (n, 2) of each class and the shares (n, 3, 3) of its neighbours."""
+def _schedule(classes: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the side of the matrix, the position (n, 2) of each class and the shares (n, 3, 3) of its neighbours."""
     size = len(classes)
-    place = np.argwhere(classes >= 0)[np.argsort(classes, axis=None)]
+    positions = np.argwhere(classes >= 0)[np.argsort(classes, axis=None)]
     around = np.pad(classes, 1, mode="wrap")
     shares = np.zeros((size * size, 3, 3), np.float32)
-    for turn, (y, x) in enumerate(place):
-        shares[turn] = np.where(around[y : y + 3, x : x + 3] > turn, [[1, 2, 1], [2, 0, 2], [1, 2, 1]], 0)
-    return size, place, shares
+    for rank, (y, x) in enumerate(positions):
+        shares[rank] = np.where(around[y : y + 3, x : x + 3] > rank, [[1, 2, 1], [2, 0, 2], [1, 2, 1]], 0)
+    return size, positions, shares
 
 
 @njit(cache=True, nogil=True)
-def _diffuse(level, size, place, shares):
-    """Halftone `level`, which has a margin of one pixel that catches what is scattered beyond the border."""
+def _diffuse(level, size, positions, shares):
+    """Halftone `level`, which has a margin of one pixel for errors diffused beyond the border."""
     height, width = level.shape[0] - 2, level.shape[1] - 2
     out = np.empty((height, width), np.uint8)
-    for turn in range(len(place)):
-        top, left = place[turn]
-        share = shares[turn]
+    for rank in range(len(positions)):
+        top, left = positions[rank]
+        share = shares[rank]
         whole = share.sum()
         for y in range(top, height, size):
             for x in range(left, width, size):

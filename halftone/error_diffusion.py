@@ -18,13 +18,13 @@ def error_diffusion(
     seed: int = 0,
     unbounded: bool = False,
 ) -> np.ndarray:
-    """Diffuse the error of each pixel to those not yet visited; uint8 {0, 255} (H, W).
+    """Diffuse the error of each pixel to unprocessed neighbours; uint8 {0, 255} (H, W).
 
-    gray: (H, W), uint8 or floating in 0..255; `unbounded` also takes floats that leave it (a composite signal).
+    gray: (H, W), uint8 or floating in 0..255; `unbounded` also accepts floats outside it (a composite signal).
     kernel: a name in KERNELS, which holds the sources. serpentine: odd rows run right to left.
     threshold: white if level > threshold. noise: half width, in gray levels, of uniform noise on the threshold.
-    Errors beyond a border are lost. float32 throughout, the shares summed from the topmost row down, left to right as
-    scanned, then two to the left, then the left neighbour.
+    Errors beyond a border are discarded. float32; the order of summation is the rows above from top to bottom, each in
+    scan order, then the second and the first previous pixel of the row.
     Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for an unknown kernel.
     """
     if kernel not in KERNELS:
@@ -37,16 +37,15 @@ def error_diffusion(
 def _diffuse(gray, weights, threshold, serpentine, noise, seed):
     height, width = gray.shape
     rows = weights.shape[0]
-    reach = weights.shape[1] // 2
-    near = weights[0, reach + 1]
-    far = weights[0, reach + 2] if reach > 1 else np.float32(0)
+    radius = weights.shape[1] // 2
+    near = weights[0, radius + 1]
+    far = weights[0, radius + 2] if radius > 1 else np.float32(0)
     out = np.empty((height, width), np.uint8)
-    errors = np.zeros((rows, width + 2 * reach), np.float32)  # a ring of rows
+    errors = np.zeros((rows, width + 2 * radius), np.float32)  # ring buffer of rows
     level = np.empty(width, np.float32)
     thresholds = np.full(width, threshold, np.float32)
     for y in range(height):
-        # What the rows above passed on has no order within the row, so the compiler vectorizes it: only the chain from
-        # neighbour to neighbour is serial.
+        # Errors from the rows above are independent of each other and vectorize; only errors within the row are serial.
         for x in range(width):
             level[x] = gray[y, x]
         for up in range(min(rows - 1, y), 0, -1):
@@ -55,7 +54,7 @@ def _diffuse(gray, weights, threshold, serpentine, noise, seed):
             for i in range(weights.shape[1]):
                 share = weights[up, i]
                 if share != 0:
-                    start = reach - step * (i - reach)
+                    start = radius - step * (i - radius)
                     part = above[start : start + width]
                     for x in range(width):
                         level[x] += share * part[x]
@@ -67,16 +66,16 @@ def _diffuse(gray, weights, threshold, serpentine, noise, seed):
             _chain_of_one(level, thresholds, near, first, stop, step)
         else:
             _chain_of_two(level, thresholds, near, far, first, stop, step)
-        mine = errors[y % rows][reach : reach + width]
+        current = errors[y % rows][radius : radius + width]
         for x in range(width):
             white = level[x] > thresholds[x]
             out[y, x] = 255 if white else 0
-            mine[x] = level[x] - (np.float32(255) if white else np.float32(0))
+            current[x] = level[x] - (np.float32(255) if white else np.float32(0))
     return out
 
 
-# Both chains write share · (level − output) as share · level − share · output: the decision then has all the time of
-# the product, and the chain is a third shorter.
+# Both chains compute share · (level − output) as share · level − share · output: the threshold decision and the product
+# then run in parallel, which shortens the dependency chain by a third.
 
 
 @njit(cache=True, nogil=True)

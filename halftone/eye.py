@@ -1,4 +1,4 @@
-"""Models of the eye as point spreads, and halftones searched for them."""
+"""Models of the eye as point spread functions, and direct binary search with them."""
 
 import math
 from collections.abc import Callable
@@ -9,16 +9,16 @@ from halftone.checks import as_gray
 from halftone.dbs import Term, direct_binary_search, gaussian_filter
 from halftone.error_diffusion import error_diffusion
 
-RADIUS = 6  # pixels at which a point spread is cut off
+RADIUS = 6  # pixels at which a point spread function is truncated
 
 
 def gaussian(sigma: float = 1.5) -> np.ndarray:
-    """Return a Gaussian point spread, `sigma` in pixels; float64 (K, K), sum 1."""
+    """Return a Gaussian point spread function, `sigma` in pixels; float64 (K, K), sum 1."""
     return gaussian_filter(sigma, RADIUS)
 
 
 def nasanen(scale: float = 2000.0, luminance: float = 11.0, radius: int = RADIUS) -> np.ndarray:
-    """Return the point spread whose transform is exp(-k f); float64 (2 radius + 1, 2 radius + 1), sum 1.
+    """Return the point spread function with transform exp(-k f); float64 (2 radius + 1, 2 radius + 1), sum 1.
 
     h(r) ∝ (k² + (2πr)²)^-1.5, k = π scale / (180 (0.525 ln luminance + 3.91)), luminance in cd/m², r in pixels;
     scale is dots per inch times inches of viewing distance.
@@ -32,11 +32,11 @@ def nasanen(scale: float = 2000.0, luminance: float = 11.0, radius: int = RADIUS
 
 
 def mannos_sakrison(scale: float = 5000.0) -> np.ndarray:
-    """Return the point spread of a contrast sensitivity made low-pass; float64 (K, K), sum 1, with negative parts.
+    """Return the point spread function of a low-pass contrast sensitivity; float64 (K, K), sum 1, partly negative.
 
-    A(f) = 2.6 (0.0192 + 0.114 f) exp(-(0.114 f)^1.1), f in cycles per degree, held at its peak below the peak: a search
-    must not let the mean go. scale is dots per inch times inches of viewing distance; this eye is sharp, at 2000 it
-    tells every pixel from its neighbour.
+    A(f) = 2.6 (0.0192 + 0.114 f) exp(-(0.114 f)^1.1), f in cycles per degree; below its peak A is constant, so that a
+    search keeps the mean. scale is dots per inch times inches of viewing distance; at 2000 this model would resolve
+    single pixels.
     Source: J. Mannos, D. Sakrison, The effects of a visual fidelity criterion on the encoding of images, IEEE Trans.
     Information Theory 20, 1974.
     """
@@ -59,10 +59,10 @@ EYE_MODELS: dict[str, Callable[[], np.ndarray]] = {
 
 
 def search_for_eye(gray: np.ndarray, *, eye: str = "gaussian", passes: int = 8) -> np.ndarray:
-    """Search the halftone that a model of the eye can tell least from the photograph; uint8 {0, 255} (H, W).
+    """Minimise the perceived error by direct binary search, starting from Floyd-Steinberg; uint8 {0, 255} (H, W).
 
-    gray: (H, W), uint8 or floating in 0..255. eye: a name in EYE_MODELS, which holds the sources. passes: at most so
-    many sweeps of toggling pixels and swapping neighbours, from Floyd-Steinberg on.
+    gray: (H, W), uint8 or floating in 0..255. eye: a name in EYE_MODELS, which holds the sources. passes: maximum
+    number of sweeps of toggles and swaps.
     Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for an unknown eye.
     Source: M. Analoui, J. Allebach, Model-based halftoning using direct binary search, Proc. SPIE 1666, 1992.
     """

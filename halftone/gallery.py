@@ -1,4 +1,4 @@
-"""A contact sheet: every method on the same photograph, pixel for pixel."""
+"""Contact sheet: every method on the same photograph, at full resolution."""
 
 import cv2
 import numpy as np
@@ -9,12 +9,12 @@ CELL, CAPTION, GAP, COLUMNS = 256, 22, 8, 6
 
 
 def contact_sheet(gray: np.ndarray) -> np.ndarray:
-    """Halftone the middle of a photograph by every method; uint8 (H, W), captioned, the photograph itself first.
+    """Halftone the centre of a photograph by every method; captioned sheet, uint8 (H, W), photograph first.
 
-    gray: uint8 (H, W) of any size; its middle square is shown, shrunk to 256 pixels if it is larger.
-    Raises as the methods do for a wrong dtype or shape.
+    gray: uint8 (H, W) of any size; its central square is used, shrunk to 256 pixels if it is larger.
+    Raises TypeError or ValueError for a wrong dtype or shape.
     """
-    patch = _middle(gray)
+    patch = _central_square(gray)
     cells = {"photograph": patch} | {name: method(patch) for name, method in METHODS.items()}
     rows = -(-len(cells) // COLUMNS)
     sheet = np.full((GAP + rows * (CELL + CAPTION + GAP), GAP + COLUMNS * (CELL + GAP)), 255, np.uint8)
@@ -26,7 +26,7 @@ def contact_sheet(gray: np.ndarray) -> np.ndarray:
     return sheet
 
 
-def _middle(gray: np.ndarray) -> np.ndarray:
+def _central_square(gray: np.ndarray) -> np.ndarray:
     side = min(gray.shape)
     top, left = (gray.shape[0] - side) // 2, (gray.shape[1] - side) // 2
     square = np.ascontiguousarray(gray[top : top + side, left : left + side])

@@ -1,4 +1,4 @@
-"""Green noise: error diffusion that likes to repeat its last output, so that dots come in clusters."""
+"""Green noise: error diffusion with output-dependent feedback, which clusters dots."""
 
 import numpy as np
 from numba import njit
@@ -20,10 +20,10 @@ def green_noise(
     """Diffuse errors with output-dependent feedback; uint8 {0, 255} (H, W).
 
     gray: (H, W), uint8 or floating in 0..255. hysteresis: 0 is plain error diffusion, larger values give larger
-    clusters; below 1, so that black stays black. kernel: a name in KERNELS. noise: half width, in gray levels, of
-    uniform noise on the threshold, against regular patterns.
-    White if level + 255 hysteresis (mean of the outputs before and above in 0..1, less 1/2) > 127.5; outside the image
-    that output is 1/2. The error is level - output, without the feedback, so the tone is kept. float32.
+    clusters; must be below 1, so that black stays black. kernel: a name in KERNELS. noise: half width, in gray levels,
+    of uniform noise on the threshold, which breaks regular patterns.
+    White if level + 255 hysteresis (m - 1/2) > 127.5, m the mean of the previous and the upper output in 0..1 (1/2
+    outside the image). The error is level - output, without the feedback, so the mean tone is kept. float32.
     Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for an unknown kernel.
     Source: R. Levien, Output dependent feedback in error diffusion halftoning, IS&T 46th Annual Conference, 1993.
     """
@@ -39,29 +39,29 @@ def green_noise(
 def _diffuse(gray, weights, feedback, serpentine, noise, seed):
     height, width = gray.shape
     rows = weights.shape[0]
-    reach = weights.shape[1] // 2
+    radius = weights.shape[1] // 2
     out = np.empty((height, width), np.uint8)
-    carried = np.zeros((rows, width + 2 * reach), np.float32)
+    errors = np.zeros((rows, width + 2 * radius), np.float32)
     half = np.float32(0.5)
-    before_above = np.full(width, half, np.float32)
+    above = np.full(width, half, np.float32)
     for y in range(height):
         step = -1 if serpentine and y & 1 else 1
         x = 0 if step == 1 else width - 1
-        before = half
+        previous = half
         for _ in range(width):
-            level = np.float32(gray[y, x]) + carried[0, x + reach]
-            shift = feedback * (half * (before + before_above[x]) - half)
+            level = np.float32(gray[y, x]) + errors[0, x + radius]
+            shift = feedback * (half * (previous + above[x]) - half)
             threshold = np.float32(127.5) + np.float32(noise * (2 * uniform(seed, y, x) - 1))
             white = level + shift > threshold
-            before = np.float32(1) if white else np.float32(0)
-            before_above[x] = before
+            previous = np.float32(1) if white else np.float32(0)
+            above[x] = previous
             out[y, x] = 255 if white else 0
-            error = level - np.float32(255) * before
+            error = level - np.float32(255) * previous
             for j in range(rows):
                 for i in range(weights.shape[1]):
                     if weights[j, i] != 0:
-                        carried[j, x + reach + step * (i - reach)] += weights[j, i] * error
+                        errors[j, x + radius + step * (i - radius)] += weights[j, i] * error
             x += step
-        carried[:-1] = carried[1:]
-        carried[-1] = 0
+        errors[:-1] = errors[1:]
+        errors[-1] = 0
     return out

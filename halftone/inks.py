@@ -1,4 +1,4 @@
-"""Colour photographs as plates of ink, and plates of ink as the paper shows them."""
+"""Colour separation into CMYK inks, and simulated printing of the inks."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +11,8 @@ INKS = ("cyan", "magenta", "yellow", "black")
 def separate(bgr: np.ndarray, under_colour_removal: float = 1.0) -> np.ndarray:
     """Separate BGR uint8 (H, W, 3) into ink coverages: uint8 (H, W, 4), cyan, magenta, yellow, black, 255 is full ink.
 
-    Black replaces `under_colour_removal` (0..1) of what the three inks share: K = removal (255 - max(BGR)), and an ink
-    is 255 (255 - channel - K) / (255 - K), so that `combine` gives the photograph back at any removal, but for
-    rounding.
+    Black replaces a share `under_colour_removal` (0..1) of the three inks' common part: K = removal (255 - max(BGR)).
+    An ink is 255 (255 - channel - K) / (255 - K), so that `combine` inverts the separation, except for rounding.
     Raises ValueError for another dtype, shape or range.
     """
     _check(bgr, 3)
@@ -26,16 +25,16 @@ def separate(bgr: np.ndarray, under_colour_removal: float = 1.0) -> np.ndarray:
 
 
 def combine(inks: np.ndarray) -> np.ndarray:
-    """Print coverages uint8 (H, W, 4) over each other: BGR uint8 (H, W, 3), each a share of what is left."""
+    """Overprint coverages uint8 (H, W, 4), whose transmittances multiply: BGR uint8 (H, W, 3)."""
     _check(inks, 4)
     paper = 1 - inks / 255.0
     return np.rint(255 * paper[..., 2::-1] * paper[..., 3:]).astype(np.uint8)
 
 
 def per_channel(bgr: np.ndarray, halftone: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Halftone blue, green and red each by itself, side by side on the cores; uint8 (H, W, 3).
+    """Halftone blue, green and red independently, in parallel; uint8 (H, W, 3).
 
-    bgr: uint8 or floating in 0..255 (H, W, 3). Raises ValueError for another shape and what `halftone` raises.
+    bgr: uint8 or floating in 0..255 (H, W, 3). Raises ValueError for another shape, and the errors of `halftone`.
     """
     if bgr.ndim != 3 or bgr.shape[2] != 3:
         raise ValueError(f"a colour image has shape (H, W, 3), not {bgr.shape}")
@@ -46,10 +45,10 @@ def per_channel(bgr: np.ndarray, halftone: Callable[[np.ndarray], np.ndarray]) -
 def per_ink(
     bgr: np.ndarray, halftone: Callable[[np.ndarray, str], np.ndarray], *, under_colour_removal: float = 1.0
 ) -> np.ndarray:
-    """Halftone four plates of ink and print them: BGR uint8 (H, W, 3), of the eight colours of solid inks and black.
+    """Halftone the four inks and overprint them: BGR uint8 (H, W, 3) of the eight colours of solid inks.
 
-    bgr: uint8 (H, W, 3). halftone: gets a plate as gray, 255 where there is no ink, and the ink's name of INKS.
-    Raises ValueError as `separate` does and what `halftone` raises.
+    bgr: uint8 (H, W, 3). halftone: function of an ink as gray (255 is no ink) and its name in INKS.
+    Raises ValueError as `separate` does, and the errors of `halftone`.
     """
     inks = separate(bgr, under_colour_removal)
     plates = [np.ascontiguousarray(255 - inks[..., i]) for i in range(4)]

@@ -1,4 +1,4 @@
-"""From the bytes of a photograph to the light they stand for."""
+"""Conversion of sRGB levels to linear light."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ LUMINANCE = np.array([0.0722, 0.7152, 0.2126])
 
 
 def linear_light(gray: np.ndarray) -> np.ndarray:
-    """Return the light of one channel's sRGB levels, float64 (H, W) in 0..255.
+    """Return the linear light of one channel of sRGB levels, float64 (H, W) in 0..255.
 
     gray: (H, W), uint8 or floating in 0..255. Raises TypeError or ValueError for a wrong dtype, shape or range.
     Source: IEC 61966-2-1.
@@ -19,7 +19,7 @@ def linear_light(gray: np.ndarray) -> np.ndarray:
 
 
 def luminance(bgr: np.ndarray) -> np.ndarray:
-    """Return the luminance of an sRGB photograph, float64 (H, W) in 0..255: a halftone of it reflects as much light.
+    """Return the luminance of an sRGB photograph, float64 (H, W) in 0..255; its halftone reflects the same light.
 
     bgr: uint8 (H, W, 3). Source: IEC 61966-2-1.
     """

@@ -1,4 +1,4 @@
-"""Every method by name, for the command line, the tests and the benches."""
+"""Registry of all methods for gray images."""
 
 import inspect
 from collections.abc import Callable
@@ -22,17 +22,17 @@ MESE_2000 = (
     "M. Mese, P. Vaidyanathan: Optimized halftoning using dot diffusion, IEEE Trans. Image Processing 9(4), 2000"
 )
 ANALOUI_92 = "M. Analoui, J. Allebach: Model-based halftoning using direct binary search, Proc. SPIE 1666, 1992"
-NOT_BILEVEL = {"unbounded", "supersample"}  # keywords that leave what a method promises
+NOT_BILEVEL = {"unbounded", "supersample"}  # keywords for inputs or outputs outside a Method's contract
 AM = "amplitude-modulated screens of offset printing; thresholds are the quantiles of the spot function"
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to make a halftone of a gray image.
+    """A halftoning method for gray images.
 
     function    takes gray (H, W), uint8 or floating in 0..255, and keywords; returns uint8 {0, 255} (H, W)
-    source      where it was published
-    tone_bound  how far, in gray levels, the mean of a large flat area may be from its gray
+    source      publication
+    tone_bound  maximum difference, in gray levels, between a large constant area and the mean of its halftone
     """
 
     name: str
@@ -45,7 +45,7 @@ class Method:
         return self.function(gray, **options)
 
     def options(self) -> dict[str, inspect.Parameter]:
-        """Keywords with plain values that the function takes, less those that make it this method."""
+        """Keyword options of the function with plain values, except those that `partial` has fixed."""
         fixed = {*getattr(self.function, "keywords", {}), *NOT_BILEVEL}
         return {
             name: parameter

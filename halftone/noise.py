@@ -1,4 +1,4 @@
-"""Noise as a function of seed and pixel alone: the same on any number of threads and for any part of an image."""
+"""Noise as a function of seed and pixel only: independent of threads and of the part of an image."""
 
 import numpy as np
 from numba import njit

@@ -1,4 +1,4 @@
-"""Ordered dither: a matrix of ranks, tiled over the image, is compared with it."""
+"""Ordered dither: comparison of the image with a tiled matrix of ranks."""
 
 from functools import lru_cache
 
@@ -9,7 +9,7 @@ from halftone.checks import as_gray
 from halftone.noise import uniform
 from halftone.void_and_cluster import stored_mask, void_and_cluster
 
-# Dots and holes alternate on a checkerboard of 4 x 4 cells: a screen at 45°. Handed down in many programs.
+# Dots and holes alternate on a checkerboard of 4 x 4 cells: a screen at 45°, in use in many programs.
 CLUSTERED_45 = np.array(
     [
         [24, 10, 12, 26, 35, 47, 49, 37],
@@ -28,17 +28,17 @@ CLUSTERED_45.setflags(write=False)
 def ordered(gray: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     """Compare with a matrix of ranks, tiled from the top left; uint8 {0, 255} (H, W).
 
-    gray: (H, W), uint8 or floating in 0..255. ranks: (h, w) integers from 0 up; the lowest turns white first.
+    gray: (H, W), uint8 or floating in 0..255. ranks: (h, w) integers >= 0; the lowest turns white first.
     White if gray > 255 (rank + 1/2) / (highest rank + 1). Raises TypeError or ValueError for a wrong dtype, shape or
     range.
     """
     gray = as_gray(gray)
     ranks = np.asarray(ranks)
     if ranks.ndim != 2 or ranks.size == 0 or ranks.dtype.kind not in "iu" or ranks.min() < 0:
-        raise ValueError("ranks must be a two-dimensional array of integers from 0 up")
+        raise ValueError("ranks must be a two-dimensional array of integers >= 0")
     thresholds = 255 * (ranks + 0.5) / (int(ranks.max()) + 1)
     if gray.dtype == np.uint8:
-        thresholds = thresholds.astype(np.uint8)  # an integer is above a number where it is above its floor
+        thresholds = thresholds.astype(np.uint8)  # for integers, gray > t is the same as gray > floor(t)
     width = gray.shape[1]
     return _compare(gray, np.ascontiguousarray(np.tile(thresholds, -(-width // ranks.shape[1]))[:, :width]))
 
@@ -66,29 +66,29 @@ def clustered_diamond(gray: np.ndarray, *, size: int = 8) -> np.ndarray:
 def blue_noise(gray: np.ndarray, *, size: int = 64, seed: int = 0) -> np.ndarray:
     """Ordered dither with a void-and-cluster mask of `size`; uint8 {0, 255} (H, W).
 
-    gray: (H, W), uint8 or floating in 0..255. Size 64 with seed 0 is stored, others are made on first use: seconds at
-    256.
+    gray: (H, W), uint8 or floating in 0..255. Size 64 with seed 0 is stored, others are generated on first use, which
+    takes seconds at 256.
     Source: R. Ulichney, The void-and-cluster method for dither array generation, SPIE 1913, 1993.
     """
     return ordered(gray, stored_mask() if (size, seed) == (64, 0) else _mask(size, seed))
 
 
 def white_noise(gray: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Compare every pixel with a uniform random number of its own; uint8 {0, 255} (H, W).
+    """Compare every pixel with an independent uniform random number; uint8 {0, 255} (H, W).
 
-    gray: (H, W), uint8 or floating in 0..255. The noise is a function of `seed` and the pixel's place.
+    gray: (H, W), uint8 or floating in 0..255. The noise is a function of `seed` and the pixel's position.
     Source: L. Roberts, Picture coding using pseudo-random noise, IRE Trans. Information Theory 8, 1962.
     """
     return _compare_with_noise(as_gray(gray), seed & 0xFFFFFFFF)
 
 
 def bayer_matrix(size: int) -> np.ndarray:
-    """Return ranks (size, size), size a power of two from 2.
+    """Return ranks (size, size); size is a power of two, at least 2.
 
     Source: B. Bayer, An optimum method for two-level rendition of continuous-tone pictures, IEEE ICC, 1973.
     """
     if size < 2 or size & (size - 1):
-        raise ValueError(f"a Bayer matrix has a size of 2, 4, 8, 16, ..., not {size}")
+        raise ValueError(f"the size of a Bayer matrix must be 2, 4, 8, 16, ..., not {size}")
     ranks = np.zeros((1, 1), np.int32)
     while len(ranks) < size:
         ranks = np.block([[4 * ranks, 4 * ranks + 2], [4 * ranks + 3, 4 * ranks + 1]])
@@ -96,7 +96,7 @@ def bayer_matrix(size: int) -> np.ndarray:
 
 
 def spiral_matrix(size: int) -> np.ndarray:
-    """Return ranks (size, size) that wind outwards from the middle."""
+    """Return ranks (size, size) along a spiral outwards from the centre."""
     if size < 1:
         raise ValueError(f"size must be at least 1, not {size}")
     ranks = np.empty((size, size), np.int32)
@@ -104,7 +104,7 @@ def spiral_matrix(size: int) -> np.ndarray:
     turns = [(0, 1), (1, 0), (0, -1), (-1, 0)]
     rank, leg = 0, 0
     while rank < size * size:
-        for _ in range(leg // 2 + 1):  # legs of 1, 1, 2, 2, 3, 3 ... steps; what leaves the matrix is not numbered
+        for _ in range(leg // 2 + 1):  # legs of 1, 1, 2, 2, 3, 3 ... steps; positions outside the matrix are skipped
             if 0 <= y < size and 0 <= x < size:
                 ranks[y, x] = rank
                 rank += 1
@@ -114,7 +114,7 @@ def spiral_matrix(size: int) -> np.ndarray:
 
 
 def diamond_matrix(size: int) -> np.ndarray:
-    """Return ranks (size, size) in order of the distance |x| + |y| from the middle, at one distance by angle."""
+    """Return ranks (size, size) ordered by the distance |x| + |y| from the centre, then by angle."""
     if size < 1:
         raise ValueError(f"size must be at least 1, not {size}")
     offset = np.arange(size) - (size - 1) / 2

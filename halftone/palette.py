@@ -1,4 +1,4 @@
-"""Vector error diffusion: a colour photograph in the few colours of a palette."""
+"""Vector error diffusion: a colour photograph in the colours of a palette."""
 
 import numpy as np
 from numba import njit
@@ -9,13 +9,13 @@ from halftone.diffusion_kernels import KERNELS
 def diffuse_to_palette(
     bgr: np.ndarray, palette: np.ndarray, kernel: str = "floyd_steinberg", *, serpentine: bool = True
 ) -> np.ndarray:
-    """Give each pixel the nearest colour of the palette and diffuse the error of all channels; uint8 BGR (H, W, 3).
+    """Replace each pixel by the nearest palette colour and diffuse the error vector; uint8 BGR (H, W, 3).
 
     bgr: (H, W, 3), uint8 or floating in 0..255. palette: (P, 3) BGR in 0..255. kernel: a name in KERNELS.
-    Nearest by squared difference, the first of equals. A level is cut to -128..383 first: what no mixture of the
-    palette can show would pile up without bound. float32.
+    Nearest by squared difference; the first one of equals. Levels are clipped to -128..383 first: errors of colours
+    outside the palette's gamut would accumulate without bound. float32.
     Raises ValueError for a wrong dtype, shape or range, KeyError for an unknown kernel.
-    Source: scalar error diffusion taken to vectors, as in H. Haneishi et al., Color digital halftoning taking
+    Source: scalar error diffusion extended to vectors, as in H. Haneishi et al., Color digital halftoning taking
     colorimetric color reproduction into account, J. Electronic Imaging 5(1), 1996.
     """
     if kernel not in KERNELS:
@@ -37,16 +37,16 @@ def diffuse_to_palette(
 def _diffuse(bgr, palette, weights, serpentine):
     height, width = bgr.shape[:2]
     rows = weights.shape[0]
-    reach = weights.shape[1] // 2
+    radius = weights.shape[1] // 2
     out = np.empty((height, width), np.int32)
-    carried = np.zeros((rows, width + 2 * reach, 3), np.float32)
+    errors = np.zeros((rows, width + 2 * radius, 3), np.float32)
     level = np.empty(3, np.float32)
     for y in range(height):
         step = -1 if serpentine and y & 1 else 1
         x = 0 if step == 1 else width - 1
         for _ in range(width):
             for c in range(3):
-                level[c] = min(max(bgr[y, x, c] + carried[0, x + reach, c], np.float32(-128)), np.float32(383))
+                level[c] = min(max(bgr[y, x, c] + errors[0, x + radius, c], np.float32(-128)), np.float32(383))
             best, least = 0, np.float32(np.inf)
             for p in range(len(palette)):
                 distance = np.float32(0)
@@ -60,8 +60,8 @@ def _diffuse(bgr, palette, weights, serpentine):
                     if weights[j, i] != 0:
                         for c in range(3):
                             share = weights[j, i] * (level[c] - palette[best, c])
-                            carried[j, x + reach + step * (i - reach), c] += share
+                            errors[j, x + radius + step * (i - radius), c] += share
             x += step
-        carried[:-1] = carried[1:]
-        carried[-1] = 0
+        errors[:-1] = errors[1:]
+        errors[-1] = 0
     return out

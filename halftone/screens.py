@@ -1,4 +1,4 @@
-"""AM screens: dots on a turned grid that grow with the ink, as in offset printing."""
+"""AM screens of offset printing: dots on a rotated grid whose size follows the coverage."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -9,12 +9,12 @@ from numba import njit
 from halftone.checks import as_gray
 from halftone.inks import per_ink
 
-CELL = 256  # samples along a side of the screen's cell
-# Where the first pixel's middle lies on the screen. On the grid itself, dots of a whole number of pixels at 0° would
-# meet their own symmetry, and up to eight pixels of a dot would turn white at once.
+CELL = 256  # samples a side of the screen's cell
+# Position of the first pixel's centre on the screen. At (0, 0), dots with an integer pitch at 0° would be symmetric to
+# the pixel grid, and up to eight pixels of a dot would radians white at the same level.
 ORIGIN_X, ORIGIN_Y = 0.79, 0.63
 
-# Each is the height of the threshold over a cell, u and v in -1/2..1/2: ink stays longest where it is highest.
+# Spot functions: the threshold's height over a cell, u and v in -1/2..1/2; ink remains longest where it is highest.
 SPOTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "round": lambda u, v: np.cos(2 * np.pi * u) + np.cos(2 * np.pi * v),
     "ellipse": lambda u, v: np.cos(2 * np.pi * u) + 0.7 * np.cos(2 * np.pi * v),
@@ -23,7 +23,7 @@ SPOTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "diamond": lambda u, v: -(np.abs(u) + np.abs(v)),
 }
 
-# 30° between the dark inks, where the moiré of two screens is finest; yellow, which shows least, between two of them.
+# 30° between the dark inks, where the moiré of two screens is finest; yellow, the least visible, between two others.
 TRADE_ANGLES = {"cyan": 15.0, "magenta": 75.0, "yellow": 0.0, "black": 45.0}
 
 
@@ -36,12 +36,12 @@ def am_screen(
     supersample: int = 1,
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
-    """Screen with dots of any pitch and angle; uint8 (H, W), {0, 255}, with `supersample` > 1 antialiased 0..255.
+    """Screen with any pitch and angle; uint8 (H, W), {0, 255}, or antialiased 0..255 with `supersample` > 1.
 
     gray: (H, W), uint8 or floating in 0..255. spot: a name in SPOTS; "round" gives round dots in light and in dark
     tones and a checkerboard at 50 %. pitch: distance of dots in pixels, at least 2. angle: degrees, counter-clockwise.
-    supersample: samples along a side of a pixel whose mean is written. offset: x and y of the screen, pixels.
-    Thresholds are the spot function's own quantiles, so the share of white is the tone for every spot.
+    supersample: samples a side of a pixel, averaged. offset: x and y of the screen in pixels.
+    Thresholds are the quantiles of the spot function, so the share of white equals the tone for every spot.
     Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for an unknown spot.
     """
     if spot not in SPOTS:
@@ -54,14 +54,14 @@ def am_screen(
         raise ValueError(f"supersample must be at least 1, not {supersample}")
     gray = as_gray(gray)
     cell = _cell(spot)
-    turn = np.deg2rad(angle % 360)
-    step = np.array([np.cos(turn), np.sin(turn)]) / pitch
+    radians = np.deg2rad(angle % 360)
+    step = np.array([np.cos(radians), np.sin(radians)]) / pitch
     origin_x, origin_y = ORIGIN_X - offset[0], ORIGIN_Y - offset[1]
     if supersample == 1 and gray.dtype == np.uint8:
         cell = cell.astype(np.uint8)
     if supersample == 1:
         return _screen(gray, cell, step[0], step[1], origin_x, origin_y)
-    return _screen_smoothly(gray, cell, step[0], step[1], origin_x, origin_y, supersample)
+    return _screen_antialiased(gray, cell, step[0], step[1], origin_x, origin_y, supersample)
 
 
 def am_cmyk(
@@ -73,11 +73,10 @@ def am_cmyk(
     under_colour_removal: float = 1.0,
     supersample: int = 1,
 ) -> np.ndarray:
-    """Print in four screened inks: BGR uint8 (H, W, 3) as the paper shows it.
+    """Simulate a print in four screened inks: BGR uint8 (H, W, 3).
 
-    bgr: uint8 (H, W, 3). angles: degrees for each ink. under_colour_removal: as in `inks.separate`. Else as
-    `am_screen`.
-    Raises as `am_screen` and `inks.separate` do.
+    bgr: uint8 (H, W, 3). angles: degrees for each ink. under_colour_removal: as in `inks.separate`. The other
+    arguments are those of `am_screen`. Raises as `am_screen` and `inks.separate` do.
     """
 
     def plate(gray: np.ndarray, ink: str) -> np.ndarray:
@@ -88,9 +87,9 @@ def am_cmyk(
 
 @lru_cache
 def _cell(spot: str) -> np.ndarray:
-    """float32 (CELL, CELL): thresholds in 0..255, evenly spread over the cell's area."""
-    place = (np.arange(CELL) + 0.5) / CELL - 0.5
-    height = np.round(SPOTS[spot](place[None, :], place[:, None]), 12)
+    """float32 (CELL, CELL): thresholds, uniformly distributed in 0..255, in the order of the spot function."""
+    position = (np.arange(CELL) + 0.5) / CELL - 0.5
+    height = np.round(SPOTS[spot](position[None, :], position[:, None]), 12)
     order = np.argsort(height, axis=None, kind="stable")
     cell = np.empty(CELL * CELL, np.float32)
     cell[order] = 255 * (np.arange(CELL * CELL) + 0.5) / CELL**2
@@ -103,7 +102,7 @@ def _cell(spot: str) -> np.ndarray:
 def _screen(gray, cell, along, across, origin_x, origin_y):
     height, width = gray.shape
     out = np.empty((height, width), np.uint8)
-    # The place within a cell is a fraction of 2^32: additions wrap round by themselves.
+    # Positions within a cell are fixed-point fractions of 2^32: uint32 additions wrap around at the cell border.
     step_u, step_v = np.uint32(_fraction(along)), np.uint32(_fraction(across))
     for y in range(height):
         source, target = gray[y], out[y]
@@ -117,7 +116,7 @@ def _screen(gray, cell, along, across, origin_x, origin_y):
 
 
 @njit(cache=True, nogil=True)
-def _screen_smoothly(gray, cell, along, across, origin_x, origin_y, supersample):
+def _screen_antialiased(gray, cell, along, across, origin_x, origin_y, supersample):
     height, width = gray.shape
     out = np.empty((height, width), np.uint8)
     for y in range(height):
@@ -135,5 +134,5 @@ def _screen_smoothly(gray, cell, along, across, origin_x, origin_y, supersample)
 
 
 @njit(inline="always")
-def _fraction(place):
-    return np.int64((place - np.floor(place)) * 4294967296.0)
+def _fraction(position):
+    return np.int64((position - np.floor(position)) * 4294967296.0)

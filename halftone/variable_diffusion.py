@@ -13,8 +13,8 @@ from halftone.noise import uniform
 
 DATA = Path(__file__).parent / "data"
 
-LANES = 5  # stretches of a row that advance together, as `_scan` writes them out
-WARM_UP = 80  # pixels a stretch starts early, so that it has nearly always forgotten its start when it counts
+LANES = 5  # segments of a row processed in parallel; `_scan` is unrolled for this number
+WARM_UP = 80  # pixels before a segment after which its unknown initial error has almost always vanished
 
 
 def ostromoukhov(
@@ -22,12 +22,12 @@ def ostromoukhov(
 ) -> np.ndarray:
     """Diffuse with coefficients that depend on the level, serpentine; uint8 {0, 255} (H, W).
 
-    gray: (H, W), uint8 or floating. Floats may leave 0..255 when `table_index` is given (a composite signal).
-    table_index: uint8 (H, W), the level that picks the coefficients. Default: gray itself, rounded; only then is an
-    input of exactly 0 written black whatever was carried to it.
+    gray: (H, W), uint8 or floating. Floats may be outside 0..255 when `table_index` is given (a composite signal).
+    table_index: uint8 (H, W), the level that selects the coefficients. Default: gray, rounded; in this case an input of
+    exactly 0 is always black.
     threshold: scalar or (H, W); white if level > threshold.
-    Errors beyond a border are lost. Double precision, multiply before divide, rounded after each of them: bit for
-    bit the halftones of the author's program.
+    Errors beyond a border are discarded. Double precision, multiplication before division, each rounded: bit-identical
+    to the author's program.
     Raises TypeError or ValueError for a wrong dtype, shape or range.
     Source: V. Ostromoukhov, A Simple and Efficient Error-Diffusion Algorithm, SIGGRAPH 2001.
     """
@@ -38,10 +38,10 @@ def ostromoukhov(
 def ostromoukhov_bands(
     bands: Iterable[tuple[np.ndarray, np.ndarray, float | np.ndarray]],
 ) -> Iterator[np.ndarray]:
-    """`ostromoukhov` on an image that comes from top to bottom in bands of rows, and goes the same way.
+    """`ostromoukhov` on an image given as bands of rows from top to bottom; yields the halftone of each band.
 
-    bands: gray floating (h, W), table_index uint8 (h, W) and threshold, scalar or (h, W), of each. The halftones, uint8
-    {0, 255} (h, W), together are that of the whole image; only one row of errors is kept between them.
+    bands: for each gray floating (h, W), table_index uint8 (h, W) and threshold, scalar or (h, W). The halftones, uint8
+    {0, 255} (h, W), equal those of the whole image; one row of errors is kept between bands.
     Raises TypeError or ValueError as `ostromoukhov` does.
     """
     return _ostromoukhov_bands((as_gray(gray, bounded=False), *rest) for gray, *rest in bands)
@@ -67,13 +67,13 @@ def _ostromoukhov_bands(bands: Iterable[tuple]) -> Iterator[np.ndarray]:
 
 
 def zhou_fang(gray: np.ndarray, *, modulation: float = 1.0, seed: int = 0) -> np.ndarray:
-    """Diffuse with coefficients and a noisy threshold that depend on the level, serpentine; uint8 {0, 255} (H, W).
+    """Diffuse with level-dependent coefficients and threshold noise, serpentine; uint8 {0, 255} (H, W).
 
     gray: (H, W), uint8 or floating in 0..255. modulation: factor on the published strength of the threshold noise.
-    White if level > 127 where the strength m is 0, elsewhere if level > 128 + m r / 100 rounded down, r uniform in
-    0..127. Coefficients and strengths: data/zhou_fang.csv, from the authors' released program, which has key levels at
-    40 and 80 and other values at 2 and 102 than the paper's table as usually transcribed. Double precision, where that
-    program diffuses integers, and noise from `seed` and the pixel.
+    White if level > 127 where the strength m is 0, elsewhere if level > 128 + floor(m r / 100), r a uniform integer in
+    0..127. Coefficients and strengths: data/zhou_fang.csv, from the authors' released program, whose table has
+    additional key levels at 40 and 80 and differs at 2 and 102 from the usual transcription of the paper's table.
+    Double precision, while that program diffuses integers; noise depends on `seed` and the pixel.
     Raises TypeError or ValueError for a wrong dtype, shape or range.
     Source: B. Zhou, X. Fang, Improving Mid-tone Quality of Variable-coefficient Error Diffusion Using Threshold
     Modulation, SIGGRAPH 2003.
@@ -91,14 +91,14 @@ _NO_MODULATION.setflags(write=False)
 
 @cache
 def ostromoukhov_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return float64 (256,) three times: right, down-left and their sum with down, for each input level."""
+    """Return right, down-left and the sum of right, down-left and down for each input level: three float64 (256,)."""
     right, down_left, _, total = np.loadtxt(DATA / "ostromoukhov.csv", delimiter=",", unpack=True)
     return _frozen(right, down_left, total)
 
 
 @cache
 def zhou_fang_table() -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-    """Return the shares as `ostromoukhov_table` does (their sum is 1) and the modulation in percent, float64 (256,)."""
+    """Return shares as `ostromoukhov_table` does, with sum 1, and the modulation in percent, float64 (256,)."""
     level, *shares, strength = np.loadtxt(DATA / "zhou_fang.csv", delimiter=",", unpack=True)
     total = sum(shares)
     dark = np.arange(128)
@@ -121,21 +121,21 @@ def _rounded(gray: np.ndarray) -> np.ndarray:
 
 
 def _shares(right: np.ndarray, down_left: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Return float64 (1024,): right, down-left, total and its reciprocal of each level side by side."""
+    """Return float64 (1024,): right, down-left, total and its reciprocal, interleaved by level."""
     return np.column_stack([right, down_left, total, 1 / total]).ravel()
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _diffuse(gray, index, thresholds, modulation, seed, shares, zero_is_black, above, top):
-    """Rows `top` and below; `above` is what the row above passed down, and afterwards what the last one does.
+    """Halftone the rows from `top` on.
 
-    above: (W + 2,), a place more at either end for what goes beyond the borders.
+    above: (W + 2,), errors from the row above, with one element for each border; updated to those of the last row.
     """
     height, width = gray.shape
     out = np.empty((height, width), np.uint8)
     threshold = np.empty(width)
     here, below = above.copy(), np.empty(width + 2)
-    stretch = _stretch(width)
+    length = _segment_length(width)
     noisy = modulation.any()
     for y in range(height):
         step = -1 if (top + y) & 1 else 1
@@ -151,7 +151,7 @@ def _diffuse(gray, index, thresholds, modulation, seed, shares, zero_is_black, a
                     threshold[x] = 127
         behind = below[1 - step : 1 - step + width]
         row = source, levels, here[1 : 1 + width], threshold, shares, line, behind
-        below[width if step == 1 else 1] = _scan(row, step, stretch)
+        below[width if step == 1 else 1] = _scan(row, step, length)
         here, below = below, here
         if zero_is_black:
             for x in range(width):
@@ -161,22 +161,25 @@ def _diffuse(gray, index, thresholds, modulation, seed, shares, zero_is_black, a
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scan(row, direction, stretch):
-    """Write a row's halftone and what it passes down, as if pixel by pixel, but several stretches of it at once.
+def _scan(row, direction, length):
+    """Write a row's halftone and its errors for the next row; bit-identical to a pixel-by-pixel scan.
 
-    row: gray, index, above, threshold and shares, all read; line and behind, written: behind[x] belongs to the pixel
-    scanned before x. Returns what the last pixel passes straight down.
-    The chain of operations from neighbour to neighbour is what takes the time, and one chain leaves the processor idle.
-    A wrong start is soon forgotten: each step keeps less than three quarters of it, and rounding swallows the rest. So
-    every stretch but the first starts early, from nothing. Afterwards each is entered again with the true value, until
-    that meets what the stretch computed: from there on the two are the same, to the bit. Whatever LANES and WARM_UP
-    are. Positions are unsigned, which spares the check for a negative index.
+    row: inputs gray, index, above, threshold and shares; outputs line and behind, where behind[x] belongs to the pixel
+    scanned before x. length: of a segment in pixels, 0 for a plain scan. Returns the error of the last pixel for the
+    pixel straight below it.
+
+    The dependency from pixel to pixel limits the speed and leaves the processor's pipelines idle, so LANES segments are
+    scanned in an interleaved loop. Each segment but the first starts WARM_UP pixels early with an error of 0. A wrong
+    initial error decays below the rounding error, since each step keeps less than three quarters of it. Afterwards the
+    start of each segment is computed again with the true error, until it equals the error the segment had there; from
+    this pixel on both are identical, for any LANES and WARM_UP. Indices are unsigned, which avoids checks for negative
+    ones.
     """
     step, width = np.uint64(direction), np.uint64(len(row[0]))
     x = first = np.uint64(0 if direction == 1 else width - 1)
     carry = down = 0.0
-    if stretch > 0:
-        lane = step * np.uint64(stretch)
+    if length > 0:
+        lane = step * np.uint64(length)
         lane2, lane3, lane4 = np.uint64(2) * lane, np.uint64(3) * lane, np.uint64(4) * lane
         c0 = c1 = c2 = c3 = c4 = 0.0
         d0 = d1 = d2 = d3 = d4 = 0.0
@@ -188,35 +191,35 @@ def _scan(row, direction, stretch):
             c4 = _decide(x + lane4, row, c4)[2]
             x += step
         guesses = (c0, c1, c2, c3, c4)
-        for _ in range(stretch):
-            c0, d0 = _pass_on(x, row, c0, d0)
-            c1, d1 = _pass_on(x + lane, row, c1, d1)
-            c2, d2 = _pass_on(x + lane2, row, c2, d2)
-            c3, d3 = _pass_on(x + lane3, row, c3, d3)
-            c4, d4 = _pass_on(x + lane4, row, c4, d4)
+        for _ in range(length):
+            c0, d0 = _diffuse_pixel(x, row, c0, d0)
+            c1, d1 = _diffuse_pixel(x + lane, row, c1, d1)
+            c2, d2 = _diffuse_pixel(x + lane2, row, c2, d2)
+            c3, d3 = _diffuse_pixel(x + lane3, row, c3, d3)
+            c4, d4 = _diffuse_pixel(x + lane4, row, c4, d4)
             x += step
         carries, downs = (c0, c1, c2, c3, c4), (d0, d1, d2, d3, d4)
         carry, down = c0, d0
         for i in range(1, LANES):
             guess = guesses[i]
-            for _ in range(stretch):
-                met = guess == carry
+            for _ in range(length):
+                converged = guess == carry
                 guess = _decide(x, row, guess)[2]
-                carry, down = _pass_on(x, row, carry, down)
+                carry, down = _diffuse_pixel(x, row, carry, down)
                 x += step
-                if met:
+                if converged:
                     carry, down = carries[i], downs[i]
                     break
             x = first + np.uint64(i + 1) * lane
     while x != first + step * width:
-        carry, down = _pass_on(x, row, carry, down)
+        carry, down = _diffuse_pixel(x, row, carry, down)
         x += step
     return down
 
 
 @njit(inline="always")
-def _pass_on(x, row, carry, down):
-    """Write pixel x; return what it passes on and straight down, given what the pixel before it did."""
+def _diffuse_pixel(x, row, carry, down):
+    """Write pixel x; return its errors for the next pixel and straight down. carry, down: those of the previous."""
     shares, line, behind = row[4:]
     white, error, carry, i = _decide(x, row, carry)
     line[x] = 255 if white else 0
@@ -227,7 +230,7 @@ def _pass_on(x, row, carry, down):
 
 @njit(inline="always")
 def _decide(x, row, carry):
-    """Return whether pixel x is white, its error, what it passes on, and where in `shares` its level is."""
+    """Return whether pixel x is white, its error, the part for the next pixel, and its index in `shares`."""
     gray, index, above, threshold, shares = row[:5]
     level = gray[x] + (above[x] + carry)
     white = level > threshold[x]
@@ -238,30 +241,30 @@ def _decide(x, row, carry):
 
 @njit(inline="always")
 def _quotient(part, total, reciprocal):
-    """Return part / total to the bit, for a whole total below 2^20: in lanes, divisions would wait for each other.
+    """Return the correctly rounded part / total for an integer total below 2^20, faster than interleaved divisions.
 
-    The remainder of the guess is exact, and a quotient by so small a number never lies close enough to the middle of
-    two doubles for the error of the correction to matter. (Below 1e-290 it may differ in its last bit; only a
-    threshold as small could tell.) Source: P. Markstein, Computation of Elementary Functions on the IBM RISC
+    The remainder of the estimate is exact, and a quotient by such a small integer is never close enough to the midpoint
+    of two doubles for the error of the correction to matter. (Below 1e-290 the last bit may differ, which only matters
+    for a threshold of this size.) Source: P. Markstein, Computation of Elementary Functions on the IBM RISC
     System/6000 Processor, IBM J. Res. Dev. 34 (1990).
     """
-    guess = part * reciprocal
-    return _fused(_fused(-guess, total, part), reciprocal, guess)
+    estimate = part * reciprocal
+    return _fused(_fused(-estimate, total, part), reciprocal, estimate)
 
 
 @intrinsic
 def _fused(typing_context, a, b, c):
-    """Compile to a * b + c, rounded once."""
+    """Fused multiply-add: a * b + c, rounded once."""
     return types.float64(types.float64, types.float64, types.float64), lambda _c, builder, _s, args: builder.fma(*args)
 
 
 @njit(cache=True)
-def _stretch(width):
-    """Length of a lane's stretch, 0 where the row is too short for lanes.
+def _segment_length(width):
+    """Length of a segment in pixels, 0 if the row is too short for segments.
 
-    Not a multiple of 4096 bytes: a processor takes a store in one lane for one to the address that the next is to load.
+    Avoids multiples of 4096 bytes, at which a store in one segment stalls a load in the next (4K aliasing).
     """
-    stretch = width // LANES
-    if stretch < 96:
+    length = width // LANES
+    if length < 96:
         return 0
-    return stretch - 5 if (stretch + 2) % 512 < 5 else stretch
+    return length - 5 if (length + 2) % 512 < 5 else length

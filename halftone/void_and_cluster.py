@@ -12,8 +12,8 @@ STORED_MASK = Path(__file__).parent / "data" / "void_and_cluster_64.npy"
 def void_and_cluster(size: int, seed: int = 0, sigma: float = 1.5) -> np.ndarray:
     """Return a blue-noise mask: int32 (size, size), every rank 0..size²-1 once, toroidal.
 
-    Pixel on at level k of size² if rank < k. `sigma` in pixels is the width of the Gaussian that tells voids from
-    clusters. Same arguments, same mask, on any machine: all energies are integers. Source: Ulichney 1993, section 3.
+    Pixel on at level k of size² if rank < k. `sigma` in pixels is the standard deviation of the Gaussian that
+    finds voids and clusters. Deterministic on any machine: all energies are integers. Source: Ulichney 1993, section 3.
     Raises ValueError for size < 1 or sigma <= 0.
     """
     if size < 1:
@@ -36,7 +36,7 @@ def stored_mask() -> np.ndarray:
 
 
 def _wrapped_gaussian(size: int, sigma: float) -> np.ndarray:
-    """int64 (size, size): the Gaussian on the torus, centred on [0, 0]; 2^40 at its peak if it does not overlap."""
+    """int64 (size, size): periodic Gaussian centred on [0, 0]; its peak is 2^40 where its tails do not overlap."""
     offsets = np.arange(-3 * size, 3 * size + 1)
     line = np.zeros(size)
     np.add.at(line, offsets % size, np.exp(-(offsets**2) / (2 * sigma**2)))
@@ -53,8 +53,8 @@ def _ranks(initial, ties, kernel):
     span = min(2 * radius + 1, size)
     on = initial.copy()
     energy = ties.astype(np.int64)
-    # Per row the best cluster (highest energy of an on pixel) and best void (lowest of an off pixel): only rows that a
-    # toggle reached are scanned again, which makes 256 x 256 a matter of seconds.
+    # Per row, the column of the tightest cluster (on pixel of highest energy) and of the largest void (off pixel of
+    # lowest energy). A toggle rescans only the rows it changed, so a mask of 256 x 256 takes seconds.
     cluster = np.empty(size, np.int64)
     void = np.empty(size, np.int64)
     count = 0
@@ -83,8 +83,8 @@ def _ranks(initial, ties, kernel):
     on, energy = prototype, prototype_energy
     for y in range(size):
         _scan_row(energy, on, cluster, void, y)
-    # The paper's third phase looks for the tightest cluster of off pixels. On a torus their energy is a constant minus
-    # that of the on pixels, so it is the second phase carried on.
+    # The paper's third phase finds the tightest cluster of off pixels. On a torus their energy is a constant minus that
+    # of the on pixels, so this loop covers its second and third phases.
     for rank in range(count, size * size):
         y, x = _largest_void(energy, void)
         ranks[y, x] = rank
@@ -105,7 +105,7 @@ def _spread(energy, kernel, y, x, radius, span, sign):
 
 @njit(cache=True)
 def _scan_row(energy, on, cluster, void, y):
-    """Store the columns of the row's tightest cluster and largest void, -1 if it has none."""
+    """Store the columns of the row's tightest cluster and largest void, -1 if there is none."""
     best_on, best_off = -1, -1
     for x in range(energy.shape[1]):
         if on[y, x]:

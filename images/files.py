@@ -1,9 +1,9 @@
-"""Photographs and halftones in files.
+"""Reading and writing of photographs and halftones.
 
-What is read: JPEG, PNG, WebP, BMP, TIFF and GIF. EXIF orientation is undone. Gray becomes three equal channels.
-Palettes are resolved. 16-bit, 32-bit and float pixels are scaled by their type (float: 1.0 is white) to 8 bits. An RGB
-or CMYK ICC profile is converted to sRGB, since a halftone carries no profile; gray profiles are left alone. Alpha is
-set aside.
+Input formats: JPEG, PNG, WebP, BMP, TIFF and GIF. EXIF orientation is undone. Gray becomes three equal channels.
+Palettes are resolved. 16-bit, 32-bit and float pixels are scaled by their type (float: 1.0 is white) to 8 bits. RGB and
+CMYK ICC profiles are converted to sRGB, since a halftone has no profile; gray profiles are ignored. Alpha is returned
+separately.
 """
 
 import os
@@ -19,13 +19,13 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})
-# Photographs that are not read; listed, so that none is passed over without a word.
+# Unsupported formats; they are listed, so that each is reported as skipped.
 OTHER_SUFFIXES = frozenset(
     {".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".exr", ".hdr"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"}
 )
 MAX_PIXELS = 250_000_000
-# A pixel is gray when it is further than this from both black and white; JPEG ringing stays within it.
+# A pixel whose distance to both black and white is above this is gray; JPEG ringing stays below it.
 GRAY_MARGIN = 32
 MAX_GRAY_SHARE = 0.05
 
@@ -38,11 +38,11 @@ class Image(NamedTuple):
 
 
 def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """Everything in `folder` with an image's ending (any case), sorted; with `recursive` also in its subfolders.
+    """Return all files in `folder` with an image suffix (any case), sorted; with `recursive` also in its subfolders.
 
-    Hidden files are left out. What cannot be an image but looks like one is listed, so that `read_image` can say why it
-    is skipped: a folder named x.png, and with `recursive` a folder that may not be entered or a link back to a folder
-    above. Other folders named x.png are entered with `recursive`.
+    Hidden files are left out. Some paths that are no images are listed, so that `read_image` reports why they are
+    skipped: a folder named x.png and, with `recursive`, a folder without permission or a link to a parent folder. Other
+    folders named x.png are searched with `recursive`.
     Raises UserError when `folder` is missing, not a folder or not readable.
     """
     folder = Path(folder)
@@ -75,11 +75,11 @@ def _images_in(folder: Path, recursive: bool, above: tuple[str, ...]) -> list[Pa
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Read a photograph upright, BGR, 8 bits a channel.
+    """Read a photograph in upright orientation, BGR, 8 bits per channel.
 
     Raises UserError with one line that names the file and the reason when it cannot be read, is not an image, is
-    truncated or damaged, is animated or has several pages, or has more than `max_pixels` pixels (checked before it is
-    decoded; OpenCV itself stops at 2^30).
+    truncated or damaged, is animated or has several pages, or has more than `max_pixels` pixels (checked before
+    decoding; OpenCV's own limit is 2^30).
     """
     pixels = _read(path, max_pixels)
     colour = pixels.colour
@@ -93,7 +93,7 @@ def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MA
     white.
     """
     colour, alpha = _read(path, max_pixels)
-    if alpha is not None:  # as if on white paper
+    if alpha is not None:  # composite on white
         colour = colour.copy()
         colour[alpha <= 127] = 255
     darkest, brightest = (colour, colour) if colour.ndim == 2 else (colour.min(axis=2), colour.max(axis=2))
@@ -110,7 +110,7 @@ def _read(path: str | Path, max_pixels: int) -> Pixels:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            os.listdir(path)  # a folder that may not be entered says so
+            os.listdir(path)  # raises PermissionError where it applies
             loop = path.parent.resolve().is_relative_to(path.resolve())
             raise Refused("a link back to a folder above it" if loop else "a folder, not an image")
         if not stat.S_ISREG(mode):
@@ -128,7 +128,7 @@ def _read(path: str | Path, max_pixels: int) -> Pixels:
         if error.strerror:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from error
         raise UserError(f"{path}: {_damaged(error)}") from error
-    except Exception as error:  # decoders meet damaged bytes with every kind of exception
+    except Exception as error:  # decoders raise any kind of exception for damaged data
         raise UserError(f"{path}: {_damaged(error)}") from error
 
 
@@ -137,17 +137,16 @@ def _damaged(error: Exception) -> str:
 
 
 def write_image(path: str | Path, bgr: np.ndarray, alpha: np.ndarray | None = None) -> None:
-    """Write `bgr` uint8 (H, W, 3), with `alpha` uint8 (H, W) as a fourth channel, in the format of the path's ending.
+    """Write `bgr` uint8 (H, W, 3), with `alpha` uint8 (H, W) as a fourth channel, in the format of the path's suffix.
 
-    Gray pictures, uint8 (H, W), have one channel and no alpha.
-
-    The file appears when it is complete. Raises UserError when it cannot be written.
+    Gray images, uint8 (H, W), are written with one channel and take no alpha. The file is written atomically. Raises
+    UserError when it cannot be written.
     """
     _check_pixels("bgr", bgr, (3,) if bgr.ndim == 3 or alpha is not None else ())
     if alpha is not None:
         _check_pixels("alpha", alpha, ())
         bgr = cv2.merge([bgr, alpha])
-    # Restored photographs pack a tenth better in run lengths than in longer matches, and more quickly.
+    # For restored photographs, run lengths are faster and 10 % smaller than the default strategy.
     png = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     _encode(Path(path), bgr, png if str(path).lower().endswith(".png") else [])
 
@@ -155,7 +154,7 @@ def write_image(path: str | Path, bgr: np.ndarray, alpha: np.ndarray | None = No
 def write_halftone(path: str | Path, halftone: np.ndarray) -> None:
     """Write `halftone` (H, W), bool or uint8 {0, 255}, as a PNG of one bit per pixel.
 
-    The file appears when it is complete. Raises UserError when it cannot be written.
+    The file is written atomically. Raises UserError when it cannot be written.
     """
     if halftone.dtype == bool:
         halftone = halftone.astype(np.uint8) * np.uint8(255)
@@ -171,7 +170,7 @@ def _check_pixels(name: str, array: np.ndarray, channels: tuple[int, ...]) -> No
 
 
 def _encode(path: Path, array: np.ndarray, parameters: list[int]) -> None:
-    # OpenCV's own file writing does not notice a full disk, so it encodes in memory.
+    # Encode in memory, since OpenCV's file writing does not detect a full disk.
     try:
         data = cv2.imencode(path.suffix, array, parameters)[1]
     except cv2.error as error:

@@ -1,4 +1,4 @@
-"""One picture that shows what happened to several photographs."""
+"""Overview sheet: inputs and outputs of several photographs in one image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ GAP, CELL = 8, 384
 
 
 def write_overview(path: str | Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
-    """Write a PNG with a row for each sequence of pictures, (H, W, 3) BGR uint8, side by side.
+    """Write a PNG with one row for each sequence of images, (H, W, 3) BGR uint8, placed side by side.
 
     Raises UserError when it cannot be written.
     """
@@ -23,7 +23,7 @@ def write_overview(path: str | Path, rows: Sequence[Sequence[np.ndarray]]) -> No
 
 
 def middle(picture: np.ndarray, side: int = CELL) -> np.ndarray:
-    """A copy of the middle of (H, W) or (H, W, 3) uint8, (h, w, 3), at most `side` pixels a side: dots stay dots."""
+    """Return a copy of the centre of (H, W) or (H, W, 3) uint8, not resampled: (h, w, 3), sides of at most `side`."""
     top, left = (max(length - side, 0) // 2 for length in picture.shape[:2])
     cell = picture[top : top + side, left : left + side]
     return cv2.cvtColor(cell, cv2.COLOR_GRAY2BGR) if cell.ndim == 2 else cell.copy()

@@ -1,7 +1,7 @@
-"""The spectrum of a halftone of one constant gray (Ulichney 1987, "Digital Halftoning"; Lau & Arce 2001).
+"""Power spectrum of a halftone of one constant gray (Ulichney 1987, "Digital Halftoning"; Lau & Arce 2001).
 
-Patches are (n, S, S) uint8 {0, 255} cut from a flat field of gray level g, 0 < g < 1; frequencies are in cycles per
-pixel. Rings are one bin (1 / S) wide and centred on k / S; the mean itself, ring 0, is left out. No window is applied.
+Patches are (n, S, S) uint8 {0, 255} of a constant field of gray level g, 0 < g < 1; frequencies are in cycles per
+pixel. Rings are one bin (1 / S) wide and centred on k / S; ring 0, the mean, is excluded. No window is applied.
 """
 
 import math
@@ -18,18 +18,18 @@ from utils.files import atomic_write
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Radial view of one gray level: arrays over the rings, and two summary numbers."""
+    """Radially averaged spectrum of one gray level: arrays over the rings, and two summary numbers."""
 
     level: float  # g
     count: int  # n, patches averaged
     frequency: np.ndarray  # (R,) cycles per pixel
     rapsd: np.ndarray  # (R,) 1 for white noise
-    anisotropy: np.ndarray  # (R,) dB; −10 log10 n for a noise with no direction; NaN where a ring is empty
-    low_frequency_energy: float  # share of the power, 0..1; NaN when there is none
-    mean_anisotropy: float  # dB, mean over the rings up to 0.5, the whole circles
+    anisotropy: np.ndarray  # (R,) dB; −10 log10 n for isotropic noise; NaN where a ring has no power
+    low_frequency_energy: float  # share of the power, 0..1; NaN when the power is 0
+    mean_anisotropy: float  # dB, mean over the rings up to 0.5, which are complete circles
 
     def summary(self) -> dict[str, float]:
-        """The numbers without the curves."""
+        """The scalar values, without the arrays."""
         return {
             "level": self.level,
             "patches": self.count,
@@ -40,24 +40,24 @@ class Spectrum:
 
 
 def principal_frequency(level: float) -> float:
-    """Frequency a blue noise of gray `level` gathers at: √g up to middle gray, √(1 − g) above (Ulichney 1988)."""
+    """Principal frequency of blue noise of gray `level`: √g up to middle gray, √(1 − g) above (Ulichney 1988)."""
     if not 0.0 < level < 1.0:
-        raise ValueError(f"a gray level is inside 0..1, not {level}")
+        raise ValueError(f"a gray level must be between 0 and 1, exclusive, not {level}")
     return math.sqrt(min(level, 1.0 - level))
 
 
 def cut_patches(field: np.ndarray, size: int, margin: int = 0) -> np.ndarray:
-    """(H, W) → (n, size, size): all whole patches side by side, `margin` pixels off every side left out."""
+    """(H, W) → (n, size, size): all complete, adjacent patches; `margin` pixels are cut off every side."""
     inner = field[margin : field.shape[0] - margin, margin : field.shape[1] - margin]
     rows, columns = inner.shape[0] // size, inner.shape[1] // size
     if rows * columns == 0:
-        raise ValueError(f"no patch of {size}×{size} fits in {field.shape} less a margin of {margin}")
+        raise ValueError(f"no patch of {size}×{size} fits in {field.shape} without a margin of {margin}")
     inner = inner[: rows * size, : columns * size].reshape(rows, size, columns, size)
     return inner.swapaxes(1, 2).reshape(-1, size, size)
 
 
 def power_spectrum(patches: np.ndarray, level: float) -> np.ndarray:
-    """(n, S, S) {0, 255} → (S, S), the mean of |FFT(x − g)|² / S² with x in {0, 1}; bin (0, 0) first (Bartlett)."""
+    """(n, S, S) {0, 255} → (S, S): mean of |FFT(x − g)|² / S², x in {0, 1}; frequency 0 at index (0, 0) (Bartlett)."""
     centred = patches / 255.0 - level
     return np.mean(np.abs(np.fft.fft2(centred)) ** 2, axis=0) / centred[0].size
 
@@ -69,7 +69,7 @@ def radii(size: int) -> np.ndarray:
 
 
 def measure(patches: np.ndarray, level: float) -> Spectrum:
-    """The radial spectrum of (n, S, S) patches {0, 255} of gray `level`.
+    """Measure the radial spectrum of (n, S, S) patches {0, 255} of gray `level`.
 
     RAPSD: ring mean of `power_spectrum` / (g (1 − g)). Anisotropy: ring variance / ring mean², in dB.
     Low-frequency energy: share of the power, zero frequency excluded, below a quarter of the principal frequency;
@@ -84,13 +84,13 @@ def measure(patches: np.ndarray, level: float) -> Spectrum:
     mean = np.bincount(ring.ravel(), power.ravel()) / members
     variance = np.bincount(ring.ravel(), ((power - mean[ring]) ** 2).ravel()) / np.maximum(members - 1, 1)
     rapsd = mean / (level * (1.0 - level))
-    heard = rapsd > 1e-12  # below is the rounding of an FFT, whose direction means nothing
+    significant = rapsd > 1e-12  # below this is the rounding error of the FFT
     with np.errstate(divide="ignore", invalid="ignore"):
-        anisotropy = np.where(heard, 10.0 * np.log10(variance / mean**2), np.nan)
-    alternating = distance > 0
-    low, total = power[alternating & (distance < principal / 4)].sum(), power[alternating].sum()
+        anisotropy = np.where(significant, 10.0 * np.log10(variance / mean**2), np.nan)
+    nonzero = distance > 0
+    low, total = power[nonzero & (distance < principal / 4)].sum(), power[nonzero].sum()
     frequency = np.arange(len(members)) / size
-    circles = heard & (frequency > 0) & (frequency <= 0.5) & np.isfinite(anisotropy)
+    circles = significant & (frequency > 0) & (frequency <= 0.5) & np.isfinite(anisotropy)
     return Spectrum(
         level=level,
         count=len(patches),

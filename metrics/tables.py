@@ -1,6 +1,6 @@
-"""Measurements as nested dicts {section: {row: {column: number}}}: their mean, and how they are written.
+"""Tables of measurements, nested dicts {section: {row: {column: number}}}: mean, text, JSON and CSV.
 
-A number that does not exist is NaN and appears as a dash, an empty cell or null; infinity appears as "inf".
+A missing number is NaN and is written as a dash, an empty cell or null; infinity is written as "inf".
 """
 
 import csv
@@ -17,7 +17,7 @@ Sections = dict[str, dict[str, dict[str, float]]]
 
 
 def mean_of(images: Sequence[Sections]) -> Sections:
-    """Mean over the images of every number; NaN when one of them is, so that all rows speak of the same images."""
+    """Mean over the images of every number; NaN when one of them is NaN, so that all rows cover the same images."""
     return {
         section: {
             row: {column: sum(image[section][row][column] for image in images) / len(images) for column in columns}
@@ -27,7 +27,7 @@ def mean_of(images: Sequence[Sections]) -> Sections:
     }
 
 
-def flatten(sections: Sections) -> dict[str, float]:
+def flatten_sections(sections: Sections) -> dict[str, float]:
     """{"section/row/column": number}, in order."""
     return {
         f"{section}/{row}/{column}": number
@@ -76,13 +76,13 @@ def _strict(content: Any) -> Any:
 
 
 def write_csv(path: str | Path, images: Mapping[str, Sections], mean: Sections) -> None:
-    """A line per image and one named "mean"; columns as `flatten` names them, in the mean's order."""
-    heads = list(flatten(mean))
+    """A line per image and one named "mean"; columns named by `flatten_sections`, in the mean's order."""
+    heads = list(flatten_sections(mean))
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["image", *heads])
     for name, sections in [*images.items(), ("mean", mean)]:
-        numbers = flatten(sections)
+        numbers = flatten_sections(sections)
         cells = [numbers.get(head, math.nan) for head in heads]
         writer.writerow([name, *("" if math.isnan(cell) else f"{cell:.6g}" for cell in cells)])
     with atomic_write(path) as temporary:

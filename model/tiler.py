@@ -55,7 +55,7 @@ class Tiler:
             self.network = network.eval().to(self.device, memory_format=torch.channels_last)
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
             reason = str(error).splitlines()[0]
-            raise UserError(reason if str(device) in reason else f"{device}: {reason}") from error
+            raise UserError(f"device {device}: {reason}") from error
         self.halo, self._step, self._stride = halo, step, stride
         self.tile = tile or self._fitting_tile()
 

@@ -1,29 +1,33 @@
-"""Measuring a reversible halftone network through the files it writes, beside classical halftones and codecs."""
+"""Evaluation of a ResHalf network through the files it writes, next to classical halftones and image codecs."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
+from dataset.photo_list import read_photo_list
 from halftone.error_diffusion import error_diffusion
+from halftone.eye import nasanen
 from halftone.ordered import blue_noise, white_noise
 from halftone.variable_diffusion import ostromoukhov
-from images.files import read_halftone, write_halftone, write_image
-from jobs.tasks import HALFTONES, RESTORED
-from metrics import spectra
+from images.files import list_images, read_halftone, read_image, write_halftone, write_image
+from jobs.tasks import HALFTONES, RESTORED, check_folder, check_overwriting
 from metrics.codecs import code_within
 from metrics.damage import damages
-from metrics.quality import gray_of, halftone_metrics, mean_chroma, psnr, restoration_metrics
-from metrics.tables import Sections
+from metrics.quality import SIZE, gray_of, mean_chroma, perceived_psnr, psnr, restoration_metrics, ssim, tone_psnr
+from metrics.spectra import Spectrum, cut_patches, measure, plot
+from metrics.tables import Sections, mean_of
 from reshalf.codec import ResHalfCodec
 from utils.errors import UserError, name_errors
 
 OURS = "network"
 SMALLEST_SIDE = 32
+NASANEN = nasanen(radius=SIZE // 2)
 
 GRAYS = {f"{k}/8": (round(255 * k / 8),) * 3 for k in range(1, 8)}
-COLOURS = {  # BGR: the corners of the cube, where a carrier of chroma is loudest, and two colours photos are full of
+COLOURS = {  # BGR: the corners of the RGB cube, where chroma carriers are strongest, and two common photo colours
     "red": (0, 0, 255),
     "green": (0, 255, 0),
     "blue": (255, 0, 0),
@@ -33,11 +37,10 @@ COLOURS = {  # BGR: the corners of the cube, where a carrier of chroma is loudes
     "skin": (140, 172, 224),
     "sky": (235, 206, 135),
 }
-PATCH, MARGIN, FIELD = 128, 64, (512, 640)  # 12 patches of 128×128; the margin keeps the start of a diffusion out
+PATCH, MARGIN, FIELD = 128, 64, (512, 640)  # 12 patches of 128×128; the margin excludes the start of a diffusion
 
-
-# The void-and-cluster mask repeats every 64 pixels, so the patches of a flat field are one and the same and their
-# spectrum is lines: that, and no preferred direction, is its high anisotropy.
+# The void-and-cluster mask has a period of 64 pixels, so all patches of a constant field are equal and their spectrum
+# is discrete. Its high anisotropy comes from this, not from a preferred direction.
 CLASSICAL: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Ostromoukhov": ostromoukhov,
     "Floyd-Steinberg": error_diffusion,
@@ -47,10 +50,10 @@ CLASSICAL: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class FileCodec:
-    """An engine, seen through the files in `folder`/halftone and `folder`/restored."""
+    """A codec whose results pass through the files `folder`/halftone/NAME.png and `folder`/restored/NAME.png."""
 
-    def __init__(self, engine: ResHalfCodec, folder: str | Path):
-        self.engine = engine
+    def __init__(self, codec: ResHalfCodec, folder: str | Path):
+        self.codec = codec
         self.halftones, self.restorations = Path(folder) / HALFTONES, Path(folder) / RESTORED
         for made in (self.halftones, self.restorations):
             made.mkdir(parents=True, exist_ok=True)
@@ -59,17 +62,67 @@ class FileCodec:
         """Encode (H, W, 3) BGR uint8 into halftone/NAME.png: (H, W) {0, 255} as read back, and the file's bits."""
         path = self.halftones / f"{name}.png"
         with name_errors(name):
-            write_halftone(path, self.engine.halftone(bgr))
+            write_halftone(path, self.codec.halftone(bgr))
         return read_halftone(path), 8 * path.stat().st_size
 
     def restore(self, halftone: np.ndarray, name: str) -> np.ndarray:
         """Decode (H, W) {0, 255}: (H, W, 3) BGR uint8, as an 8-bit file holds it."""
         with name_errors(name):
-            return self.engine.restore(halftone)
+            return self.codec.restore(halftone)
 
     def save(self, restored: np.ndarray, name: str) -> None:
         """Write restored/NAME.png."""
         write_image(self.restorations / f"{name}.png", restored)
+
+
+def find_photos(folder: Path, save_dir: Path, photo_list: Path | None = None) -> list[Path]:
+    """Return the photos of `folder`, or those of it that `photo_list` names.
+
+    Raises UserError when there are none, when `save_dir` cannot be created, and when an output file in it would
+    overwrite a photo or another output file.
+    """
+    photos = read_photo_list(photo_list, folder) if photo_list else list_images(folder)
+    if not photos:
+        raise UserError(f"{folder}: no images")
+    outputs = [save_dir / kind for kind in (HALFTONES, RESTORED)]
+    for output in outputs:
+        check_folder(output)
+    check_overwriting(photos, (output / f"{photo.stem}.png" for output in outputs for photo in photos))
+    stems: dict[str, Path] = {}
+    for photo in photos:
+        if stems.setdefault(photo.stem, photo) != photo:
+            raise UserError(f"{photo}: its halftone would overwrite that of {stems[photo.stem].name}")
+    return photos
+
+
+def evaluate(
+    codec: ResHalfCodec, photos: Sequence[Path], save_dir: Path, *, references: bool, robustness: bool, spectra: bool
+) -> dict:
+    """Measure `codec` on `photos` and write the halftones, restored photos and plots of spectra to `save_dir`.
+
+    references, robustness: as in `measure_photo`. spectra: also measure the constant fields of GRAYS and COLOURS.
+    Returns {"photos": count, "mean": Sections, "constant_fields": {field: {method: summary}}, "images": {file name:
+    Sections}}. Raises UserError for a photo that cannot be read or is too small.
+    """
+    through_files = FileCodec(codec, save_dir)
+    for photo in tqdm(photos, desc="checking", unit="photo"):  # reports an unusable photo before the long measurement
+        check_size(read_image(photo).bgr, str(photo))
+    images = {}
+    for photo in tqdm(photos, desc="photos", unit="photo"):
+        images[photo.name] = measure_photo(
+            through_files, read_image(photo).bgr, photo.stem, references=references, robustness=robustness
+        )
+    mean = mean_of(list(images.values()))
+    levels = {}
+    if spectra:
+        flat = dict(tqdm(measure_flat(codec), desc="constant fields", total=len(GRAYS | COLOURS)))
+        mean["spectrum"] = spectrum_rows(flat)
+        for name, found in flat.items():
+            levels[name] = {method: spectrum.summary() for method, spectrum in found.items()}
+        for kind, names in (("gray", GRAYS), ("colour", COLOURS)):
+            plot(save_dir / f"spectra_{kind}.png", {name: flat[name] for name in names})
+    mean["gray ramp"] = {OURS: {"mean chroma": gray_ramp_chroma(codec)}}
+    return {"photos": len(images), "mean": mean, "constant_fields": levels, "images": images}
 
 
 def check_size(bgr: np.ndarray, name: str) -> None:
@@ -79,11 +132,26 @@ def check_size(bgr: np.ndarray, name: str) -> None:
         raise UserError(f"{name}: {size} is too small to measure, {SMALLEST_SIDE} a side at least")
 
 
-def measure_photo(codec: FileCodec, bgr: np.ndarray, name: str, *, references: bool, robustness: bool) -> Sections:
-    """All figures of one photo (H, W, 3) BGR uint8 that passes `check_size`: halftone, restoration, robustness.
+def halftone_metrics(halftone: np.ndarray, photo_bgr: np.ndarray) -> dict[str, float]:
+    """Metrics of a halftone (H, W) {0, 255} against the luma of its photo (H, W, 3) BGR.
 
-    The halftone is the one in its file. references: classical halftones, and JPEG and WebP at 1 bit per pixel and at
-    the bits of the halftone's file.
+    Tone PSNR in dB under Gaussians of σ 1.5 and 2 pixels and under the Näsänen eye model, 11×11 taps each. The SSIM of
+    the unfiltered halftone mostly measures its texture and is no ranking of quality.
+    """
+    gray = gray_of(photo_bgr)
+    return {
+        "tone_psnr_1.5": tone_psnr(halftone, gray, 1.5),
+        "tone_psnr_2.0": tone_psnr(halftone, gray, 2.0),
+        "nasanen_psnr": perceived_psnr(halftone, gray, NASANEN),
+        "ssim_gray": ssim(halftone, gray),
+    }
+
+
+def measure_photo(codec: FileCodec, bgr: np.ndarray, name: str, *, references: bool, robustness: bool) -> Sections:
+    """All metrics of one photo (H, W, 3) BGR uint8 that passes `check_size`: halftone, restoration, robustness.
+
+    The halftone is the one in its file. references: also measure classical halftones, and JPEG and WebP at 1 bit per
+    pixel and at the bits of the halftone's file. robustness: also restore damaged halftones.
     """
     halftone, file_bits = codec.halftone(bgr, name)
     restored = codec.restore(halftone, name)
@@ -100,8 +168,8 @@ def measure_photo(codec: FileCodec, bgr: np.ndarray, name: str, *, references: b
     sections = {"halftone": halftones, "restoration": restorations}
     if robustness:
         sections["robustness"] = {
-            damage: {"psnr": psnr(target, codec.restore(harmed, name))}
-            for damage, harmed, target in damages(halftone, bgr, codec.engine.seed)
+            damage: {"psnr": psnr(target, codec.restore(damaged, name))}
+            for damage, damaged, target in damages(halftone, bgr, codec.codec.seed)
         }
     return sections
 
@@ -113,28 +181,29 @@ def _coded_metrics(bgr: np.ndarray, suffix: str, bits: int) -> dict[str, float]:
     return {**restoration_metrics(bgr, coded[0]), "bits/pixel": coded[1] / bgr[..., 0].size}
 
 
-def measure_flat(codec: FileCodec) -> Iterator[tuple[str, dict[str, spectra.Spectrum]]]:
+def measure_flat(codec: ResHalfCodec) -> Iterator[tuple[str, dict[str, Spectrum]]]:
     """Yield (name, {method: Spectrum}) of every constant field of GRAYS, then of COLOURS.
 
     The classical methods halftone the colour's gray, rounded to 8 bits, and are measured against that level.
     """
     with tempfile.TemporaryDirectory() as folder:
-        through_files = FileCodec(codec.engine, folder)
+        through_files = FileCodec(codec, folder)
         for name, colour in (GRAYS | COLOURS).items():
             field = np.full((*FIELD, 3), colour, np.uint8)
             level = float(gray_of(field)[0, 0])
             gray = np.full(FIELD, round(255 * level), np.uint8)
-            found = {OURS: _spectrum(through_files.halftone(field, "flat")[0], level)}
+            found = {OURS: field_spectrum(through_files.halftone(field, "flat")[0], level)}
             for method, apply in CLASSICAL.items():
-                found[method] = _spectrum(apply(gray), gray[0, 0] / 255)
+                found[method] = field_spectrum(apply(gray), gray[0, 0] / 255)
             yield name, found
 
 
-def _spectrum(field: np.ndarray, level: float) -> spectra.Spectrum:
-    return spectra.measure(spectra.cut_patches(field, PATCH, MARGIN), level)
+def field_spectrum(halftone: np.ndarray, level: float) -> Spectrum:
+    """Spectrum of the halftone of a constant field, (H, W) {0, 255} of shape FIELD, gray `level` in 0..1."""
+    return measure(cut_patches(halftone, PATCH, MARGIN), level)
 
 
-def spectrum_rows(flat: dict[str, dict[str, spectra.Spectrum]]) -> dict[str, dict[str, float]]:
+def spectrum_rows(flat: dict[str, dict[str, Spectrum]]) -> dict[str, dict[str, float]]:
     """One row per method: means over the grays and over the colours of low-frequency energy and anisotropy.
 
     "worst/FS" is the largest ratio, over the grays, of the low-frequency energy to Floyd-Steinberg's at that gray.
@@ -159,9 +228,9 @@ def spectrum_rows(flat: dict[str, dict[str, spectra.Spectrum]]) -> dict[str, dic
     return rows
 
 
-def gray_ramp_chroma(codec: FileCodec) -> float:
+def gray_ramp_chroma(codec: ResHalfCodec) -> float:
     """Mean chroma (`mean_chroma`, levels of 0..255) of the restoration of a gray ramp, 256×256, column x of gray x."""
     ramp = np.repeat(np.tile(np.arange(256, dtype=np.uint8), (256, 1))[..., None], 3, axis=2)
     with tempfile.TemporaryDirectory() as folder:
-        through_files = FileCodec(codec.engine, folder)
+        through_files = FileCodec(codec, folder)
         return mean_chroma(through_files.restore(through_files.halftone(ramp, "ramp")[0], "ramp"))

@@ -9,7 +9,7 @@ from images.files import read_halftone
 from jobs.job import Job, Outputs
 from jobs.manifest import FileResult
 from jobs.tasks import HALFTONES, RESTORED
-from metrics import banded
+from metrics import quality
 from reshalf.codec import ResHalfCodec
 
 
@@ -45,9 +45,9 @@ class FolderJob(Job):
         halftone, restored = outputs[HALFTONES], outputs[RESTORED]
         scores = dict.fromkeys(("psnr", "ssim", "tone"), float("nan"))
         try:
-            scores["psnr"] = banded.psnr(picture, restored)
-            if min(halftone.shape) >= banded.SIZE:
-                scores["ssim"], scores["tone"] = banded.ssim(picture, restored), banded.tone_psnr(halftone, picture)
+            scores["psnr"] = quality.psnr(picture, restored)
+            if min(halftone.shape) >= quality.SIZE:
+                scores["ssim"], scores["tone"] = quality.ssim(picture, restored), quality.tone_psnr(halftone, picture)
         except MemoryError:  # the outputs are valid without scores
             pass
         return scores

@@ -1,4 +1,4 @@
-"""The command line measures a real checkpoint and says what is wrong with its input in one line."""
+"""The command evaluate.py: measurements of a checkpoint, output files, one-line errors for invalid input."""
 
 import csv
 import json
@@ -52,7 +52,7 @@ def run(capsys, *arguments):
 
 
 def refused(capsys, *arguments):
-    """The single line of a run that must fail as a user's mistake."""
+    """Return the error line of a run that must fail with exit code 2 and one error line."""
     code, printed = run(capsys, *arguments)
     lines = [line for line in printed.err.splitlines() if line.startswith("error: ")]
     assert code == 2 and len(lines) == 1 and "Traceback" not in printed.err
@@ -82,10 +82,10 @@ def test_everything_is_measured_and_written(capsys, tmp_path, model, photos):
     }  # fmt: skip
 
 
-def test_figures_are_those_of_the_files_and_repeat(capsys, tmp_path, model, photos):
+def test_metrics_are_those_of_the_files_and_are_reproducible(capsys, tmp_path, model, photos):
     from metrics.quality import restoration_metrics, tone_psnr
 
-    parts = ["--no-references", "--no-robustness", "--no-spectra", "--device", "cpu"]
+    parts = ["--no_references", "--no_robustness", "--no_spectra", "--device", "cpu"]
     for out in ("one", "two"):
         assert run(capsys, "--model", model, "--data_dir", photos, "--save_dir", tmp_path / out, *parts)[0] == 0
     one, two = ((tmp_path / out / "metrics.json").read_text() for out in ("one", "two"))
@@ -100,7 +100,7 @@ def test_figures_are_those_of_the_files_and_repeat(capsys, tmp_path, model, phot
     assert set(image) == {"halftone", "restoration"} and list(image["halftone"]) == ["network"]
 
 
-def test_list_fixes_the_photos(capsys, tmp_path, model, photos):
+def test_a_list_selects_the_photos_and_checks_their_content(capsys, tmp_path, model, photos):
     listed, out = tmp_path / "list.json", tmp_path / "out"
     assert run(capsys, "--data_dir", photos, "--make_list", listed)[0] == 0
     cv2.imwrite(str(photos / "c.png"), np.zeros((40, 40, 3), np.uint8))
@@ -112,13 +112,13 @@ def test_list_fixes_the_photos(capsys, tmp_path, model, photos):
     assert "b.png: not the file" in refused(capsys, *common)
 
 
-def test_shipped_list_holds_fifty_checksums():
+def test_the_shipped_list_has_fifty_checksums():
     entries = json.loads((REPOSITORY / "dataset" / "val_list.json").read_text())["images"]
     assert len({entry["name"] for entry in entries}) == len({entry["sha256"] for entry in entries}) == 50
     assert all(len(bytes.fromhex(entry["sha256"])) == 32 and set(entry) == {"name", "sha256"} for entry in entries)
 
 
-def test_mistakes_are_one_line_that_names_the_file(capsys, tmp_path, model, photos):
+def test_an_invalid_input_is_one_error_line_that_names_the_file(capsys, tmp_path, model, photos):
     out = ["--save_dir", tmp_path / "out", "--device", "cpu"]
     assert "none.pth.tar" in refused(capsys, "--model", tmp_path / "none.pth.tar", "--data_dir", photos, *out)
     assert "nowhere" in refused(capsys, "--model", model, "--data_dir", tmp_path / "nowhere", *out)
@@ -132,14 +132,14 @@ def test_mistakes_are_one_line_that_names_the_file(capsys, tmp_path, model, phot
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     assert "file" in refused(capsys, "--model", model, "--data_dir", photos, "--save_dir", in_the_way)
-    assert "--device nonsense" in refused(capsys, "--model", model, "--data_dir", photos, "--device", "nonsense")
+    assert "device nonsense: " in refused(capsys, "--model", model, "--data_dir", photos, "--device", "nonsense")
     (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:200])
     assert "broken.png" in refused(capsys, "--model", model, "--data_dir", photos, *out)
     cv2.imwrite(str(photos / "broken.png"), np.zeros((20, 99, 3), np.uint8))
     assert "broken.png: 99×20 is too small" in refused(capsys, "--model", model, "--data_dir", photos, *out)
 
 
-def test_photos_of_one_stem_are_refused(capsys, tmp_path, model, photos):
+def test_photos_with_the_same_stem_are_refused(capsys, tmp_path, model, photos):
     cv2.imwrite(str(photos / "a.bmp"), cv2.imread(str(photos / "a.png")))
     line = refused(capsys, "--model", model, "--data_dir", photos, "--save_dir", tmp_path / "out")
     assert "a.png: its halftone would overwrite that of a.bmp" in line

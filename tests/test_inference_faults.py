@@ -179,7 +179,7 @@ def test_pictures_are_written_when_scores_do_not_fit_into_memory(checkpoint, pho
     def scarce(*_):
         raise MemoryError
 
-    monkeypatch.setattr("metrics.banded.ssim", scarce)
+    monkeypatch.setattr("metrics.quality.ssim", scarce)
     assert run(checkpoint, photos, tmp_path / "out") == 0
     assert "nan" in capsys.readouterr().out and len(results(tmp_path / "out")) == 8
 

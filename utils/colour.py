@@ -1,4 +1,4 @@
-"""Constants of colour, each defined once. Channel order is BGR."""
+"""Colour constants. Channel order is BGR unless stated."""
 
 BT601_BGR = (0.114, 0.587, 0.299)
 """Luma Y = 0.114 B + 0.587 G + 0.299 R (ITU-R BT.601)."""

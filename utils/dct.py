@@ -1,4 +1,4 @@
-"""The low frequencies of the orthonormal two-dimensional discrete cosine transform (type II)."""
+"""Low frequencies of the orthonormal two-dimensional discrete cosine transform (type II)."""
 
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ def _dct_rows(length: int, count: int) -> np.ndarray:
 def low_frequency_dct(x: Tensor, count: int) -> Tensor:
     """Return the `count` × `count` lowest DCT-II coefficients of (N, C, H, W) as (N, C, count, count).
 
-    count is clipped to H and W. Only the needed rows of the transform are multiplied.
+    count is clipped to H and W. Only those rows of the transform are computed.
     """
     height, width = x.shape[-2:]
     down, along = (

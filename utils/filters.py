@@ -1,6 +1,4 @@
-"""Gaussian filters as torch functions: pure maths, no files, no networks."""
-
-import math
+"""Gaussian filters as torch functions."""
 
 import cv2
 import numpy as np
@@ -10,24 +8,22 @@ from torch.nn.functional import conv2d, pad
 
 
 def gaussian_taps(size: int, sigma: float) -> list[float]:
-    """The `size` samples of a Gaussian of standard deviation `sigma` pixels, centred, summing to 1."""
-    weights = [math.exp(-0.5 * ((i - (size - 1) / 2) / sigma) ** 2) for i in range(size)]
-    total = sum(weights)
-    return [weight / total for weight in weights]
+    """Return the `size` samples of a centred Gaussian of standard deviation `sigma` pixels; their sum is 1."""
+    return cv2.getGaussianKernel(size, sigma, cv2.CV_64F)[:, 0].tolist()
 
 
 def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> Tensor:
-    """Blur every channel of (N, C, H, W) with a size × size Gaussian.
+    """Blur every channel of (N, C, H, W) with a size × size Gaussian of standard deviation `sigma` pixels.
 
-    border  "valid": no padding, (N, C, H - size + 1, W - size + 1); "zero": zeros beyond the border, same size;
-            "renormalize": the mean over the part of the kernel that lies inside, same size, any H, W ≥ 1.
+    border  "valid": no padding, (N, C, H - size + 1, W - size + 1); "zero": zero padding, same size;
+            "renormalize": zero padding, divided by the sum of the taps inside the image, same size.
     The last two need an odd size. Raises ValueError for another border.
     """
     channels = x.shape[1]
     if border not in ("valid", "zero", "renormalize"):
         raise ValueError(f"border must be valid, zero or renormalize, not {border!r}")
     taps = gaussian_taps(size, sigma)
-    line = torch.tensor(taps, dtype=x.dtype).to(x.device, non_blocking=True)  # waiting would drain a GPU's queue
+    line = torch.tensor(taps, dtype=x.dtype).to(x.device, non_blocking=True)  # a blocking copy drains the GPU's queue
     if border == "valid":
         x = conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
         return conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
@@ -38,7 +34,7 @@ def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> 
 
 
 class _ZeroBorderBlur(torch.autograd.Function):
-    """Separable, its own adjoint; several times faster on the CPU than convolving single channels there."""
+    """Separable blur, which is its own adjoint; on the CPU several times faster than a depthwise convolution."""
 
     @staticmethod
     def forward(context, x: Tensor, line: list[float]) -> Tensor:
@@ -71,6 +67,6 @@ def _blur_along(x: Tensor, line: list[float], dim: int) -> Tensor:
 
 
 def _share_inside(line: Tensor, length: int) -> Tensor:
-    """(length,) sum of the kernel weights that fall inside a line of `length` pixels."""
+    """(length,) sum of the taps that fall inside a line of `length` pixels, for each position."""
     ones = torch.ones(1, 1, length, dtype=line.dtype, device=line.device)
     return torch.nn.functional.conv1d(ones, line.view(1, 1, -1), padding=line.numel() // 2).flatten()

@@ -1,4 +1,4 @@
-"""Pictures of 8 bits as tensors, and back: pure maths, no files."""
+"""Conversion between 8-bit images and tensors in [-1, 1]."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor
 
 def to_tensor(image: np.ndarray) -> Tensor:
     """uint8 (H, W, 3) or (H, W) → float32 (1, C, H, W) in [-1, 1]: x / 127.5 - 1."""
-    writable = np.require(image, requirements=["C", "W"])  # torch warns of others
+    writable = np.require(image, requirements=["C", "W"])  # torch warns about read-only arrays
     planes = torch.from_numpy(writable).reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
     return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
 

@@ -20,7 +20,7 @@ from halftone.light import luminance
 from halftone.methods import METHODS
 from halftone.screens import TRADE_ANGLES
 from images.files import read_halftone, read_image, write_halftone, write_image
-from metrics import banded as scores
+from metrics import quality as scores
 from reshalf import ResHalfCodec
 from utils.errors import UserError, name_errors
 from web.scratch import Scratch

@@ -20,7 +20,7 @@ import train_warm
 from descreen import train as descreen_train
 from descreen.engine import DescreenEngine
 from images.files import read_halftone, read_image
-from metrics.banded import psnr
+from metrics.quality import psnr
 from model.error_gradient import by_autograd
 from model.load import load_network
 from model.reshalf import ResHalf

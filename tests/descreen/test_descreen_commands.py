@@ -17,7 +17,7 @@ from descreen.screen_finder import common_pitch, find_screens
 from descreen.system import COARSE_NETS, Descreener
 from halftone.screens import am_cmyk
 from images.files import read_image
-from metrics.banded import psnr
+from metrics.quality import psnr
 from model.reshalf import ResHalf
 from utils.checkpoint import write_checkpoint
 

@@ -12,7 +12,7 @@ from descreen.screen_finder import Screen
 from halftone.inks import INKS
 from halftone.screens import am_screen
 from images.files import read_image
-from metrics.banded import psnr
+from metrics.quality import psnr
 
 PHOTO = Path(__file__).parents[2] / "test_imgs/flower.jpg"
 

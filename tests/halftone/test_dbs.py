@@ -1,4 +1,4 @@
-"""Direct binary search against a written-out cost, and what it promises."""
+"""Direct binary search: compared with a direct computation of its cost, determinism, bands, errors."""
 
 import numba
 import numpy as np
@@ -10,7 +10,7 @@ from halftone.dbs import Search, Term, direct_binary_search, gaussian_filter
 
 
 def cost(halftone, terms):
-    """The summed cost as defined: full convolution of the modulated error, zero beyond the border."""
+    """The cost by its definition: full convolution of the modulated error, 0 beyond the border."""
     y, x = np.mgrid[0 : halftone.shape[0], 0 : halftone.shape[1]]
     signal = halftone.astype(np.float64) / 127.5 - 1
     total = 0.0
@@ -40,7 +40,7 @@ def example(height=45, width=70, seed=0):
     return np.where(random.random((height, width)) < 0.5, 0, 255).astype(np.uint8), terms
 
 
-def test_no_toggle_and_no_swap_lowers_the_cost_any_further():
+def test_the_result_is_a_local_minimum_under_toggles_and_swaps():
     start, terms = example(14, 17)
     found = direct_binary_search(start, terms, passes=100)
     lowest = cost(found, terms)
@@ -59,19 +59,19 @@ def test_no_toggle_and_no_swap_lowers_the_cost_any_further():
                 assert cost(other, terms) > lowest - 1e-3
 
 
-def test_a_preference_is_a_linear_part_of_the_cost_of_a_search_that_goes_on():
+def test_a_preference_adds_a_linear_term_to_the_cost_of_a_continued_search():
     start, terms = example(14, 17)
-    wish = np.random.default_rng(1).normal(0, 0.05, start.shape)
+    price = np.random.default_rng(1).normal(0, 0.05, start.shape)
     search = Search(start, terms)
     search.sweep(100)
     eye = search.halftone()
-    search.prefer(slice(0, 9), wish[:9])
-    search.prefer(slice(9, 14), wish[9:])
+    search.prefer(slice(0, 9), price[:9])
+    search.prefer(slice(9, 14), price[9:])
     search.sweep(100)
     found = search.halftone()
 
     def whole(halftone):
-        return cost(halftone, terms) + (wish * (halftone / 127.5 - 1)).sum()
+        return cost(halftone, terms) + (price * (halftone / 127.5 - 1)).sum()
 
     assert whole(found) < whole(eye)
     for y in range(14):
@@ -81,7 +81,7 @@ def test_a_preference_is_a_linear_part_of_the_cost_of_a_search_that_goes_on():
             assert whole(other) > whole(found) - 1e-3
 
 
-def test_a_search_keeps_account_of_what_its_changes_cost():
+def test_the_gradient_is_kept_up_to_date():
     start, terms = example(110, 130)
     search = Search(start, terms)
     search.sweep(8)
@@ -92,7 +92,7 @@ def test_a_search_keeps_account_of_what_its_changes_cost():
     assert np.array_equal(search.halftone(), direct_binary_search(start, terms, 108))
 
 
-def test_filters_that_are_no_product_of_lines_are_applied_whole():
+def test_filters_that_are_not_separable_are_supported():
     start, _ = example(40, 30)
     disc = (np.hypot(*np.mgrid[-3:4, -3:4]) < 3.5) / 37
     term = Term(np.full(start.shape, 0.2), disc)
@@ -108,7 +108,7 @@ def test_each_pass_lowers_the_cost_across_blocks():
     assert costs[-1] < costs[1] < costs[0] / 4
 
 
-def test_result_is_the_same_on_any_number_of_threads():
+def test_the_result_does_not_depend_on_the_number_of_threads():
     start, terms = example(150, 210)
     threads = numba.get_num_threads()
     try:
@@ -119,7 +119,7 @@ def test_result_is_the_same_on_any_number_of_threads():
     assert np.array_equal(alone, direct_binary_search(start, terms))
 
 
-def test_a_search_prepared_in_bands_finds_the_same(monkeypatch):
+def test_a_search_initialised_in_bands_gives_the_same_result(monkeypatch):
     start, terms = example(150, 60)
     whole = direct_binary_search(start, terms)
     monkeypatch.setattr(dbs, "BAND_PIXELS", 1)
@@ -132,7 +132,7 @@ def test_a_search_prepared_in_bands_finds_the_same(monkeypatch):
     assert np.array_equal(direct_binary_search(start, terms), direct_binary_search(start, rows_of))
 
 
-def test_constant_gray_keeps_its_mean_and_the_start_is_untouched():
+def test_constant_gray_keeps_its_mean_and_the_start_is_not_modified():
     start, _ = example(64, 64)
     before = start.copy()
     found = direct_binary_search(start, [Term(np.full((64, 64), -0.5), gaussian_filter(1.5, 5))])
@@ -142,13 +142,13 @@ def test_constant_gray_keeps_its_mean_and_the_start_is_untouched():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 2)])
-def test_small_images(shape):
+def test_images_smaller_than_the_filter_are_searched(shape):
     start = np.zeros(shape, np.uint8)
     found = direct_binary_search(start, [Term(np.ones(shape), gaussian_filter(1.0, 3))])
     assert (found == 255).all()
 
 
-def test_wrong_shapes_are_named():
+def test_invalid_input_is_refused():
     start = np.zeros((8, 8), np.uint8)
     with pytest.raises(ValueError, match="does not fit"):
         direct_binary_search(start, [Term(np.zeros((8, 9)), gaussian_filter(1, 3))])

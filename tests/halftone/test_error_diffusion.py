@@ -1,4 +1,4 @@
-"""Fixed kernels against error diffusion written out, and what is known of them."""
+"""Error diffusion with fixed kernels: compared with a Python reference, and published properties."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from halftone.error_diffusion import error_diffusion
 every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 
 
-def written_out(gray: np.ndarray, kernel: str, serpentine: bool, threshold: float = 127.5) -> np.ndarray:
-    """The same sums in the same order, pixel by pixel in float32."""
+def reference(gray: np.ndarray, kernel: str, serpentine: bool, threshold: float = 127.5) -> np.ndarray:
+    """Reference: the same sums in the same order, pixel by pixel in float32."""
     weights = KERNELS[kernel].weights
     rows, reach = weights.shape[0], weights.shape[1] // 2
     height, width = gray.shape
@@ -40,10 +40,10 @@ def written_out(gray: np.ndarray, kernel: str, serpentine: bool, threshold: floa
 
 @every_kernel
 @pytest.mark.parametrize("serpentine", [True, False], ids=["serpentine", "raster"])
-def test_equals_the_written_out_reference_bit_for_bit(kernel, serpentine):
+def test_equals_the_python_reference_bit_for_bit(kernel, serpentine):
     random = np.random.RandomState(5)
     gray = np.concatenate([random.randint(0, 256, (17, 31)), np.full((9, 31), 128)]).astype(np.uint8)
-    assert np.array_equal(error_diffusion(gray, kernel, serpentine=serpentine), written_out(gray, kernel, serpentine))
+    assert np.array_equal(error_diffusion(gray, kernel, serpentine=serpentine), reference(gray, kernel, serpentine))
 
 
 @every_kernel
@@ -84,8 +84,8 @@ def test_middle_gray_is_a_checkerboard(kernel):
     assert max(agreement, 1 - agreement) > 0.9
 
 
-def test_an_impulse_lights_the_pixel_the_kernel_favours():
-    # 200 becomes white; -55 · 7/16 reaches the right neighbour, -55 · 5/16 the one below.
+def test_the_error_of_one_pixel_follows_the_kernel():
+    # 200 becomes white; the right neighbour gets -55 · 7/16, the lower one -55 · 5/16.
     gray = np.array([[200, 151], [144, 0]], np.uint8)
     assert np.array_equal(error_diffusion(gray, serpentine=False), [[255, 0], [255, 0]])
 
@@ -98,7 +98,7 @@ def test_threshold_noise_breaks_patterns_but_keeps_the_tone():
     assert np.array_equal(noisy, error_diffusion(gray, noise=60.0, seed=1))
 
 
-def test_a_signal_that_leaves_the_range_is_taken_only_when_asked_for():
+def test_a_signal_outside_the_range_is_accepted_only_if_unbounded():
     signal = np.full((8, 8), 300.0)
     with pytest.raises(ValueError, match="0..255"):
         error_diffusion(signal)

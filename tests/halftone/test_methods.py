@@ -1,4 +1,4 @@
-"""What every method promises, whatever it is."""
+"""Properties that every method has."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ every_method = pytest.mark.parametrize("name", METHODS)
 
 
 def photo(height: int, width: int, seed: int) -> np.ndarray:
-    """Something with flat parts, slopes, edges and noise."""
+    """A test image with constant areas, gradients, edges and noise."""
     random = np.random.RandomState(seed)
     y, x = np.mgrid[:height, :width]
     gray = 127 + 120 * np.sin(x / 9 + random.rand() * 6) * np.cos(y / 13) + random.randn(height, width) * 15
@@ -23,7 +23,7 @@ def photo(height: int, width: int, seed: int) -> np.ndarray:
 @every_method
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))
-def test_any_size_gives_black_and_white_of_that_size_and_leaves_the_input_alone(name, height, width, seed):
+def test_any_size_gives_a_binary_image_of_the_same_size_and_does_not_modify_the_input(name, height, width, seed):
     gray = photo(height, width, seed)
     before = gray.copy()
     out = METHODS[name](gray)
@@ -36,13 +36,13 @@ def test_any_size_gives_black_and_white_of_that_size_and_leaves_the_input_alone(
 @every_method
 @pytest.mark.parametrize("shape", [(1, 1), (1, 70), (70, 1), (33, 47)])
 @pytest.mark.parametrize("level", [0, 255])
-def test_black_and_white_stay(name, level, shape):
+def test_black_and_white_are_unchanged(name, level, shape):
     out = METHODS[name](np.full(shape, level, np.uint8))
     assert (out == level).all()
 
 
 @every_method
-def test_the_mean_of_a_flat_area_is_its_gray(name):
+def test_the_mean_of_a_constant_area_is_its_gray(name):
     for level in (25, 102, 200, 230) if name in SLOW else range(5, 255, 15):
         mean = METHODS[name](np.full((192, 192), level, np.uint8)).mean()
         assert abs(mean - level) <= METHODS[name].tone_bound, f"gray {level} became {mean:.2f}"
@@ -96,7 +96,7 @@ def test_another_seed_gives_another_halftone_and_the_same_seed_the_same(name):
 
 
 @every_method
-def test_names_its_source_and_options_with_defaults(name):
+def test_a_method_has_a_source_and_options_with_its_defaults(name):
     method = METHODS[name]
     assert method.name == name and method.source
     defaults = {key: option.default for key, option in method.options().items()}

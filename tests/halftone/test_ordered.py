@@ -1,4 +1,4 @@
-"""Matrices of ranks and the comparison with them."""
+"""Ordered dither and its matrices of ranks."""
 
 import zlib
 
@@ -36,20 +36,20 @@ def compared_one_by_one(gray, ranks):
 
 
 @pytest.mark.parametrize("name", SQUARES)
-def test_every_rank_is_there_once(name):
+def test_every_rank_occurs_once(name):
     ranks = SQUARES[name]
     assert np.array_equal(np.sort(ranks, axis=None), np.arange(ranks.size))
 
 
 @pytest.mark.parametrize("name", SQUARES)
-def test_equals_the_comparison_written_out(name):
+def test_equals_a_comparison_pixel_by_pixel(name):
     gray = np.random.RandomState(1).randint(0, 256, (23, 41)).astype(np.uint8)
     expected = compared_one_by_one(gray, SQUARES[name])
     assert np.array_equal(ordered(gray, SQUARES[name]), expected)
     assert np.array_equal(ordered(gray.astype(float), SQUARES[name]), expected)
 
 
-def test_a_matrix_of_ones_own_may_be_oblong_and_repeat_ranks():
+def test_a_custom_matrix_may_be_rectangular_and_repeat_ranks():
     gray = np.full((5, 7), 100, np.uint8)
     ranks = np.array([[0, 1, 1]])
     assert np.array_equal(ordered(gray, ranks), compared_one_by_one(gray, ranks))
@@ -69,7 +69,7 @@ def test_bayer_at_middle_gray_is_a_checkerboard():
     assert np.array_equal(out == 255, (y + x) % 2 == 0)
 
 
-def test_spiral_grows_from_the_middle():
+def test_the_spiral_starts_at_the_centre():
     assert np.array_equal(spiral_matrix(3), [[6, 7, 8], [5, 0, 1], [4, 3, 2]])
 
 
@@ -79,13 +79,13 @@ def test_clustered_dots_are_on_a_grid_at_45_degrees():
     assert not (dark & np.roll(dark, 4, axis=1)).any()
 
 
-def test_blue_noise_of_another_size_is_made_from_its_seed():
+def test_blue_noise_of_another_size_depends_on_its_seed():
     gray = np.full((40, 40), 90, np.uint8)
     assert np.array_equal(blue_noise(gray, size=16, seed=1), blue_noise(gray, size=16, seed=1))
     assert not np.array_equal(blue_noise(gray, size=16, seed=1), blue_noise(gray, size=16, seed=2))
 
 
-def test_white_noise_is_white():
+def test_the_spectrum_of_white_noise_is_flat():
     field = white_noise(np.full((256, 256), 100, np.uint8), seed=7) / 255 - 100 / 255
     power = np.abs(np.fft.fft2(field)) ** 2 / field.size / (100 / 255 * 155 / 255)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
@@ -94,12 +94,12 @@ def test_white_noise_is_white():
 
 
 @pytest.mark.parametrize("ranks", [np.zeros((2, 2)), np.array([[-1, 0]]), np.zeros(3, int), np.zeros((0, 2), int)])
-def test_what_is_no_matrix_of_ranks_is_refused(ranks):
+def test_an_invalid_matrix_of_ranks_is_refused(ranks):
     with pytest.raises(ValueError, match="ranks must"):
         ordered(np.zeros((2, 2), np.uint8), ranks)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 12])
-def test_a_bayer_size_that_is_no_power_of_two_is_refused(size):
+def test_a_bayer_size_that_is_not_a_power_of_two_is_refused(size):
     with pytest.raises(ValueError, match="Bayer"):
         bayer_matrix(size)

@@ -1,4 +1,4 @@
-"""AM screens: the pitch, the angle and the tone asked for are the ones in the halftone, in one ink or four."""
+"""AM screens: pitch, angle and tone of the halftone, in one ink and in four."""
 
 import numpy as np
 import pytest
@@ -19,15 +19,15 @@ def strongest_frequency(field: np.ndarray) -> tuple[float, float]:
 
 @pytest.mark.parametrize("angle", [0.0, 15.0, 45.0, 71.0])
 @pytest.mark.parametrize("pitch", [4.3, 6.0, 11.0])
-def test_dots_have_the_pitch_and_angle_asked_for(pitch, angle):
+def test_dots_have_the_given_pitch_and_angle(pitch, angle):
     screen = am_screen(np.full((512, 512), 90, np.uint8), pitch=pitch, angle=angle)
     frequency, direction = strongest_frequency(screen)
     assert frequency == pytest.approx(1 / pitch, rel=0.02)
-    # A grid of dots is its own quarter turn.
+    # A grid of dots is symmetric under a quarter turn.
     assert min((direction - angle) % 90, (angle - direction) % 90) < 1.5
 
 
-def test_lines_run_in_one_direction_only():
+def test_lines_have_one_direction():
     screen = am_screen(np.full((512, 512), 128, np.uint8), spot="line", pitch=8.0, angle=30.0)
     _, direction = strongest_frequency(screen)
     assert min((direction - 120) % 180, (120 - direction) % 180) < 1.5
@@ -44,13 +44,13 @@ def test_tone_is_kept_bilevel_and_antialiased(spot, level):
 
 
 @pytest.mark.parametrize("pitch", [4.0, 6.0, 8.0])
-def test_a_whole_pitch_at_no_angle_has_a_tone_for_nearly_every_pixel_of_a_dot(pitch):
+def test_an_integer_pitch_at_0_degrees_has_about_one_tone_per_pixel_of_a_cell(pitch):
     ramp = [am_screen(np.full((48, 48), level, np.uint8), pitch=pitch, angle=0.0).mean() for level in range(256)]
     assert len(set(ramp)) > 0.9 * pitch**2
     assert max(abs(np.array(ramp) - np.arange(256))) < 1.5 * 255 / pitch**2 + 2
 
 
-def test_round_dots_are_isolated_in_light_tones_and_holes_in_dark_ones():
+def test_round_spots_are_dots_in_light_tones_and_holes_in_dark_tones():
     for level, minority in ((230, 0), (25, 255)):
         screen = am_screen(np.full((120, 120), level, np.uint8), pitch=12.0, angle=0.0)
         cell = (screen == minority)[:12, :12]
@@ -71,7 +71,7 @@ def test_each_ink_has_its_own_angle():
         bgr[..., channel] = 150
         printed = am_cmyk(bgr, pitch=6.0)
         others = [c for c in range(3) if c != channel]
-        assert (printed[..., others] == 255).all(), "an ink was printed that the colour does not hold"
+        assert (printed[..., others] == 255).all(), "an ink was printed that the colour does not contain"
         _, direction = strongest_frequency(printed[..., channel])
         angle = TRADE_ANGLES[ink]
         assert min((direction - angle) % 90, (angle - direction) % 90) < 1.5
@@ -109,5 +109,5 @@ def test_an_offset_moves_the_screen_right_and_down(supersample):
     flat = np.full((60, 70), 100, np.uint8)
     still = am_screen(flat, pitch=6.3, angle=20.0, supersample=supersample)
     moved = am_screen(flat, pitch=6.3, angle=20.0, supersample=supersample, offset=(3.0, 5.0))
-    assert (moved[5:, 3:] != still[:-5, :-3]).mean() < 0.001  # the screen's places are rounded
+    assert (moved[5:, 3:] != still[:-5, :-3]).mean() < 0.001  # positions on the screen are rounded
     assert (moved != still).mean() > 0.1

@@ -1,4 +1,4 @@
-"""Dot diffusion, Riemersma and green noise against the methods written out."""
+"""Dot diffusion, Riemersma and green noise compared with Python references."""
 
 import zlib
 
@@ -15,7 +15,7 @@ from halftone.riemersma import riemersma
 GRAY = np.random.RandomState(0).randint(0, 256, (21, 35)).astype(np.uint8)
 
 
-def dots_written_out(gray, classes):
+def reference_dot_diffusion(gray, classes):
     size = len(classes)
     height, width = gray.shape
     level = gray.astype(np.float32)
@@ -33,17 +33,17 @@ def dots_written_out(gray, classes):
 
 
 @pytest.mark.parametrize("classes", CLASSES)
-def test_dot_diffusion_equals_the_written_out_reference(classes):
-    assert np.array_equal(dot_diffusion(GRAY, classes=classes), dots_written_out(GRAY, CLASSES[classes]))
+def test_dot_diffusion_equals_the_python_reference(classes):
+    assert np.array_equal(dot_diffusion(GRAY, classes=classes), reference_dot_diffusion(GRAY, CLASSES[classes]))
 
 
 @pytest.mark.parametrize("classes", CLASSES)
-def test_class_matrices_hold_every_class_once(classes):
+def test_class_matrices_contain_every_class_once(classes):
     assert np.array_equal(np.sort(CLASSES[classes], axis=None), np.arange(CLASSES[classes].size))
 
 
 @pytest.mark.parametrize(("classes", "crc"), [("knuth", 2264066979), ("mese_8", 3751795203), ("mese_16", 732400991)])
-def test_class_matrices_are_those_compared_with_the_papers(classes, crc):
+def test_class_matrices_are_those_checked_against_the_papers(classes, crc):
     assert zlib.crc32(CLASSES[classes].astype("<i4").tobytes()) == crc
 
 
@@ -56,7 +56,7 @@ def test_knuths_matrix_has_two_barons_and_no_near_baron():
 
 
 def hilbert(side):
-    """Places along a Hilbert curve, by the rule that turns the first and the last quarter."""
+    """Positions along a Hilbert curve, by the recursive rule that rotates the first and the last quarter."""
     if side == 1:
         return [(0, 0)]
     inner, half = hilbert(side // 2), side // 2
@@ -71,7 +71,7 @@ def hilbert(side):
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (21, 35), (1, 9), (40, 3)])
-def test_riemersma_equals_the_written_out_reference(shape):
+def test_riemersma_equals_the_python_reference(shape):
     gray = np.resize(GRAY, shape)
     side = 1 << (max(shape) - 1).bit_length()
     curve = [place for place in hilbert(side) if place[0] < shape[0] and place[1] < shape[1]]
@@ -88,17 +88,17 @@ def test_riemersma_equals_the_written_out_reference(shape):
     assert np.array_equal(riemersma(gray), expected)
 
 
-def test_the_curve_of_the_reference_goes_from_neighbour_to_neighbour():
+def test_the_reference_curve_connects_neighbours():
     curve = np.array(hilbert(16))
     assert (np.abs(np.diff(curve, axis=0)).sum(axis=1) == 1).all()
 
 
 def test_green_noise_without_hysteresis_and_noise_is_error_diffusion():
     plain = green_noise(GRAY, hysteresis=0.0, noise=0.0)
-    assert (plain == error_diffusion(GRAY)).mean() > 0.99  # the same sums, added in another order
+    assert (plain == error_diffusion(GRAY)).mean() > 0.99  # the same sums in another order
 
 
-def test_green_noise_equals_the_written_out_reference():
+def test_green_noise_equals_the_python_reference():
     weights = KERNELS["floyd_steinberg"].weights
     height, width = GRAY.shape
     carried = np.zeros((height + 1, width + 2), np.float32)

@@ -1,4 +1,4 @@
-"""Ostromoukhov in lanes and Zhou-Fang against the methods written out pixel by pixel."""
+"""Ostromoukhov in interleaved segments and Zhou-Fang, compared with Python references."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from halftone.noise import uniform
 from halftone.variable_diffusion import (
     LANES,
     _quotient,
-    _stretch,
+    _segment_length,
     ostromoukhov,
     ostromoukhov_table,
     zhou_fang,
@@ -16,7 +16,7 @@ from halftone.variable_diffusion import (
 )
 
 
-def written_out(gray, index, threshold, table):
+def reference(gray, index, threshold, table):
     right, down_left, total = table
     height, width = gray.shape
     carry = np.zeros((height + 1, width))
@@ -49,26 +49,26 @@ def image(kind: str, height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["noise", "ramp"])
 @pytest.mark.parametrize("width", [5, 479, 480, 768, 1024, 1337, 2048])
-def test_lanes_give_what_one_pixel_after_the_other_gives(kind, width):
+def test_interleaved_segments_give_the_result_of_a_plain_scan(kind, width):
     gray = image(kind, 6, width)
     threshold = np.full(gray.shape, 127.5)
-    assert np.array_equal(ostromoukhov(gray), written_out(gray, gray, threshold, ostromoukhov_table()))
+    assert np.array_equal(ostromoukhov(gray), reference(gray, gray, threshold, ostromoukhov_table()))
 
 
-def test_lanes_meet_even_where_errors_hardly_fade():
-    # A threshold that nothing reaches lets a level grow along the whole row: no stretch can guess its start.
+def test_segments_are_exact_even_if_errors_hardly_decay():
+    # An unreachable threshold lets the level grow along the whole row: the initial error of a segment does not decay.
     gray = image("noise", 4, 1500)
     threshold = np.full(gray.shape, 1e9)
     out = ostromoukhov(gray.astype(float), table_index=gray, threshold=threshold)
-    assert np.array_equal(out, written_out(gray, gray, threshold, ostromoukhov_table()))
+    assert np.array_equal(out, reference(gray, gray, threshold, ostromoukhov_table()))
     modulated = 127.5 + 80 * np.sin(np.arange(6000).reshape(4, 1500))
     out = ostromoukhov(gray.astype(float) * 1.6 - 70, table_index=gray, threshold=modulated)
-    assert np.array_equal(out, written_out(gray.astype(float) * 1.6 - 70, gray, modulated, ostromoukhov_table()))
+    assert np.array_equal(out, reference(gray.astype(float) * 1.6 - 70, gray, modulated, ostromoukhov_table()))
 
 
-def test_wide_rows_do_run_in_lanes():
-    assert _stretch(470) == 0
-    assert all(0 < _stretch(width) <= width // LANES for width in (480, 800, 1024, 4096, 8192))
+def test_wide_rows_are_split_into_segments():
+    assert _segment_length(470) == 0
+    assert all(0 < _segment_length(width) <= width // LANES for width in (480, 800, 1024, 4096, 8192))
 
 
 @njit
@@ -77,7 +77,7 @@ def quotients(part, total):
 
 
 @pytest.mark.parametrize("table", [ostromoukhov_table(), zhou_fang_table()[0]])
-def test_quotients_are_those_of_a_division_to_the_bit(table):
+def test_quotients_are_correctly_rounded(table):
     random = np.random.default_rng(0)
     right, down_left, total = (np.tile(column, 400) for column in table)
     for share in (right, down_left):
@@ -86,7 +86,7 @@ def test_quotients_are_those_of_a_division_to_the_bit(table):
         assert np.array_equal(quotients(share * error, total), share * error / total)
 
 
-def test_zhou_fang_table_is_that_of_the_released_program():
+def test_the_zhou_fang_table_is_that_of_the_released_program():
     (right, down_left, total), strength = zhou_fang_table()
     printed = {5: (0.606570, 0.037983), 40: (0.459599, 0.240895), 43: (0.437641, 0.376266), 102: (0.351327, 0.360597)}
     for level, shares in printed.items():
@@ -96,14 +96,14 @@ def test_zhou_fang_table_is_that_of_the_released_program():
     assert (total == 1).all() and (right + down_left < 1).all()
 
 
-def test_zhou_fang_equals_the_written_out_reference():
+def test_zhou_fang_equals_the_python_reference():
     gray = image("ramp", 12, 90)
     table, strength = zhou_fang_table()
     threshold = np.full(gray.shape, 127.0)
     for y, x in np.ndindex(gray.shape):
         if strength[gray[y, x]] > 0:
             threshold[y, x] = 128 + np.floor(np.floor(128 * uniform(9, y, x)) * strength[gray[y, x]] / 100)
-    assert np.array_equal(zhou_fang(gray, seed=9), written_out(gray, gray, threshold, table))
+    assert np.array_equal(zhou_fang(gray, seed=9), reference(gray, gray, threshold, table))
 
 
 def test_a_wrong_index_or_threshold_is_refused():

@@ -1,4 +1,4 @@
-"""The references spend what the halftone spends, and not a bit more."""
+"""JPEG and WebP references stay within the bit budget."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ SOFT = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (96, 128, 3), 
 
 @pytest.mark.parametrize("suffix", QUALITY)
 @pytest.mark.parametrize("bits_per_pixel", [0.8, 1.0, 1.5])
-def test_file_stays_within_its_bits_and_the_next_quality_would_not(suffix, bits_per_pixel):
+def test_the_highest_quality_within_the_budget_is_chosen(suffix, bits_per_pixel):
     budget = int(bits_per_pixel * SOFT[..., 0].size)
     decoded, bits = code_within(SOFT, suffix, budget)
     sizes = [8 * cv2.imencode(suffix, SOFT, [QUALITY[suffix], quality])[1].size for quality in range(1, 101)]
@@ -23,11 +23,11 @@ def test_file_stays_within_its_bits_and_the_next_quality_would_not(suffix, bits_
 
 
 @pytest.mark.parametrize("suffix", QUALITY)
-def test_more_bits_restore_better(suffix):
+def test_psnr_grows_with_the_budget(suffix):
     scores = [psnr(SOFT, code_within(SOFT, suffix, bits)[0]) for bits in (10_000, 20_000, 40_000)]
     assert scores == sorted(scores) and scores[0] < scores[2]
 
 
-def test_what_does_not_fit_is_none():
+def test_a_budget_or_size_that_no_file_fits_gives_none():
     assert code_within(SOFT, ".jpg", 100) is None
     assert code_within(np.zeros((16, 16400, 3), np.uint8), ".webp", 10**9) is None

@@ -1,4 +1,4 @@
-"""The damages do what their names say."""
+"""Damage to halftones: flips, crops, turns and conversions of the file format."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ PHOTO = RANDOM.integers(0, 256, (60, 70, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("share", FLIPS)
-def test_flips_invert_exactly_their_share(share):
+def test_flips_invert_exactly_the_given_share(share):
     flipped = flip_pixels(HALFTONE, share, seed=4)
     assert (flipped != HALFTONE).sum() == round(share * HALFTONE.size)
     assert set(np.unique(flipped)) == {0, 255}
@@ -22,7 +22,7 @@ def test_flips_depend_on_the_seed():
     assert not np.array_equal(flip_pixels(HALFTONE, 0.05, 1), flip_pixels(HALFTONE, 0.05, 2))
 
 
-def test_png_round_trip_changes_nothing_and_jpeg_95_is_thresholded_back():
+def test_a_png_round_trip_is_exact_and_a_jpeg_95_round_trip_nearly_so():
     assert np.array_equal(file_round_trip(HALFTONE, ".png"), HALFTONE)
     returned = file_round_trip(HALFTONE, ".jpg", 95)
     assert set(np.unique(returned)) == {0, 255} and (returned != HALFTONE).mean() < 0.001
@@ -30,7 +30,7 @@ def test_png_round_trip_changes_nothing_and_jpeg_95_is_thresholded_back():
     assert (rough != HALFTONE).mean() > 0.01
 
 
-def test_every_damaged_halftone_keeps_its_photo_beside_it():
+def test_every_damaged_halftone_comes_with_the_matching_part_of_its_photo():
     found = {name: (halftone, photo) for name, halftone, photo in damages(HALFTONE, PHOTO)}
     assert len(found) == len(FLIPS) + len(CROPS) + 4
     assert np.array_equal(found["flip 0%"][0], HALFTONE)

@@ -1,4 +1,4 @@
-"""The spectra have the shapes that theory gives them."""
+"""Spectra of patterns whose power spectrum is known from theory."""
 
 import math
 
@@ -14,24 +14,26 @@ def white_noise(level: float, count: int = 40, size: int = 64) -> np.ndarray:
 
 
 @pytest.mark.parametrize("level", [0.125, 0.5, 0.75])
-def test_white_noise_is_flat_and_has_no_direction(level):
+def test_the_spectrum_of_white_noise_is_flat_and_isotropic(level):
     spectrum = spectra.measure(white_noise(level), level)
     assert spectrum.count == 40
     members = np.bincount(np.rint(spectra.radii(64) * 64).astype(int).ravel())[1:]
-    deviation = np.sqrt(2 / (40 * members))  # of a ring mean: bins are exponential, and f and −f are one
+    deviation = np.sqrt(
+        2 / (40 * members)
+    )  # of a ring mean: bins are exponentially distributed, and f and −f are the same bin
     assert (np.abs(spectrum.rapsd - 1) < 4.5 * deviation).all()
     assert spectrum.mean_anisotropy == pytest.approx(-10 * math.log10(40), abs=1.0)
 
 
 @pytest.mark.parametrize("level", [0.125, 0.5, 0.75])
-def test_white_noise_puts_its_share_of_bins_into_low_frequencies(level):
+def test_low_frequency_energy_of_white_noise_is_the_share_of_low_frequencies(level):
     expected = math.pi * min(level, 1 - level) / 16
     patches = white_noise(level, size=128)
     assert spectra.measure(patches, level).low_frequency_energy == pytest.approx(expected, rel=0.06)
 
 
-def test_power_adds_up_to_the_variance():
-    """Parseval: the mean over all bins, weighted by their rings, is the mean square of x − g."""
+def test_the_mean_power_is_the_mean_square():
+    """Parseval: the mean over all bins is the mean square of x − g."""
     patches = white_noise(0.3, count=3, size=32)
     power = spectra.power_spectrum(patches, 0.3)
     assert power.mean() == pytest.approx(np.mean((patches / 255 - 0.3) ** 2))
@@ -44,7 +46,7 @@ def bayer(order: int) -> np.ndarray:
     return matrix
 
 
-def test_bayer_middle_gray_is_one_peak_in_the_corner():
+def test_bayer_middle_gray_has_one_peak_at_the_highest_frequency():
     """Half gray under a Bayer matrix is a checkerboard: all power at (½, ½)."""
     patch = np.tile(np.where(bayer(3) < 32, 255, 0), (8, 8)).astype(np.uint8)
     power = spectra.power_spectrum(patch[None], 0.5)
@@ -76,8 +78,8 @@ def test_stripes_have_the_anisotropy_of_their_ring():
     assert spectrum.frequency[15] == 0.25
 
 
-def test_low_frequency_energy_sees_a_slow_wave():
-    """Below ¼ √½ lie the harmonics 1 to 11 of stripes 32 wide, 8/π² Σ 1/k² of their power, and none of stripes of 2."""
+def test_low_frequency_energy_of_wide_stripes_is_that_of_their_low_harmonics():
+    """Harmonics 1 to 11 of stripes 32 wide are below ¼ √½, 8/π² Σ 1/k² of their power; none of stripes 2 wide are."""
     slow = 8 / math.pi**2 * sum(1 / k**2 for k in range(1, 12, 2))
     for width, expected in ((32, slow), (2, 0.0)):
         rows = np.where(np.arange(128) // width % 2, 255, 0).astype(np.uint8)
@@ -86,17 +88,17 @@ def test_low_frequency_energy_sees_a_slow_wave():
 
 
 @pytest.mark.parametrize(("level", "frequency"), [(0.25, 0.5), (0.5, math.sqrt(0.5)), (0.75, 0.5), (0.96, 0.2)])
-def test_principal_frequency(level, frequency):
+def test_principal_frequency_follows_the_gray_level(level, frequency):
     assert spectra.principal_frequency(level) == pytest.approx(frequency)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -0.1])
-def test_a_level_without_dots_has_no_spectrum(level):
+def test_a_gray_level_outside_0_to_1_is_refused(level):
     with pytest.raises(ValueError, match="gray level"):
         spectra.measure(white_noise(0.5, 1), level)
 
 
-def test_patches_are_cut_in_place():
+def test_patches_are_adjacent_and_inside_the_margin():
     field = np.arange(10 * 13).reshape(10, 13)
     patches = spectra.cut_patches(field, 4, margin=1)
     assert patches.shape == (4, 4, 4)
@@ -105,7 +107,7 @@ def test_patches_are_cut_in_place():
         spectra.cut_patches(field, 12)
 
 
-def test_plot_writes_an_image(tmp_path):
+def test_a_plot_is_written_as_an_image(tmp_path):
     spectrum = spectra.measure(white_noise(0.25, 4), 0.25)
     spectra.plot(tmp_path / "spectra.png", {"1/4": {"white": spectrum}, "again": {"white": spectrum}})
     assert cv2.imread(str(tmp_path / "spectra.png")).std() > 1

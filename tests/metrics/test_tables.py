@@ -1,4 +1,4 @@
-"""Reports hold every number, also those that are none."""
+"""Mean, text table, CSV and JSON of measurements, with missing and infinite numbers."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ ONE = {"restoration": {"network": {"psnr": 20.0, "ssim": 0.5}, "JPEG": {"psnr": 
 TWO = {"restoration": {"network": {"psnr": 30.0, "ssim": 0.75}, "JPEG": {"psnr": 31.0}}}
 
 
-def test_mean_is_over_all_images_or_none():
+def test_the_mean_is_nan_when_an_image_has_no_number():
     mean = report.mean_of([ONE, TWO])
     assert mean["restoration"]["network"] == {"psnr": 25.0, "ssim": 0.625}
     assert math.isnan(mean["restoration"]["JPEG"]["psnr"])
@@ -18,14 +18,14 @@ def test_mean_is_over_all_images_or_none():
     assert report.mean_of([TWO, infinite])["restoration"]["network"]["psnr"] == math.inf
 
 
-def test_table_lines_up_and_shows_missing_numbers_as_dashes():
+def test_table_columns_are_aligned_and_missing_numbers_are_dashes():
     lines = report.table({**report.mean_of([ONE, TWO]), "gray ramp": {"network": {"mean chroma": 0.0}}}).splitlines()
     assert len({len(line) for line in lines[:3]}) == 1
     assert lines[1].split() == ["network", "25.00", "0.625"] and lines[2].split() == ["JPEG", "-", "-"]
     assert lines[5].split() == ["network", "0"]
 
 
-def test_csv_has_a_line_per_image_and_the_mean(tmp_path):
+def test_csv_has_one_line_per_image_and_one_for_the_mean(tmp_path):
     mean = {**report.mean_of([ONE, TWO]), "gray ramp": {"network": {"mean chroma": 1.25}}}
     report.write_csv(tmp_path / "metrics.csv", {"a, b.png": ONE, "c.png": TWO}, mean)
     with open(tmp_path / "metrics.csv", newline="", encoding="utf-8") as file:
@@ -36,7 +36,7 @@ def test_csv_has_a_line_per_image_and_the_mean(tmp_path):
     assert [row["gray ramp/network/mean chroma"] for row in rows] == ["", "", "1.25"]
 
 
-def test_json_is_strict(tmp_path):
+def test_json_is_strict_about_nan_and_infinity(tmp_path):
     report.write_json(tmp_path / "metrics.json", {"a": [math.nan, math.inf, -math.inf, 1.5], "n": 3, "s": "é"})
 
     def refuse(constant):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from images.files import list_images, read_image
-from metrics.banded import psnr
+from metrics.quality import psnr
 from model.hourglass import keep_variance
 from model.load import load_network
 from model.prior import Prior

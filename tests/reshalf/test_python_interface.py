@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metrics.banded import psnr
+from metrics.quality import psnr
 from model.reshalf import InverseHalf
 from reshalf import ResHalfCodec
 from utils.checkpoint import write_checkpoint
