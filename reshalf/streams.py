@@ -12,7 +12,6 @@ from dataset.batches import BatchStream
 from dataset.photo_set import PhotoSet
 from model.reshalf import ResHalf
 from reshalf.config import ResHalfConfig
-from training.devices import first_on_each_host
 from training.streams import photo_streams
 from training.validation import flat_grays
 
@@ -33,7 +32,7 @@ def halftone_streams(config: ResHalfConfig, network: ResHalf, fabric: Fabric) ->
     if network.prior is not None:
         threads = torch.get_num_threads()
         sets = [each for stream in filter(None, streams.values()) for each in (stream.photos, stream.specials)]
-        with first_on_each_host(fabric):  # the other processes read its cache
+        with fabric.rank_zero_first(local=True):  # the other processes of the host read its cache
             for photo_set in filter(None, sets):
                 _add_prior(photo_set, network, Path(config.data_dir))
         torch.set_num_threads(threads)  # numba's parallel loops change it, and the order of torch's sums depends on it

@@ -5,8 +5,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +17,7 @@ from training.config import TrainConfig
 from utils.errors import UserError
 
 COLLECTIVE_TIMEOUT = timedelta(hours=3)
-"""Longest wait of a process for the others, for example while the first one halftones the data set."""
+"""Longest wait of a process for the others, for example at the end of a validation."""
 
 
 class _Autocast(MixedPrecision):
@@ -56,16 +54,6 @@ def end_with_parent(seconds: float = 2.0) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-@contextmanager
-def first_on_each_host(fabric: Fabric) -> Iterator[None]:
-    """The first process of each host runs the body of the `with` before the others."""
-    if fabric.local_rank != 0:
-        fabric.barrier()
-    yield
-    if fabric.local_rank == 0:
-        fabric.barrier()
-
-
 def make_fabric(config: TrainConfig) -> Fabric:
     """Fabric for a config, its processes launched.
 
@@ -74,6 +62,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
     UserError when the joint batch is not divisible by the number of torchrun's processes or not shuffled, a host has
     fewer GPUs than processes, or `compile` is true and torch cannot compile.
     """
+    batch = config.data_loader.batch_size
     cuda = config.cuda and torch.cuda.is_available()
     per_host, hosts, gpus = 1, 1, 0
     torchrun = torch.distributed.is_torchelastic_launched()
@@ -82,12 +71,11 @@ def make_fabric(config: TrainConfig) -> Fabric:
         hosts = int(os.environ["WORLD_SIZE"]) // per_host
     elif cuda and config.multi_gpus:
         gpus = torch.cuda.device_count()
-        per_host = next(count for count in range(gpus, 0, -1) if config.data_loader.batch_size % count == 0)
+        per_host = next(count for count in range(gpus, 0, -1) if batch % count == 0)
     if cuda and per_host > torch.cuda.device_count():
         raise UserError(f"cuda: found {torch.cuda.device_count()} GPUs for {per_host} processes on this host")
     world = per_host * hosts
-    if config.data_loader.batch_size % world:
-        batch = config.data_loader.batch_size
+    if batch % world:
         raise UserError(f"data_loader.batch_size: found {batch} for {world} processes, allowed: a multiple of {world}")
     if world > 1 and not config.data_loader.shuffle:
         raise UserError(f"data_loader.shuffle: found false for {world} processes, allowed: true")
@@ -107,7 +95,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
     if config.cuda and not cuda and fabric.is_global_zero:
         print("warning: cuda is true but there is no CUDA device; training on the CPU", file=sys.stderr)
     if per_host < gpus and fabric.is_global_zero:
-        reason = f"data_loader.batch_size {config.data_loader.batch_size} is not divisible by more"
+        reason = f"data_loader.batch_size {batch} is not divisible by more"
         print(f"warning: training on {per_host} of {gpus} GPUs: {reason}", file=sys.stderr)
     torch.backends.cudnn.benchmark = cuda
     if config.compile:

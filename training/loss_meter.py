@@ -23,10 +23,7 @@ class LossMeter:
         self._fabric = fabric
         self._deferred = fabric.device.type != "cpu" if deferred is None else deferred
         self._names: list[str] = []
-        self._epoch: Tensor | None = None
-        self._epoch_steps = 0
-        self._interval: Tensor | None = None
-        self._interval_steps = 0
+        self._sums: dict[str, tuple[Tensor | float, int]] = {"epoch": (0.0, 0), "interval": (0.0, 0)}
         self._pending: tuple[int, Tensor, torch.cuda.Event | None] | None = None
         self.stop = False
 
@@ -43,10 +40,8 @@ class LossMeter:
         if self._fabric.world_size > 1:
             torch.distributed.all_reduce(values)  # Fabric.all_reduce waits at a barrier in every step
             values /= self._fabric.world_size
-        self._epoch = values if self._epoch is None else self._epoch + values
-        self._epoch_steps += 1
-        self._interval = values if self._interval is None else self._interval + values
-        self._interval_steps += 1
+        for name, (total, steps) in self._sums.items():
+            self._sums[name] = (total + values, steps + 1)
         if self._deferred:
             self.check()
         self._pending = (step, *_copy_to_host(values))
@@ -69,32 +64,32 @@ class LossMeter:
 
     def interval_mean(self) -> dict[str, float]:
         """Means since the last call."""
-        means = self._means(self._interval, self._interval_steps)
-        self._interval, self._interval_steps = None, 0
+        means = self._means("interval")
+        self._sums["interval"] = (0.0, 0)
         return means
 
     def epoch_mean(self) -> dict[str, float]:
         """Means since the start of the epoch."""
-        return self._means(self._epoch, self._epoch_steps)
+        return self._means("epoch")
 
     def start_epoch(self) -> None:
         """Reset the sums of the epoch."""
-        self._epoch, self._epoch_steps = None, 0
+        self._sums["epoch"] = (0.0, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """The sums of an incomplete epoch."""
-        total = None if self._epoch is None else self._epoch.cpu()
-        return {"names": self._names, "epoch": total, "epoch_steps": self._epoch_steps}
+        total, steps = self._sums["epoch"]
+        return {"names": self._names, "epoch": total.cpu() if steps else None, "epoch_steps": steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._names, self._epoch_steps = list(state["names"]), state["epoch_steps"]
-        self._epoch = None if state["epoch"] is None else state["epoch"].to(self._fabric.device)
+        self._names = list(state["names"])
+        if state["epoch"] is not None:
+            self._sums["epoch"] = (state["epoch"].to(self._fabric.device), state["epoch_steps"])
 
-    def _means(self, total: Tensor | None, steps: int) -> dict[str, float]:
-        if total is None:
-            return {}
-        return dict(zip(self._names, (total / steps).tolist(), strict=False))
+    def _means(self, period: str) -> dict[str, float]:
+        total, steps = self._sums[period]
+        return dict(zip(self._names, (total / steps).tolist(), strict=False)) if steps else {}
 
 
 def _copy_to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

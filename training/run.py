@@ -55,7 +55,7 @@ def run_stage(argv: list[str] | None, kind: type[TrainConfig], description: str,
 
 def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: Streams) -> None:
     fabric = make_fabric(config)
-    report = print if fabric.is_global_zero else _ignore
+    report = print if fabric.is_global_zero else (lambda message: None)
     report(json.dumps(config.dump(), indent=4))
     path, checkpoint = find_common_state(fabric, config, resume, report)
     objective = _build(config, checkpoint is not None, build, report)
@@ -94,7 +94,3 @@ def _run_config(resume: str | None) -> Path | None:
         return None
     file = run_folder(resume) / "config.json"
     return file if file.is_file() else None
-
-
-def _ignore(message: str) -> None:
-    """Replaces print in processes other than the first."""

@@ -23,14 +23,7 @@ class LearningRate:
     ):
         self._optimizer, self._config, self._base, self._total = optimizer, config, base, total_steps
         self._steps_per_epoch = steps_per_epoch
-        self._plateau = ReduceLROnPlateau(
-            optimizer,
-            factor=config.factor,
-            patience=config.patience,
-            threshold=config.threshold,
-            cooldown=config.cooldown,
-            min_lr=config.min_lr,
-        )
+        self._plateau = ReduceLROnPlateau(optimizer, **config.model_dump(exclude={"name", "warmup_steps"}))
 
     def before_step(self, step: int) -> None:
         """Set the rate of the next step, counted from 0."""

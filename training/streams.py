@@ -20,19 +20,8 @@ def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> di
     for photo_set in filter(None, (photos, specials, validation)):
         photo_set.verify()
     share = {"seed": config.seed, "rank": fabric.global_rank, "world_size": fabric.world_size}
-    stream = BatchStream(
-        photos,
-        specials,
-        batch_size=data.batch_size,
-        crop_size=data.crop_size,
-        flip=data.flip,
-        shuffle=data.shuffle,
-        num_workers=data.num_workers,
-        **share,
-    )
-    if validation is None:
-        return {"stream": stream, "validation": None}
-    return {
-        "stream": stream,
-        "validation": BatchStream(validation, batch_size=data.batch_size, shuffle=False, **share),
-    }
+    options = data.model_dump(include={"batch_size", "crop_size", "flip", "shuffle", "num_workers"})
+    stream = BatchStream(photos, specials, **options, **share)
+    if validation is not None:
+        validation = BatchStream(validation, batch_size=data.batch_size, shuffle=False, **share)
+    return {"stream": stream, "validation": validation}
