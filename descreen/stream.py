@@ -24,12 +24,12 @@ _SCANS = 7  # RNG stream id, none of those of dataset.batches
 
 
 class ScanStream:
-    """Simulated prints and scans of the photographs of `photos`, each with its own random screens and defects.
+    """Simulated prints and scans of the photographs of `photos`, each with its own random printing parameters.
 
     rotate  rotate each photograph before it is printed, by up to `screens.rotate` degrees
-    edges   add the edge map of the truth
-    waves   append the waves of the inks (descreen/waves.py) to the scan's three channels: "drawn", from the parameters
-            of the print, a share `screens.missed` of them left out; or "found", detected in the scan
+    edges   add the edge map of the ground truth
+    waves   append the per-ink screen-phase maps (descreen/waves.py) to the scan's channels: "exact", from the printing
+            parameters, with dropout at rate `screens.missed`; or "estimated", from the scan
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ScanStream:
     def batches(
         self, epoch: int, start_step: int = 0, device: torch.device | str = "cpu"
     ) -> Iterator[dict[str, Tensor]]:
-        """Steps `start_step` … of `epoch`: "scan" and "colour", the truth, (N, 3, h, w) BGR in [-1, 1].
+        """Steps `start_step` … of `epoch`: "scan" and "colour", the ground truth, (N, 3, h, w) BGR in [-1, 1].
 
         With `waves` "scan" is (N, 7, h, w); with `edges` there is also "edges" (N, 1, h, w) in {0, 1}.
         """
@@ -87,8 +87,8 @@ class ScanStream:
     def _waves_of(self, scan: np.ndarray, printing: Printing, random: np.random.Generator) -> np.ndarray:
         if self.waves == "estimated":
             return EstimatedWaves(scan, find_screens(scan)).crop((slice(0, scan.shape[0]), slice(0, scan.shape[1])))
-        seen = (random.random(1 + len(INKS)) >= self.screens.missed).astype(np.float32)
-        return exact_waves(printing, *scan.shape[:2]) * seen[0] * seen[1:]
+        kept = (random.random(1 + len(INKS)) >= self.screens.missed).astype(np.float32)
+        return exact_waves(printing, *scan.shape[:2]) * kept[0] * kept[1:]
 
 
 def edge_map(bgr: np.ndarray) -> np.ndarray:
