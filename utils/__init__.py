@@ -1,1 +1,1 @@
-"""Files, data sets, the training loop, metrics: what the systems share."""
+"""Small, general modules: errors, commands, files, hardware, tiling, filters, pixels."""
