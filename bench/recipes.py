@@ -47,11 +47,7 @@ STAGES = {
     "decoder": Stage("train.py", "reshalf_prior.json", 0.5, GUIDED),
     "joint": Stage("train.py", "reshalf_prior.json", 0.35, GUIDED + JOINT),
 }
-RECIPES = {
-    "paper": ("extractor", "warm", "paper"),
-    "prior": ("proxy", "prior"),
-    "joint": ("proxy", "decoder", "joint"),
-}
+RECIPES = {"paper": ("extractor", "warm", "paper"), "prior": ("proxy", "prior"), "joint": ("proxy", "decoder", "joint")}
 
 
 def main() -> None:

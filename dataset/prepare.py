@@ -104,10 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     validation = parser.add_mutually_exclusive_group()
     validation.add_argument("--val", type=Path, metavar="FOLDER", help="photographs for validation")
     validation.add_argument(
-        "--val_share",
-        type=share,
-        default=0.02,
-        help="share of --photos for it, default %(default)s",
+        "--val_share", type=share, default=0.02, help="share of --photos for it, default %(default)s"
     )
     parser.add_argument("--size", type=at_least(8), default=256, help="side in pixels, default %(default)s")
     parser.add_argument("--specials", type=at_least(1), default=1587, help="constant colours, default %(default)s")

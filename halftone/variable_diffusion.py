@@ -35,9 +35,7 @@ def ostromoukhov(
     return next(_ostromoukhov_bands([(gray, table_index, threshold)]))
 
 
-def ostromoukhov_bands(
-    bands: Iterable[tuple[np.ndarray, np.ndarray, float | np.ndarray]],
-) -> Iterator[np.ndarray]:
+def ostromoukhov_bands(bands: Iterable[tuple[np.ndarray, np.ndarray, float | np.ndarray]]) -> Iterator[np.ndarray]:
     """`ostromoukhov` on an image given as bands of rows from top to bottom; yields the halftone of each band.
 
     bands: for each gray floating (h, W), table_index uint8 (h, W) and threshold, scalar or (h, W). The halftones, uint8

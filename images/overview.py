@@ -32,11 +32,7 @@ def middle(picture: np.ndarray, side: int = CELL) -> np.ndarray:
 def _strip(cells: Sequence[np.ndarray]) -> np.ndarray:
     height, width = (max(cell.shape[axis] for cell in cells) for axis in (0, 1))
     padded = [
-        np.pad(
-            cell,
-            ((0, height - cell.shape[0]), (0, width - cell.shape[1] + GAP), (0, 0)),
-            constant_values=255,
-        )
+        np.pad(cell, ((0, height - cell.shape[0]), (0, width - cell.shape[1] + GAP), (0, 0)), constant_values=255)
         for cell in cells
     ]
     return np.concatenate(padded, axis=1)[:, :-GAP]

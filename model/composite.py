@@ -79,12 +79,7 @@ def _diffusion_inputs(
 
 
 def composite_search(
-    bgr: np.ndarray,
-    amplitude: float,
-    luma_sigma: float,
-    chroma_sigma: float,
-    chroma_weight: float,
-    pilot: float = 0.0,
+    bgr: np.ndarray, amplitude: float, luma_sigma: float, chroma_sigma: float, chroma_weight: float, pilot: float = 0.0
 ) -> Search:
     """Direct binary search of a halftone h in {-1, 1} for (H, W, 3) BGR uint8, initialised by `diffuse_composite`.
 

@@ -12,10 +12,7 @@ from utils.errors import UserError
 NETWORKS: dict[str, type[nn.Module]] = {"ResHalf": ResHalf, "InverseHalf": InverseHalf}
 """Classes by the "name" in a checkpoint's "arch"; each has `from_arch(arch)`, the inverse of its `arch()`."""
 # The original's checkpoints have no "arch": a key unique to each network, whose first dimension is the width.
-_IDENTIFYING_KEYS = {
-    "ResHalf": "decoder.inConv.inConv.0.weight",
-    "InverseHalf": "net.inConv.inConv.0.weight",
-}
+_IDENTIFYING_KEYS = {"ResHalf": "decoder.inConv.inConv.0.weight", "InverseHalf": "net.inConv.inConv.0.weight"}
 
 
 def register_network(network: type[nn.Module]) -> type[nn.Module]:

@@ -10,15 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from model.loss import (
-    RESTORE_LOSSES,
-    PerceptualLoss,
-    blue_noise_loss,
-    gray,
-    quantize_loss,
-    structure_loss,
-    tone_loss,
-)
+from model.loss import RESTORE_LOSSES, PerceptualLoss, blue_noise_loss, gray, quantize_loss, structure_loss, tone_loss
 from model.reshalf import Encoded, InverseHalf, ResHalf
 
 Batch = dict[str, Tensor]

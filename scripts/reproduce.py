@@ -49,11 +49,7 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
     prepare = ["-m", "dataset.prepare", "--photos", str(photos), "--out", str(data)]
     prepare += ["--val_share", f"{share:.8f}", "--size", str(args.size)]
     measure = ["--model", str(out / "invhalf_full/model_best.pth.tar"), "--save_dir", str(out / "measured")]
-    return [
-        prepare,
-        *trainings,
-        ["evaluate.py", *measure, "--data_dir", str(data / "HalftoneVOC2012/val/target_c")],
-    ]
+    return [prepare, *trainings, ["evaluate.py", *measure, "--data_dir", str(data / "HalftoneVOC2012/val/target_c")]]
 
 
 def _folder(text: str) -> Path:

@@ -101,9 +101,9 @@ def test_export_errors_are_one_line_each(paper, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").touch()
     assert run(tmp_path / "missing.pth.tar", tmp_path) == 2
     assert run(paper, tmp_path / "file/out") == 2
-    monkeypatch.setattr("export._program", failing)
+    monkeypatch.setattr("model.onnx._program", failing)
     assert run(paper, tmp_path / "out") == 2
-    monkeypatch.setattr("export._program", lambda *_: Program())
+    monkeypatch.setattr("model.onnx._program", lambda *_: Program())
     assert run(paper, tmp_path / "out") == 2
     errors = capsys.readouterr().err.splitlines()
     reasons = ["no such checkpoint file", "Not a directory", "no onnxscript", "No space left on device"]

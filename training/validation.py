@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dataset.photo_set import PhotoSet
 from metrics import spectra
-from metrics.quality import gray_of, psnr, ssim, tone_psnr
+from metrics.quality import psnr, ssim, tone_psnr
 from training.devices import gather
 from training.protocols import Objective, Stream
 from utils.pixels import to_uint8
@@ -78,8 +78,7 @@ def image_metrics(images: Images) -> dict[str, float]:
         metrics["restored_psnr"] = min(MAX_PSNR, psnr(target, images["restored"]))
         metrics["restored_ssim"] = ssim(target, images["restored"])
     if "halftone" in images:
-        gray = gray_of(target) if target.ndim == 3 else target
-        metrics["tone_psnr"] = min(MAX_PSNR, tone_psnr(images["halftone"], gray))
+        metrics["tone_psnr"] = min(MAX_PSNR, tone_psnr(images["halftone"], target))
     return metrics
 
 
