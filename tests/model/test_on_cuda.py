@@ -106,7 +106,7 @@ def test_a_training_step_stays_on_the_gpu_without_synchronizing(name, monkeypatc
         with Copies():
             terms = objective(data)
             sums = loss_meter.LossMeter(SimpleNamespace(device=torch.device("cuda"), world_size=1))
-            sums.add(1, terms, asked_to_stop=False)
+            sums.add(1, terms, stop_requested=False)
         assert {value.device.type for value in terms.values()} == {"cuda"}
         assert all(value.shape == () for value in terms.values())
         assert {value.device.type for value in objective.predict(data).values()} == {"cuda"}

@@ -181,7 +181,7 @@ def test_a_tile_that_is_no_multiple_of_8_is_rejected():
     ],
 )
 def test_a_tile_is_halved_when_out_of_memory(monkeypatch, error):
-    codec = ResHalfCodec(network(Prior()), "cpu", 512, precision="float32")
+    codec = ResHalfCodec(network(Prior()), "cpu", tile=512, precision="float32")
     halftone = photo(300, 300)[..., 0] // 128 * 255
     whole = codec.restore(halftone)
     decode = codec.network.decode
@@ -200,7 +200,7 @@ def test_the_smallest_tile_out_of_memory_raises_memory_error(monkeypatch):
     def none_left(x):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    codec = ResHalfCodec(network(Prior()), "cpu", 512)
+    codec = ResHalfCodec(network(Prior()), "cpu", tile=512)
     monkeypatch.setattr(codec.network, "decode", none_left)
     with pytest.raises(MemoryError, match="64 pixels"):
         codec.restore(np.zeros((80, 80), np.uint8))
