@@ -83,7 +83,7 @@ def _program(module: nn.Module, inputs: list[str], output: str) -> torch.onnx.ON
     examples = tuple(torch.zeros(2, 3 if name == "colour" else 1, 45, 51) for name in inputs)
     # DYNAMIC, not Dim("H"): torch 2.6 specializes named sizes to the example and then rejects them.
     sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-    traced = torch.export.export(module.eval(), examples, dynamic_shapes=(sizes,) * len(inputs), strict=False)
+    traced = torch.export.export(module.eval(), examples, dynamic_shapes=((sizes,) * len(inputs),), strict=False)
     traced = traced.run_decompositions({DOUBLE.vec: lambda x, *_: DOUBLE(x, [2 * side for side in x.shape[2:]])})
     program = torch.onnx.export(traced, input_names=inputs, output_names=[output], dynamo=True, verbose=False)
     for value in (*program.model.graph.inputs, *program.model.graph.outputs):
