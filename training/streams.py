@@ -24,6 +24,7 @@ def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> di
         photos,
         specials,
         batch_size=data.batch_size,
+        special_batch_size=data.special_batch_size,
         crop_size=data.crop_size,
         flip=data.flip,
         shuffle=data.shuffle,
