@@ -1,9 +1,10 @@
 """The encoder's noise channel: white as in the paper (its noise incentive block), or blue. Both are N(0, NOISE²)."""
 
-import math
 from functools import cache
 
+import numpy as np
 import torch
+from scipy.special import ndtri
 from torch import Tensor
 
 from halftone.void_and_cluster import stored_mask
@@ -40,15 +41,15 @@ def _blue(count: int, height: int, width: int, generator: torch.Generator | None
     for top, left, variant in torch.randint(period, (count, 3), generator=generator).tolist():
         levels = blue_levels()
         levels = levels.T if variant & 1 else levels
-        levels = levels.flip(0) if variant & 2 else levels
+        levels = levels[::-1] if variant & 2 else levels
         levels = -levels if variant & 4 else levels
-        rows, columns = (torch.arange(side) + start for side, start in ((height, top), (width, left)))
-        planes.append(levels[(rows % period)[:, None], columns % period])
-    return NOISE * torch.stack(planes).unsqueeze(1)
+        rows, columns = (np.arange(start, start + side) % period for start, side in ((top, height), (left, width)))
+        planes.append(levels[np.ix_(rows, columns)])
+    return NOISE * torch.from_numpy(np.stack(planes)).unsqueeze(1)
 
 
 @cache
-def blue_levels() -> Tensor:
+def blue_levels() -> np.ndarray:
     """The ranks of the void-and-cluster mask mapped to a standard normal distribution, float32 (64, 64), periodic."""
-    ranks = torch.from_numpy(stored_mask().copy()).double()
-    return (math.sqrt(2) * torch.erfinv((2 * ranks + 1) / ranks.numel() - 1)).float()
+    ranks = stored_mask()
+    return ndtri((ranks + 0.5) / ranks.size).astype(np.float32)

@@ -7,6 +7,7 @@ gradient towards small dots. The mean squared error against one of these targets
 import math
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,22 +45,20 @@ def orientation(noise_kind: str, colour: Tensor, noise: Tensor) -> Tensor:
     weights = torch.cat((torch.ones_like(cr), *(-(base + part) for part in (cr, -cr, cb, -cb))), dim=1)
     sums = [noise] + [torch.roll(noise, (y, x), (2, 3)) + torch.roll(noise, (-y, -x), (2, 3)) for y, x in PAIRS]
     filtered = (weights * torch.cat(sums, dim=1)).sum(dim=1, keepdim=True)
-    covariance = _covariance(noise_kind).to(colour.device)
+    covariance = torch.tensor(_covariance(noise_kind)).to(colour.device, non_blocking=True)
     variance = torch.einsum("nihw,ij,njhw->nhw", weights, covariance, weights).unsqueeze(1)
     return filtered / variance.clamp_min(0.05).sqrt()
 
 
 @cache
-def _covariance(noise_kind: str) -> Tensor:
-    """(5, 5) covariances of the noise and of its sums over the four PAIRS, for noise of unit variance."""
-    correlation = torch.zeros(64, 64)
+def _covariance(noise_kind: str) -> list[list[float]]:
+    """5 × 5 covariances of the noise and of its sums over the four PAIRS, for noise of unit variance."""
+    correlation = np.zeros((5, 5))
     correlation[0, 0] = 1
     if noise_kind == "blue":
-        power = torch.fft.fft2(blue_levels()).abs().square()
+        power = np.abs(np.fft.fft2(blue_levels())) ** 2
         power = power + power.T
-        correlation = torch.fft.ifft2(power + power.flip(0).roll(1, 0)).real  # the mean over mirrored and turned planes
-        correlation = correlation / correlation[0, 0]
+        correlation = np.fft.ifft2(power + np.roll(power[::-1], 1, 0)).real  # mean over mirrored and turned planes
+        correlation /= correlation[0, 0]
     groups = [[(0, 0)], *([(y, x), (-y, -x)] for y, x in PAIRS)]
-    return torch.tensor(
-        [[sum(correlation[a - c, b - d].item() for a, b in p for c, d in q) for q in groups] for p in groups]
-    )
+    return [[float(sum(correlation[a - c, b - d] for a, b in p for c, d in q)) for q in groups] for p in groups]

@@ -74,6 +74,7 @@ class ScheduleConfig(Strict):
     warmup_steps: Annotated[int, Field(ge=0)] = 0  # steps of linear increase at the beginning
     min_lr: Weight = 0.0
     restart_step: Annotated[int, Field(ge=0)] = 0  # step at which warm-up and cosine start again; 0: none
+    restart_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # base rate after it; null: as before
 
 
 class TrainConfig(Strict):

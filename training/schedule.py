@@ -39,7 +39,9 @@ class LearningRate:
         """Set the rate of the next step, counted from 0."""
         config, base = self._config, self._base
         restart = min(config.restart_step, self._total)
-        step, total = (step, restart or self._total) if step < restart else (step - restart, self._total - restart)
+        total = restart or self._total
+        if step >= restart > 0:
+            step, total, base = step - restart, self._total - restart, config.restart_lr or base
         if step < config.warmup_steps:
             rate = base * (step + 1) / config.warmup_steps
         elif config.name == "cosine":
