@@ -26,8 +26,10 @@ def _random(count: int, *key: int) -> np.ndarray:
 class BatchStream:
     """The batches of one rank.
 
-    photos, specials  the photographs, and constant colours: every batch has as many of them, in turn
-    batch_size        joint batch of all ranks; rank r of `world_size` gets its r-th part, of equal size when shuffled
+    photos, specials  the photographs, and constant colours, in turn
+    batch_size        photographs of the joint batch; rank r of `world_size` gets its r-th part, of equal size when
+                      shuffled
+    special_batch_size  constant colours of the joint batch; None: as many as photographs
     crop_size         side of a random square crop at even offsets, pixels; None: whole photographs
     flip              random horizontal mirroring
     shuffle           a new order in each epoch, the last batch filled up from the beginning of the epoch, so that all
@@ -43,6 +45,7 @@ class BatchStream:
         specials: PhotoSet | None = None,
         *,
         batch_size: int,
+        special_batch_size: int | None = None,
         crop_size: int | None = None,
         flip: bool = False,
         shuffle: bool = True,
@@ -57,6 +60,7 @@ class BatchStream:
                 raise UserError(f"crop_size: {crop_size} does not fit into {photo_set.name} of {width} x {height}")
         self.photos, self.specials = photos, specials
         self.batch_size, self.crop_size, self.flip, self.shuffle = batch_size, crop_size, flip, shuffle
+        self.special_batch_size = special_batch_size or batch_size
         self.seed, self.rank, self.world_size, self.num_workers = seed, rank, world_size, num_workers
 
     def __len__(self) -> int:
@@ -89,6 +93,10 @@ class BatchStream:
         count = self.batch_size
         if not self.shuffle:
             count = min(count, len(self.photos) - step * self.batch_size)
+        return self._part(count)
+
+    def _part(self, count: int) -> np.ndarray:
+        """This rank's indices into a joint batch of `count`."""
         return np.arange(self.rank * count // self.world_size, (self.rank + 1) * count // self.world_size)
 
     def _order(self, count: int, purpose: int, turn: int) -> np.ndarray:
@@ -102,25 +110,27 @@ class BatchStream:
         mine = self.places(step)
         if not len(mine):
             return {}
-        drawn = {"": (self.photos, order[(first + mine) % len(order)], _PHOTO_VIEW)}
+        drawn = {"": (self.photos, order[(first + mine) % len(order)], _PHOTO_VIEW, mine, self.batch_size)}
         if self.specials is not None:
-            turns, places = np.divmod((epoch * len(self) + step) * self.batch_size + mine, len(self.specials))
+            count = self.special_batch_size
+            mine = self._part(count) if count != self.batch_size else mine
+            turns, places = np.divmod((epoch * len(self) + step) * count + mine, len(self.specials))
             orders = {
                 turn: self._order(len(self.specials), _SPECIAL_ORDER, turn) for turn in map(int, np.unique(turns))
             }
             chosen = np.array([orders[int(turn)][place] for turn, place in zip(turns, places, strict=True)])
-            drawn["special_"] = (self.specials, chosen, _SPECIAL_VIEW)
+            drawn["special_"] = (self.specials, chosen, _SPECIAL_VIEW, mine, count)
         batch = {}
-        for prefix, (photo_set, indices, purpose) in drawn.items():
-            view = self._views(photo_set, purpose, epoch, step)[mine]
+        for prefix, (photo_set, indices, purpose, part, count) in drawn.items():
+            view = self._views(photo_set, purpose, epoch, step, count)[part]
             arrays = photo_set.fetch(indices, view[:, 2].astype(bool))
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             batch[prefix] = {name: t.pin_memory() if device.type == "cuda" else t for name, t in tensors.items()}, view
         return batch
 
-    def _views(self, photo_set: PhotoSet, purpose: int, epoch: int, step: int) -> np.ndarray:
-        """Top, left (pixels) and whether mirrored (0 or 1) of each crop, int64 (batch_size, 3)."""
-        numbers = _random(3 * self.batch_size, self.seed, purpose, epoch, step).reshape(-1, 3)
+    def _views(self, photo_set: PhotoSet, purpose: int, epoch: int, step: int, count: int) -> np.ndarray:
+        """Top, left (pixels) and whether mirrored (0 or 1) of each crop of the joint batch, int64 (count, 3)."""
+        numbers = _random(3 * count, self.seed, purpose, epoch, step).reshape(-1, 3)
         choices = [(side - (self.crop_size or side)) // 2 + 1 for side in photo_set.size]
         view = (numbers % np.array([*choices, 2 if self.flip else 1], np.uint64)).astype(np.int64)
         return view * (2, 2, 1)

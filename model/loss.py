@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from utils.colour import BT601_BGR, IMAGENET_MEAN, IMAGENET_STD
+from utils.colour import BT601_BGR, CB_SCALE, CR_SCALE, IMAGENET_MEAN, IMAGENET_STD
 from utils.dct import low_frequency_dct
 from utils.filters import gaussian_blur
 
@@ -23,6 +23,12 @@ def gray(colour: Tensor) -> Tensor:
     blue, green, red = colour.split(1, dim=1)
     blue_weight, green_weight, red_weight = BT601_BGR
     return blue_weight * blue + green_weight * green + red_weight * red
+
+
+def chroma(colour: Tensor) -> Tensor:
+    """ITU-R BT.601 Cr and Cb: (N, 3, H, W) → (N, 2, H, W)."""
+    luma = gray(colour)
+    return torch.cat((CR_SCALE * (colour[:, 2:] - luma), CB_SCALE * (colour[:, :1] - luma)), dim=1)
 
 
 def tone_loss(halftone: Tensor, target: Tensor) -> Tensor:

@@ -10,8 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from model.loss import RESTORE_LOSSES, PerceptualLoss, blue_noise_loss, gray, quantize_loss, structure_loss, tone_loss
+from model.loss import (
+    RESTORE_LOSSES,
+    PerceptualLoss,
+    blue_noise_loss,
+    chroma,
+    gray,
+    quantize_loss,
+    structure_loss,
+    tone_loss,
+)
 from model.reshalf import Encoded, InverseHalf, ResHalf
+from model.start import start_target
 
 Batch = dict[str, Tensor]
 LossTerms = dict[str, Tensor]
@@ -72,18 +82,20 @@ class _HalftoneObjective(nn.Module):
             restored = self.network.decode(encoded.halftone)
         return {"halftone": encoded.halftone, "restored": restored, "target": batch["colour"]}
 
-    def _encode(self, batch: Batch) -> tuple[Encoded, Encoded | None]:
-        """Halftones of the photographs and, if the encoder is trained, of the constant colours, in one pass."""
-        colour, special = batch["colour"], batch.get("special_colour")
-        if not self.trains_encoder or special is None:
-            with torch.set_grad_enabled(self.trains_encoder and torch.is_grad_enabled()):
-                return self.network.encode(colour, seed=None, condition=batch.get("prior")), None
-        priors = None
-        if batch.get("prior") is not None:
-            priors = torch.cat((batch["prior"], batch["special_prior"]))
-        both = self.network.encode(torch.cat((colour, special)), seed=None, condition=priors)
-        count = len(colour)
-        return Encoded(*(x[:count] for x in both)), Encoded(*(x[count:] for x in both))
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Photographs, followed by the constant colours if the encoder is trained, and their conditions."""
+        prefixes = ("", "special_") if self.trains_encoder and "special_colour" in batch else ("",)
+        colour = torch.cat([batch[prefix + "colour"] for prefix in prefixes])
+        if "prior" in batch:
+            return colour, torch.cat([batch[prefix + "prior"] for prefix in prefixes])
+        return colour, self.network.condition(colour, seed=None)
+
+    def _encode(self, colour: Tensor, condition: Tensor, count: int) -> tuple[Encoded, Encoded | None]:
+        """Halftones of `count` photographs and, if there are more inputs, of the constant colours, in one pass."""
+        with torch.set_grad_enabled(self.trains_encoder and torch.is_grad_enabled()):
+            both = self.network.encode(colour, condition=condition)
+        special = Encoded(*(x[count:] for x in both)) if len(colour) > count else None
+        return Encoded(*(x[:count] for x in both)), special
 
     def _halftone_terms(self, photos: Encoded, specials: Encoded | None, batch: Batch) -> LossTerms:
         """Terms of the halftone, in float32 inside autocast regions too."""
@@ -122,7 +134,12 @@ class WarmObjective(_HalftoneObjective):
     feature_target  target of the extractor's output on the halftone: "reference", its output on the error-diffused
                     reference (the paper); "gray", the gray photograph (the released code)
     weights         of tone, quantize, structure, blue_noise (also of tone on constant colours) and feature
+    start_steps     in the first `start_steps` of training only the start term is minimised: the mean squared error of
+                    the continuous halftone and `start_target`, called `start`; `step` is set by the Trainer
+    start_weight    weight of that term in the later steps
     """
+
+    step = 0
 
     def __init__(
         self,
@@ -132,28 +149,43 @@ class WarmObjective(_HalftoneObjective):
         feature_target: str = "reference",
         freeze: str = "decoder",
         quantized_tone: bool = False,
+        start: str = "random",
+        start_steps: int = 0,
+        start_weight: float = 0.0,
     ):
         super().__init__(network, weights, freeze, quantized_tone, restores=False)
+        self.start, self.start_steps, self.start_weight = start, start_steps, start_weight
+        if (start_steps or start_weight) and network.prior is not None:
+            raise ValueError("the start needs the noise channel of a network without a prior")
         if extractor is None and weights["feature"]:
             raise ValueError("the feature term needs the trained extractor")
         self.extractor = extractor.requires_grad_(False).eval() if extractor is not None else None
         self.feature_target = feature_target
 
     def forward(self, batch: Batch) -> LossTerms:
-        photos, specials = self._encode(batch)
-        terms = self._halftone_terms(photos, specials, batch)
-        if self.weights["feature"]:
+        colour, condition = self._inputs(batch)
+        photos, specials = self._encode(colour, condition, len(batch["colour"]))
+        starting = self.step < self.start_steps
+        weights = {"start": 1.0} if starting else self.weights | {"start": self.start_weight}
+        terms = {} if starting else self._halftone_terms(photos, specials, batch)
+        if weights["start"]:
+            continuous = torch.cat([part.continuous for part in (photos, specials) if part is not None])
+            with torch.autocast(colour.device.type, enabled=False):
+                target = start_target(self.start, self.network.noise, colour, condition)
+                terms["start"] = mse_loss(continuous.float(), target)
+        if weights.get("feature"):
             with torch.no_grad():
                 by_reference = self.feature_target == "reference"
                 target = self.extractor(batch["reference"]) if by_reference else gray(batch["colour"])
             terms["feature"] = mse_loss(self.extractor(photos.continuous).float(), target.float())
-        return _weigh(terms, self.weights)
+        return _weigh(terms, weights)
 
 
 class JointObjective(_HalftoneObjective):
     """Stage 2: encoder and decoder together, with the terms of the halftone and of the restoration.
 
-    weights   of tone, quantize, structure, blue_noise (also of tone on constant colours), restore and perceptual
+    weights   of tone, quantize, structure, blue_noise (also of tone on constant colours), restore, chroma (mean squared
+              error of Cr and Cb) and perceptual
     restore   name of the restoration loss, one of RESTORE_LOSSES
     vgg       the perceptual loss, required if its weight is above 0
     bit_flip  probability of flipping each pixel of the halftone before decoding, for robustness to damage
@@ -169,7 +201,7 @@ class JointObjective(_HalftoneObjective):
         quantized_tone: bool = False,
         bit_flip: float = 0.0,
     ):
-        restores = bool(weights["restore"] or weights["perceptual"])
+        restores = any(weights[name] for name in ("restore", "chroma", "perceptual"))
         super().__init__(network, weights, freeze, quantized_tone, restores)
         if vgg is None and weights["perceptual"]:
             raise ValueError("the perceptual term needs VGG19")
@@ -178,7 +210,7 @@ class JointObjective(_HalftoneObjective):
         self.bit_flip = bit_flip
 
     def forward(self, batch: Batch) -> LossTerms:
-        photos, specials = self._encode(batch)
+        photos, specials = self._encode(*self._inputs(batch), len(batch["colour"]))
         terms = self._halftone_terms(photos, specials, batch)
         halftone = photos.halftone
         if self.bit_flip:
@@ -186,6 +218,8 @@ class JointObjective(_HalftoneObjective):
         restored = self.network.decode(halftone).float()
         if self.weights["restore"]:
             terms["restore"] = self.restore(restored, batch["colour"])
+        if self.weights["chroma"]:
+            terms["chroma"] = mse_loss(chroma(restored), chroma(batch["colour"]))
         if self.weights["perceptual"]:
             terms["perceptual"] = self.vgg(restored, batch["colour"])
         return _weigh(terms, self.weights)

@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from model.fixed_point import FixedPoint, has_integer_convolution
 from model.guidance import guided_halftone
 from model.hourglass import HourGlass, keep_variance
+from model.noise import KINDS, noise_channel
 from model.pilot import UNKNOWN, origin
 from model.prior import Prior
 from model.quantizer import quantize
 from model.subpixel import Subpixel
 from utils.pixels import to_tensor
-
-NOISE = 0.3
-"""Standard deviation of the noise channel (the paper's noise incentive block)."""
 
 DECODERS = ("hourglass", "subpixel")
 BEST_ROUNDS = 12
@@ -52,6 +50,7 @@ class ResHalf(nn.Module):
     levels   number of times both hourglasses halve the resolution; 3 is the paper's network. With a prior, the colour
              of a pixel depends on nearby dots only: one level restores as well as three at half the cost.
     decoder  "hourglass", or "subpixel": a network at half resolution with `blocks` residual blocks
+    noise    "white" (the paper) or "blue": the noise channel of a network without a prior (model.noise)
     A prior with guidance adds a proxy, a small decoder with weights of its own. The halftone search queries it for the
     gradient of the restoration error, so the proxy belongs to the encoder and is trained before the decoder.
     """
@@ -63,11 +62,13 @@ class ResHalf(nn.Module):
         levels: int = 3,
         decoder: str = "hourglass",
         blocks: int = 2,
+        noise: str = "white",
     ):
         super().__init__()
-        if decoder not in DECODERS:
-            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {decoder!r}")
-        self.width, self.levels, self.blocks, self._decoder_kind = width, levels, blocks, decoder
+        for name, value, known in (("decoder", decoder, DECODERS), ("noise", noise, KINDS)):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+        self.width, self.levels, self.blocks, self._decoder_kind, self.noise = width, levels, blocks, decoder, noise
         self.prior = Prior.from_dict(prior) if isinstance(prior, dict) else prior
         self.encoder = HourGlass(4, 1, width, levels) if self.prior is None or self.prior.correction else None
         inputs = 1 if self.prior is None else 4
@@ -87,12 +88,12 @@ class ResHalf(nn.Module):
         """The arguments that rebuild this network, as plain values for a checkpoint."""
         prior = self.prior.as_dict() if self.prior else None
         sizes = {"width": self.width, "levels": self.levels, "decoder": self._decoder_kind, "blocks": self.blocks}
-        return {"name": "ResHalf", **sizes, "prior": prior}
+        return {"name": "ResHalf", **sizes, "noise": self.noise, "prior": prior}
 
     @classmethod
     def from_arch(cls, arch: dict) -> "ResHalf":
         """Build the untrained network from `arch()`; ValueError for invalid settings of the prior."""
-        settings = {key: arch[key] for key in ("levels", "decoder", "blocks") if key in arch}
+        settings = {key: arch[key] for key in ("levels", "decoder", "blocks", "noise") if key in arch}
         return cls(arch["width"], Prior.from_dict(arch["prior"]) if arch.get("prior") else None, **settings)
 
     def take_proxy(self, other: "ResHalf") -> None:
@@ -116,11 +117,10 @@ class ResHalf(nn.Module):
 
         condition  (N, 1, H, W), the encoder's fourth channel: the classical halftone in {-1, 1}, or without a prior
                    noise of standard deviation NOISE; None computes it
-        seed       of that noise, drawn on the CPU for every image separately, so that a halftone depends neither on the
-                   batch nor on the device; None draws from torch's global generator (training)
+        seed       of that noise (model.noise); None draws from torch's global generators (training)
         """
         if condition is None:
-            condition = _noise(colour, seed) if self.prior is None else self._classical_halftones(colour)
+            condition = self.condition(colour, seed)
         if self.prior is None:
             continuous = self.encoder(torch.cat((colour, condition), dim=1))
         else:
@@ -128,6 +128,12 @@ class ResHalf(nn.Module):
             if self.encoder is not None:
                 continuous = continuous + self.encoder(torch.cat((colour, condition), dim=1))
         return Encoded(continuous, quantize(continuous))
+
+    def condition(self, colour: Tensor, seed: int | None = 0) -> Tensor:
+        """The encoder's condition of photographs (N, 3, H, W): (N, 1, H, W); `seed` as in `encode`."""
+        if self.prior is not None:
+            return self._classical_halftones(colour)
+        return noise_channel(self.noise, len(colour), *colour.shape[2:], seed, colour.device).to(colour.dtype)
 
     def decode(self, halftone: Tensor, decoder: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Restore (N, 1, H, W) in {-1, 1} to (N, 3, H, W) BGR, nominally in [-1, 1], unclipped.
@@ -224,7 +230,7 @@ class ResHalf(nn.Module):
         Computed once for the whole photograph, so that tiles agree.
         """
         if self.prior is None:
-            return _noise_plane(*bgr.shape[:2], seed)
+            return noise_channel(self.noise, 1, *bgr.shape[:2], seed)
         return to_tensor(self.prior_halftone(bgr))
 
     def _classical_halftones(self, colour: Tensor) -> Tensor:
@@ -266,17 +272,6 @@ def calibration_photograph() -> np.ndarray:
             blurred = cv2.GaussianBlur(noise, (0, 0), sigma).reshape(picture.shape)
             picture += strength / blurred.std() * blurred
     return np.clip(np.rint(128 + gray + colour), 0, 255).astype(np.uint8)
-
-
-def _noise(colour: Tensor, seed: int | None) -> Tensor:
-    count, _, height, width = colour.shape
-    if seed is None:
-        return NOISE * torch.randn(count, 1, height, width, dtype=colour.dtype, device=colour.device)
-    return _noise_plane(height, width, seed).to(colour.device, colour.dtype).expand(count, -1, -1, -1)
-
-
-def _noise_plane(height: int, width: int, seed: int) -> Tensor:
-    return NOISE * torch.randn(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
 
 
 def _checksum(network: nn.Module) -> int:

@@ -4,8 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from training.config import DataConfig, FolderName, Positive, TrainConfig, Weight
+from training.config import DataConfig, FolderName, Positive, Strict, TrainConfig, Weight
 
+InitialWeights = Literal["torch", "variance"]  # torch's default, or model.hourglass.keep_variance
 RestoreLoss = Literal["l2_loss", "l1_loss", "charbonnier", "psnr"]  # model.loss.RESTORE_LOSSES
 
 
@@ -15,6 +16,7 @@ class InvHalfConfig(TrainConfig):
     name: FolderName = "inversehalf"
     model: Literal["InverseHalf"] = "InverseHalf"
     data_loader: DataConfig = DataConfig(special_set=None)
+    initialWeights: InitialWeights = "torch"
     restoreLoss: RestoreLoss = "l2_loss"
     restoreLossWeight: Weight = 1.0
 
@@ -27,6 +29,8 @@ class ResHalfConfig(TrainConfig):
     levels: Annotated[int, Field(ge=1, le=3)] = 3  # downsampling levels of both hourglasses; 3 in the paper
     decoder: Literal["hourglass", "subpixel"] = "hourglass"
     blocks: Positive = 2  # residual blocks of the subpixel decoder
+    noise: Literal["white", "blue"] = "white"  # noise channel of a network without a prior; white in the paper
+    initialWeights: InitialWeights = "torch"  # with a prior always "variance"
     proxy_ckpt: str | None = None  # its proxy, or subpixel decoder, becomes the proxy of a guided prior
     prior: dict[str, Any] | None = None  # settings of the dither prior (model.prior), checked there; null: none
     freeze: Literal["none", "encoder", "decoder"] = "none"  # the half that is not trained
@@ -48,12 +52,22 @@ class ResHalfConfig(TrainConfig):
         return prior
 
 
+class StartConfig(Strict):
+    """First steps of the warm-up: mean squared error against a random dither that the encoder can compute."""
+
+    steps: Annotated[int, Field(ge=0)] = 0  # in which only this term is minimised; 0 in the paper
+    # A dither with the noise channel as its threshold, or one that also carries colour in the orientation of its dots.
+    target: Literal["random", "orientation"] = "random"
+    weight: Weight = 0.0  # of the term in the later steps
+
+
 class WarmConfig(ResHalfConfig):
     """Stage 1: the encoder learns to halftone; the targets are error-diffused."""
 
     name: FolderName = "invhalf_warmup"
     freeze: Literal["none", "encoder", "decoder"] = "decoder"
     quantizeLossWeight: Weight = 0.2
+    start: StartConfig = StartConfig()
     featureLossWeight: Weight = 1.0  # of the difference of the extractor's outputs
     # Target of the feature term: the extractor's output for the reference (paper), or the gray image (released code).
     guidance: Literal["reference", "gray"] = "reference"
@@ -66,6 +80,7 @@ class JointConfig(ResHalfConfig):
     name: FolderName = "invhalf_full"
     restoreLoss: RestoreLoss = "l2_loss"
     restoreLossWeight: Weight = 1.0
+    chromaLossWeight: Weight = 0.0  # of the mean squared error of Cr and Cb
     vggLossWeight: Weight = 2e-4  # of the perceptual term
     vgg_weights: str | None = None  # file of VGG19's weights; null: torchvision downloads them
     bitFlip: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of halftone pixels inverted before decoding

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from model.hourglass import keep_variance
 from model.load import load_network
 from model.loss import PerceptualLoss
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
@@ -13,7 +14,10 @@ from utils.errors import UserError
 
 def build_invhalf(config: InvHalfConfig) -> InverseHalfObjective:
     """Stage 0: an untrained InverseHalf, halftone → gray, on the CPU."""
-    return InverseHalfObjective(InverseHalf(config.width), config.restoreLoss, config.restoreLossWeight)
+    network = InverseHalf(config.width)
+    if config.initialWeights == "variance":
+        keep_variance(network)
+    return InverseHalfObjective(network, config.restoreLoss, config.restoreLossWeight)
 
 
 def build_warm(config: WarmConfig) -> WarmObjective:
@@ -35,12 +39,27 @@ def build_joint(config: JointConfig) -> JointObjective:
 def warm_objective(config: WarmConfig, network: ResHalf, extractor: InverseHalf | None) -> WarmObjective:
     """Objective of the warm-up with the term weights of `config`."""
     weights = _halftone_weights(config) | {"feature": config.featureLossWeight}
-    return WarmObjective(network, weights, extractor, config.guidance, config.freeze, config.quantizedTone)
+    start = config.start
+    return WarmObjective(
+        network,
+        weights,
+        extractor,
+        config.guidance,
+        config.freeze,
+        config.quantizedTone,
+        start.target,
+        start.steps,
+        start.weight,
+    )
 
 
 def joint_objective(config: JointConfig, network: ResHalf, vgg: nn.Module | None) -> JointObjective:
     """Objective of the joint training with the term weights of `config`; `vgg` is a PerceptualLoss."""
-    weights = _halftone_weights(config) | {"restore": config.restoreLossWeight, "perceptual": config.vggLossWeight}
+    weights = _halftone_weights(config) | {
+        "restore": config.restoreLossWeight,
+        "chroma": config.chromaLossWeight,
+        "perceptual": config.vggLossWeight,
+    }
     return JointObjective(
         network, weights, config.restoreLoss, vgg, config.freeze, config.quantizedTone, config.bitFlip
     )
@@ -51,7 +70,9 @@ def new_reshalf(config: ResHalfConfig) -> ResHalf:
 
     Raises ValueError or UserError, one line, when the proxy is missing or does not fit.
     """
-    network = ResHalf(config.width, config.prior, config.levels, config.decoder, config.blocks)
+    network = ResHalf(config.width, config.prior, config.levels, config.decoder, config.blocks, config.noise)
+    if config.initialWeights == "variance" and network.prior is None:
+        keep_variance(network)
     source = _load_proxy(config.proxy_ckpt) if config.proxy_ckpt is not None else None
     if network.proxy is not None:
         if source is None:

@@ -1,12 +1,13 @@
 """Reproduce the paper's table: prepare the data, the three trainings, evaluate. See scripts/reproduce.md.
 
-python -m scripts.reproduce --voc VOC2012 [--out runs/paper] [--set KEY=VALUE ...] [--vgg_weights FILE|none] [--dry_run]
+python -m scripts.reproduce --voc VOC2012 [--out runs/paper] [--recipe cpu|gpu|released] [--set KEY=VALUE ...]
 
 After an interruption the same command continues. Exit code: that of the first step that failed, else 0. Unreadable
 photographs are left out.
 """
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
@@ -19,6 +20,19 @@ from utils.errors import UserError
 ROOT = Path(__file__).parents[1]
 VALIDATION = 100
 """Photographs for validation, as in the paper; at most a tenth of all."""
+
+STAGES = {
+    "invhalf": ("train_invhalf.py", None),
+    "warm": ("train_warm.py", "extractor_ckpt"),
+    "decoder": ("train.py", "initial_ckpt"),
+    "joint": ("train.py", "initial_ckpt"),
+}
+"""Script of each training, and the config key for the checkpoint of the previous one."""
+RECIPES = {
+    **{kind: {stage: f"paper_{kind}_{stage}" for stage in STAGES} for kind in ("cpu", "gpu")},
+    "released": {"invhalf": "inversehalf", "warm": "invhalf_warm", "joint": "invhalf_full"},
+}
+"""Config files of the trainings in scripts/, in order."""
 
 SKIPPED = 3
 """Exit code of dataset.prepare when it skipped photographs."""
@@ -37,18 +51,17 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
     data, out = args.out / "dataset", args.out
     common = [f"data_dir={data}", f"save_dir={out}", *args.set]
     vgg = {None: [], "none": ["vggLossWeight=0"]}.get(args.vgg_weights, [f"vgg_weights={args.vgg_weights}"])
-    stages = [
-        ("train_invhalf.py", "inversehalf", []),
-        ("train_warm.py", "invhalf_warm", [f"extractor_ckpt={out / 'inversehalf/model_best.pth.tar'}"]),
-        ("train.py", "invhalf_full", [f"initial_ckpt={out / 'invhalf_warmup/model_best.pth.tar'}", *vgg]),
-    ]
-    trainings = [
-        [script, "--config", f"scripts/{config}.json", "--resume", "auto", *_settings([*own, *common])]
-        for script, config, own in stages
-    ]
+    trainings, checkpoint = [], None
+    for stage, config in RECIPES[args.recipe].items():
+        script, key = STAGES[stage]
+        own = [f"{key}={checkpoint}"] if key else []
+        own += vgg if stage == "joint" and args.recipe == "released" else []
+        trainings.append([script, "--config", f"scripts/{config}.json", "--resume", "auto", *_settings(own + common)])
+        name = json.loads((ROOT / "scripts" / f"{config}.json").read_text(encoding="utf-8"))["name"]
+        checkpoint = out / name / "model_best.pth.tar"
     prepare = ["-m", "dataset.prepare", "--photos", str(photos), "--out", str(data)]
     prepare += ["--val_share", f"{share:.8f}", "--size", str(args.size)]
-    measure = ["--model", str(out / "invhalf_full/model_best.pth.tar"), "--save_dir", str(out / "measured")]
+    measure = ["--model", str(checkpoint), "--save_dir", str(out / "measured")]
     return [prepare, *trainings, ["evaluate.py", *measure, "--data_dir", str(data / "HalftoneVOC2012/val/target_c")]]
 
 
@@ -69,8 +82,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--voc", type=_folder, required=True, help="the folder VOC2012, or any folder of photographs")
     add("--out", type=Path, default=Path("runs/paper"), help="data set, runs and measurements (default: %(default)s)")
     add("--size", type=int, default=256, help="side of the photographs in pixels (default: %(default)s, the paper's)")
+    add(
+        "--recipe",
+        choices=RECIPES,
+        default="cpu",
+        help="cpu: for two cores; gpu: larger; released: the original's files, as published (default: %(default)s)",
+    )
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key of all three trainings")
-    add("--vgg_weights", help="local file of VGG19's weights (default: torchvision downloads them), or none")
+    add("--vgg_weights", help="with --recipe released: file of VGG19's weights, or none (default: download)")
     add("--dry_run", "--dry-run", action="store_true", help="print the steps and exit")
     args = parser.parse_args(argv)
     args.voc, args.out = args.voc.resolve(), args.out.resolve()

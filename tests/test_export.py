@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import export
-from model.reshalf import NOISE, ResHalf
+from model.noise import NOISE
+from model.reshalf import ResHalf
 from reshalf import SHIPPED, load_reshalf
 from utils.checkpoint import write_checkpoint
 

@@ -24,6 +24,11 @@ ENTRY = {
     "evaluate.py": lambda argv: evaluate.main([*argv, "--no-spectra", "--no-robustness"]),
 }
 TINY = ["width=4", "trainer.epochs=1", "trainer.max_steps=2", "data_loader.batch_size=2", "cuda=false"]
+TINY += ["data_loader.crop_size=32"]
+STEPS = {
+    "cpu": ["dataset.prepare", "train_invhalf.py", "train_warm.py", "train.py", "train.py", "evaluate.py"],
+    "released": ["dataset.prepare", "train_invhalf.py", "train_warm.py", "train.py", "evaluate.py"],
+}
 
 
 @pytest.fixture
@@ -50,12 +55,14 @@ def in_process(monkeypatch):
     return ran
 
 
-def test_all_steps_run_and_the_second_run_trains_nothing(voc, in_process, tmp_path, capsys):
+@pytest.mark.parametrize("recipe", STEPS)
+def test_all_steps_run_and_the_second_run_trains_nothing(voc, in_process, tmp_path, capsys, recipe):
     out = tmp_path / "paper"
     command = ["--voc", str(voc), "--out", str(out), "--size", "48", "--vgg_weights", "none"]
+    command += ["--recipe", recipe]
     command += [part for setting in TINY for part in ("--set", setting)]
     assert reproduce.main(command) == 0
-    assert in_process == ["dataset.prepare", "train_invhalf.py", "train_warm.py", "train.py", "evaluate.py"]
+    assert in_process == STEPS[recipe]
     found = json.loads((out / "measured/metrics.json").read_text())
     assert found["photos"] == 1 and 0 < found["mean"]["restoration"]["network"]["psnr"] < 60
     assert "restoration" in capsys.readouterr().out
@@ -70,7 +77,7 @@ def test_no_step_runs_after_one_that_fails(voc, monkeypatch, tmp_path):
     assert len(ran) == 2
 
 
-@pytest.mark.parametrize(("codes", "end"), [([3, 0, 0, 0, 0], 0), ([0, 3], 3), ([2], 2)])
+@pytest.mark.parametrize(("codes", "end"), [([3, 0, 0, 0, 0, 0], 0), ([0, 3], 3), ([2], 2)])
 def test_skipped_photographs_do_not_end_the_run(voc, monkeypatch, tmp_path, capsys, codes, end):
     left = list(codes)
     monkeypatch.setattr(reproduce, "call", lambda step: left.pop(0))
@@ -100,10 +107,12 @@ def test_after_sigterm_it_waits_until_the_step_has_saved():
         assert process.stdout.read() == "saved\n"
 
 
-def test_every_step_reads_and_writes_below_the_given_folder(voc, tmp_path):
+@pytest.mark.parametrize("recipe", reproduce.RECIPES)
+def test_every_step_reads_and_writes_below_the_given_folder(voc, tmp_path, recipe):
     """No file of another run or of the repository is changed."""
     out = tmp_path / "paper"
-    for step in reproduce.commands(reproduce.parse(["--voc", str(voc), "--out", str(out), "--vgg_weights", "v.pth"])):
+    command = ["--voc", str(voc), "--out", str(out), "--recipe", recipe, "--vgg_weights", "v.pth"]
+    for step in reproduce.commands(reproduce.parse(command)):
         line = " ".join(step)
         for own in ("--out ", "data_dir=", "--data_dir ", "save_dir=", "--save_dir ", "_ckpt="):
             assert all(rest.startswith(str(out)) for rest in line.split(own)[1:]), line
@@ -113,7 +122,7 @@ def test_every_step_reads_and_writes_below_the_given_folder(voc, tmp_path):
 def test_a_dry_run_prints_the_steps_and_runs_none(voc, in_process, tmp_path, capsys):
     assert reproduce.main(["--voc", str(voc), "--out", str(tmp_path / "paper"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5 and all(line.startswith("$ python ") for line in lines)
+    assert len(lines) == 6 and all(line.startswith("$ python ") for line in lines)
     assert not in_process and not (tmp_path / "paper").exists()
 
 

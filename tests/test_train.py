@@ -103,6 +103,23 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_ends_with_the_same_bits(argumen
     assert losses(tmp_path / "alone") == losses(tmp_path / "cut")
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_warm_up_resumed_before_at_or_after_the_end_of_its_start_ends_with_the_same_bits(arguments, tmp_path, cut):
+    settings = {"start": {"steps": 2, "target": "orientation", "weight": 0.1}, "noise": "blue"}
+    settings |= {"initialWeights": "variance", "featureLossWeight": 0, "data_loader__special_batch_size": 2}
+    settings |= {"lr_sheduler": {"name": "constant", "warmup_steps": 2, "restart_step": 2}}
+    settings |= {"trainer__epochs": 4, "trainer__steps_per_epoch": 1, "trainer__validate_every": None}
+    assert train_warm.main(arguments(name="alone", **settings)) == 0
+    assert train_warm.main(arguments(name="cut", trainer__max_steps=cut, **settings)) == 0
+    assert read_checkpoint(tmp_path / "cut" / LAST)["step"] == cut
+    assert train_warm.main(arguments("-r", "auto", name="cut", **settings)) == 0
+    alone, resumed = (read_checkpoint(tmp_path / name / LAST)["state_dict"] for name in ("alone", "cut"))
+    assert all(torch.equal(alone[name], value) for name, value in resumed.items())
+    assert losses(tmp_path / "alone") == losses(tmp_path / "cut")
+    tone = [(tmp_path / name / "tone_per_epoch.txt").read_text().split() for name in ("alone", "cut")]
+    assert tone[0] == tone[1] and tone[0][:2] == ["nan", "nan"] and len(tone[0]) == 4
+
+
 @pytest.mark.parametrize(
     ("changes", "part"),
     [

@@ -48,7 +48,8 @@ class DataConfig(Strict):
 
     dataset: str = "HalftoneVOC2012.json"  # list of photographs and reference halftones in data_dir
     special_set: str | None = "special_color.json"  # list of constant colours; null: none
-    batch_size: Positive = 8  # joint batch of all processes
+    batch_size: Positive = 8  # photographs of the joint batch of all processes
+    special_batch_size: Positive | None = None  # constant colours of the joint batch; null: as many as photographs
     shuffle: bool = True  # a new order in each epoch
     num_workers: Annotated[int, Field(ge=0)] = 32  # threads that read files ahead; values do not depend on it
     crop_size: CropSize | None = None  # side of random square crops, pixels; null: whole photographs
@@ -72,6 +73,8 @@ class ScheduleConfig(Strict):
     cooldown: Annotated[int, Field(ge=0)] = 0  # plateau: epochs after a reduction that are not counted
     warmup_steps: Annotated[int, Field(ge=0)] = 0  # steps of linear increase at the beginning
     min_lr: Weight = 0.0
+    restart_step: Annotated[int, Field(ge=0)] = 0  # step at which warm-up and cosine start again; 0: none
+    restart_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # base rate after it; null: as before
 
 
 class TrainConfig(Strict):

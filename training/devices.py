@@ -75,8 +75,9 @@ def make_fabric(config: TrainConfig) -> Fabric:
     if cuda and per_host > torch.cuda.device_count():
         raise UserError(f"cuda: found {torch.cuda.device_count()} GPUs for {per_host} processes on this host")
     world = per_host * hosts
-    if batch % world:
-        raise UserError(f"data_loader.batch_size: found {batch} for {world} processes, allowed: a multiple of {world}")
+    for key in ("batch_size", "special_batch_size"):
+        if (count := getattr(config.data_loader, key) or world) % world:
+            raise UserError(f"data_loader.{key}: found {count} for {world} processes, allowed: a multiple of {world}")
     if world > 1 and not config.data_loader.shuffle:
         raise UserError(f"data_loader.shuffle: found false for {world} processes, allowed: true")
     device = "cuda" if cuda else "cpu"

@@ -9,6 +9,10 @@ from torch import Tensor
 
 from utils.errors import UserError
 
+LIMITS = {"quantize": 10.0, "start": 100.0}
+"""Highest accepted values of the terms that are large only where the continuous halftone leaves [-1, 1] by orders: its
+mean distance from -1 and 1, and its mean squared error."""
+
 
 class LossMeter:
     """Sums of the terms since the last log line and since the start of the epoch, on the device.
@@ -28,13 +32,14 @@ class LossMeter:
         self.stop = False
 
     def add(self, step: int, terms: dict[str, Tensor], stop_requested: bool) -> None:
-        """Add the scalar terms of one step. Raises UserError with step and terms when one is not finite.
+        """Add the scalar terms of one step. Raises UserError with step and terms when one is not finite or too large.
 
-        When the names of the terms changed since the checkpoint, the sums of the epoch restart.
+        When the names of the terms change, the sums restart.
         """
         if self._names != list(terms):
+            self.check()  # with the names of its step
             self._names = list(terms)
-            self.start_epoch()
+            self._sums = dict.fromkeys(self._sums, (0.0, 0))
         request = terms["total"].new_full((), float(stop_requested))
         values = torch.stack([value.detach().double() for value in (*terms.values(), request)])
         if self._fabric.world_size > 1:
@@ -60,6 +65,12 @@ class LossMeter:
         if not all(map(math.isfinite, values)):
             terms = ", ".join(f"{name} {value:.6g}" for name, value in zip(self._names, values, strict=False))
             raise UserError(f"step {step}: the loss is not finite: {terms}")
+        for name, value in zip(self._names, values, strict=False):
+            if value > LIMITS.get(name, math.inf):
+                raise UserError(
+                    f"step {step}: the continuous halftone has left [-1, 1]: {name} is {value:.6g}, allowed: up to "
+                    f"{LIMITS[name]:g}; lower optimizer.lr or set grad_clip to 1, and raise quantizeLossWeight"
+                )
         self.stop = self.stop or values[-1] > 0
 
     def interval_mean(self) -> dict[str, float]:

@@ -22,10 +22,12 @@ class Objective(Protocol):
 
     network         the network that is checkpointed; `network.arch()` describes its architecture
     discriminators  further trained networks that only a resumed run needs, or None
+    step            completed steps of the training, set before each call: terms may depend on it
     """
 
     network: nn.Module
     discriminators: nn.Module | None
+    step: int
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalar loss terms and "total", which is minimised."""

@@ -34,10 +34,14 @@ class RunLog:
         for name, value in values.items():
             self._board.add_scalar(f"train/{name}", value, step)
 
-    def epoch(self, terms: dict[str, float]) -> None:
-        """Add the mean of each loss term to its file TERM_per_epoch.txt."""
+    def epoch(self, number: int, terms: dict[str, float]) -> None:
+        """Add the mean of each loss term to its file TERM_per_epoch.txt, whose line `number` is epoch `number`."""
         for name, value in terms.items():
-            _append(self.folder / f"{name}_per_epoch.txt", f"{value:.8g}")
+            file = self.folder / f"{name}_per_epoch.txt"
+            lines = len(file.read_text(encoding="utf-8").splitlines()) if file.exists() else 0
+            for _ in range(lines + 1, number):  # epochs in which this term was not computed
+                _append(file, "nan")
+            _append(file, f"{value:.8g}")
 
     def validation(self, step: int, epoch: int, metrics: dict[str, float], shown: list[Images]) -> None:
         """Log the metrics; write the shown images to train_cache/ and, side by side, to TensorBoard."""

@@ -1,4 +1,7 @@
-"""Learning rate schedules: plateau (as released), cosine, exponential, constant; each with a linear warm-up."""
+"""Learning rate schedules: plateau (as released), cosine, exponential, constant; each with a linear warm-up.
+
+At `restart_step` warm-up and cosine start again: the start of a training has a cosine of its own.
+"""
 
 import math
 
@@ -14,7 +17,7 @@ class LearningRate:
     """Sets the learning rate of every parameter group.
 
     base             rate before schedule and warm-up
-    total_steps      step at which a cosine reaches `min_lr`
+    total_steps      step at which a cosine reaches `min_lr`, as it does at `restart_step`
     steps_per_epoch  steps between two reductions of an exponential
     """
 
@@ -28,10 +31,14 @@ class LearningRate:
     def before_step(self, step: int) -> None:
         """Set the rate of the next step, counted from 0."""
         config, base = self._config, self._base
+        restart = min(config.restart_step, self._total)
+        total = restart or self._total
+        if step >= restart > 0:
+            step, total, base = step - restart, self._total - restart, config.restart_lr or base
         if step < config.warmup_steps:
             rate = base * (step + 1) / config.warmup_steps
         elif config.name == "cosine":
-            done = (step - config.warmup_steps) / max(1, self._total - config.warmup_steps)
+            done = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
             rate = config.min_lr + (base - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         elif config.name == "exponential":
             rate = max(config.min_lr, base * config.factor ** (step // self._steps_per_epoch))

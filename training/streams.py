@@ -20,7 +20,9 @@ def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> di
     for photo_set in filter(None, (photos, specials, validation)):
         photo_set.verify()
     share = {"seed": config.seed, "rank": fabric.global_rank, "world_size": fabric.world_size}
-    options = data.model_dump(include={"batch_size", "crop_size", "flip", "shuffle", "num_workers"})
+    options = data.model_dump(
+        include={"batch_size", "special_batch_size", "crop_size", "flip", "shuffle", "num_workers"}
+    )
     stream = BatchStream(photos, specials, **options, **share)
     if validation is not None:
         validation = BatchStream(validation, batch_size=data.batch_size, shuffle=False, **share)

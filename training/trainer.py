@@ -139,6 +139,7 @@ class Trainer:
         self.schedule.before_step(self.step)
         if self.config.channels_last:
             batch = {name: value.contiguous(memory_format=torch.channels_last) for name, value in batch.items()}
+        self.objective.step = self.step
         terms = self.model(batch)
         with self._add_last_good():
             self.meter.add(self.step + 1, terms, self._stop.number is not None)
@@ -198,7 +199,7 @@ class Trainer:
         start, means = time.perf_counter(), self.meter.epoch_mean()
         settings, finished = self.config.trainer, self.step >= self.total_steps
         if self.log:
-            self.log.epoch(means)
+            self.log.epoch(self.epoch, means)
         measured = {}
         if self.validation is not None and (finished or self.epoch % (settings.validate_every or 1) == 0):
             measured = self._validate()

@@ -8,9 +8,18 @@ from model import loss
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.prior import Prior
 from model.reshalf import InverseHalf, ResHalf
+from model.start import start_target
 
 WARM = {"tone": 0.6, "quantize": 0.2, "structure": 0.0, "blue_noise": 0.3, "feature": 1.0}
-JOINT = {"tone": 0.6, "quantize": 0.1, "structure": 0.0, "blue_noise": 0.3, "restore": 1.0, "perceptual": 0.0}
+JOINT = {
+    "tone": 0.6,
+    "quantize": 0.1,
+    "structure": 0.0,
+    "blue_noise": 0.3,
+    "restore": 1.0,
+    "chroma": 0.0,
+    "perceptual": 0.0,
+}
 
 
 def batch(size=32, count=2, prior=False):
@@ -104,6 +113,42 @@ def test_terms_are_float32_where_the_networks_run_in_bfloat16():
     assert all(term.dtype == torch.float32 for term in terms.values())
     photo = both.continuous[:2].float()
     torch.testing.assert_close(terms["tone"], loss.tone_loss(photo, loss.gray(data["colour"])))
+
+
+def test_the_chroma_term_is_the_error_of_cr_and_cb():
+    data, network = batch(), tiny()
+    *_, halftone = encode_both(network, data)
+    torch.manual_seed(7)
+    terms = JointObjective(network, JOINT | {"chroma": 2.0})(data)
+    found, true = loss.chroma(network.decode(halftone)), loss.chroma(data["colour"])
+    torch.testing.assert_close(terms["chroma"], mse_loss(found, true))
+    torch.manual_seed(7)
+    torch.testing.assert_close(terms["total"], JointObjective(network, JOINT)(data)["total"] + 2 * terms["chroma"])
+    red, luma = torch.tensor([-1.0, -1.0, 1.0]).view(1, 3, 1, 1), 2 * 0.299 - 1
+    assert loss.chroma(red).flatten().tolist() == pytest.approx([0.713 * (1 - luma), 0.564 * (-1 - luma)])
+
+
+@pytest.mark.parametrize("target", ["random", "orientation"])
+def test_the_start_is_minimised_alone_in_the_first_steps_and_added_in_the_later_ones(target):
+    data, network = batch(), ResHalf(4, noise="blue")
+    colour = torch.cat((data["colour"], data["special_colour"]))
+    torch.manual_seed(7)
+    noise = network.condition(colour, seed=None)
+    expected = mse_loss(network.encode(colour, condition=noise).continuous, start_target(target, "blue", colour, noise))
+    objective = WarmObjective(network, WARM, InverseHalf(4), start=target, start_steps=2, start_weight=0.5)
+    for step in (0, 1, 2):
+        objective.step = step
+        torch.manual_seed(7)
+        terms = objective(data)
+        torch.testing.assert_close(terms["start"], expected)
+        assert (set(terms) == {"start", "total"}) == (step < 2)
+    objective.start_weight = 0.0
+    torch.manual_seed(7)
+    without = objective(data)
+    assert "start" not in without
+    torch.testing.assert_close(terms["total"], without["total"] + 0.5 * expected)
+    with pytest.raises(ValueError, match="noise channel"):
+        WarmObjective(tiny(Prior(correction=True)), WARM, InverseHalf(4), start_steps=1)
 
 
 def test_constant_colours_are_optional():

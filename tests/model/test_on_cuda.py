@@ -35,7 +35,7 @@ def warm():
 
 def joint(prior, decoder):
     perceptual = PerceptualLoss(vgg19().state_dict())
-    weights = WEIGHTS | {"restore": 1.0, "perceptual": 0.1}
+    weights = WEIGHTS | {"restore": 1.0, "chroma": 0.1, "perceptual": 0.1}
     return JointObjective(ResHalf(4, prior, 1, decoder), weights, "psnr", perceptual, bit_flip=0.1)
 
 

@@ -23,6 +23,8 @@ def test_the_defaults_of_the_new_keys_keep_the_original_behaviour():
     added = {key: value for key, value in resolved.items() if key not in flatten_config(original)}
     assert added == {
         "width": 64, "levels": 3, "decoder": "hourglass", "blocks": 2, "prior": None, "proxy_ckpt": None,
+        "noise": "white", "initialWeights": "torch", "chromaLossWeight": 0.0,
+        "data_loader.special_batch_size": None, "lr_sheduler.restart_step": 0, "lr_sheduler.restart_lr": None,
         "vgg_weights": None, "ema_decay": None, "grad_clip": None, "precision": "32-true",
         "channels_last": False, "compile": False, "freeze": "none", "quantizedTone": False, "bitFlip": 0.0,
         "data_loader.crop_size": None, "data_loader.flip": False,
@@ -38,10 +40,12 @@ def test_the_warm_up_freezes_the_decoder_and_its_target_is_the_reference():
     assert (config.freeze, config.guidance) == ("decoder", "reference")
 
 
-@pytest.mark.parametrize("file", sorted(SCRIPTS.glob("*half*.json")), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", sorted([*SCRIPTS.glob("*half*.json"), *SCRIPTS.glob("paper*.json")]), ids=lambda file: file.name
+)
 def test_every_shipped_config_fits_a_stage(file):
-    kind = {"inversehalf": InvHalfConfig, "invhalf_warm": WarmConfig}.get(file.stem, JointConfig)
-    assert load_config(kind, file).name
+    kinds = {"inversehalf": InvHalfConfig, "invhalf": InvHalfConfig, "warm": WarmConfig}
+    assert load_config(kinds.get(file.stem.rpartition("_")[2], JointConfig), file).name
 
 
 def test_a_resolved_config_loads_back_to_an_equal_one():

@@ -14,11 +14,30 @@ from utils.errors import UserError
 HALFTONE = {"tone": 0.6, "structure": 0.0, "blue_noise": 0.3}
 
 
+def test_variance_preserving_initial_weights_are_those_of_both_hourglasses():
+    kinds = ("torch", "variance")
+    default, variance = (new_reshalf(parse_config(JointConfig, {"width": 8, "initialWeights": kind})) for kind in kinds)
+    for name in ("encoder", "decoder"):
+        weights = [getattr(network, name).down1[1].conv[0].weight for network in (default, variance)]
+        assert weights[1].std() > 2 * weights[0].std()
+        assert weights[1].std().item() == pytest.approx((2 / (9 * 16)) ** 0.5, rel=0.1)
+    extractor = build_invhalf(parse_config(InvHalfConfig, {"width": 8, "initialWeights": "variance"})).network
+    assert not extractor.net.residual[0].conv[-1].weight.any()
+
+
+def test_the_noise_and_the_start_are_those_of_the_config():
+    start = {"steps": 3, "target": "orientation", "weight": 0.2}
+    config = parse_config(WarmConfig, {"width": 4, "noise": "blue", "start": start})
+    warm = warm_objective(config, new_reshalf(config), InverseHalf(4))
+    assert warm.network.arch()["noise"] == "blue"
+    assert (warm.start, warm.start_steps, warm.start_weight) == ("orientation", 3, 0.2)
+
+
 def test_objectives_are_built_from_configs():
     config = {"width": 4, "vggLossWeight": 0, "restoreLoss": "l1_loss", "bitFlip": 0.1}
     joint = build_joint(parse_config(JointConfig, config))
     assert isinstance(joint, JointObjective) and joint.network.width == 4 and joint.bit_flip == 0.1
-    assert joint.weights == HALFTONE | {"quantize": 0.1, "restore": 1.0, "perceptual": 0.0}
+    assert joint.weights == HALFTONE | {"quantize": 0.1, "restore": 1.0, "chroma": 0.0, "perceptual": 0.0}
     warm = warm_objective(parse_config(WarmConfig, {}), ResHalf(4), InverseHalf(4))
     assert isinstance(warm, WarmObjective) and warm.weights == HALFTONE | {"quantize": 0.2, "feature": 1.0}
     assert isinstance(build_invhalf(parse_config(InvHalfConfig, {"width": 4})), InverseHalfObjective)

@@ -31,6 +31,16 @@ def test_a_run_writes_its_log_lines_text_files_images_and_tensorboard_events(toy
     assert list((folder / "tensorboard").glob("events.out.tfevents.*"))
 
 
+def test_line_n_of_a_terms_file_is_epoch_n_also_where_the_term_begins_later(tmp_path):
+    log = RunLog(tmp_path)
+    log.epoch(1, {"start": 1.0})
+    log.epoch(2, {"start": 2.0})
+    log.epoch(3, {"tone": 3.0})
+    log.close()
+    assert (tmp_path / "tone_per_epoch.txt").read_text().split() == ["nan", "nan", "3"]
+    assert (tmp_path / "start_per_epoch.txt").read_text().split() == ["1", "2"]
+
+
 def test_interval_and_epoch_means_are_means_over_the_steps(toy, tmp_path):
     toy.run(tmp_path / "a", trainer__log_every=1, trainer__epochs=1, validate=False)
     toy.run(tmp_path / "b", trainer__log_every=2, trainer__epochs=1, validate=False)

@@ -31,6 +31,15 @@ def test_the_cosine_rises_during_the_warm_up_and_ends_at_min_lr(toy, tmp_path):
     assert seen[4:] == sorted(seen[4:], reverse=True)
 
 
+def test_after_a_restart_warm_up_and_cosine_begin_again(toy, tmp_path):
+    settings = {"name": "cosine", "warmup_steps": 4, "min_lr": 1e-3}
+    seen = rates(toy, tmp_path, 134, **settings, restart_step=30)
+    assert seen[:30] == rates(toy, tmp_path, 30, **settings)
+    assert seen[30:] == rates(toy, tmp_path, 104, **settings)
+    slower = rates(toy, tmp_path, 134, **settings, restart_step=30, restart_lr=0.004)
+    assert slower[:30] == seen[:30] and slower[33] == pytest.approx(0.004)
+
+
 def test_the_exponential_falls_by_its_factor_after_every_epoch(toy, tmp_path):
     seen = rates(toy, tmp_path, 6, name="exponential", factor=0.9, min_lr=0.0085)
     assert seen == pytest.approx([0.01, 0.01, 0.009, 0.009, 0.0085, 0.0085])

@@ -1,0 +1,64 @@
+"""Targets of the start of the warm-up: random dithers that the encoder can compute from its noise channel.
+
+From random weights the encoder copies the gray photograph, and neither tone nor the distance from -1 and 1 has a
+gradient towards small dots. The mean squared error against one of these targets leads past this barrier.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.loss import chroma, gray
+from model.noise import NOISE, blue_levels
+
+PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""(row, column) offsets of the neighbours that carry colour: Cr E-W against N-S, Cb one diagonal against the other."""
+FILTERS = {"white": (0.125, 0.375, 5.0), "blue": (0.0, 0.25, 3.0)}
+"""b, a and s of `orientation`, by the kind of noise: white noise is also high-pass filtered."""
+
+
+def start_target(target: str, noise_kind: str, colour: Tensor, noise: Tensor) -> Tensor:
+    """sign(gray + u) in {-1, 1}, (N, 1, H, W), where u, uniform in [-1, 1], depends on the noise channel.
+
+    target      "random": u is the noise itself; "orientation": the noise filtered by `orientation`
+    noise_kind  "white" or "blue"
+    colour      (N, 3, H, W) BGR; noise (N, 1, H, W), the encoder's noise channel
+    """
+    normal = noise.float() / NOISE
+    if target == "orientation":
+        normal = orientation(noise_kind, colour, normal)
+    threshold = torch.erf(normal / math.sqrt(2))
+    return torch.where(gray(colour) + threshold > 0, 1.0, -1.0)
+
+
+def orientation(noise_kind: str, colour: Tensor, noise: Tensor) -> Tensor:
+    """Noise of unit variance, (N, 1, H, W), in which chroma determines the correlation of neighbouring pixels.
+
+    g(p) = n(p) - Σ_k (b + a tanh(s c_k(p))) (n(p + d_k) + n(p - d_k)), divided by its standard deviation, with d_k the
+    PAIRS and c = (Cr, -Cr, Cb, -Cb): where c_k is positive, neighbours along d_k tend to differ.
+    """
+    base, amplitude, slope = FILTERS[noise_kind]
+    cr, cb = (amplitude * torch.tanh(slope * chroma(colour))).split(1, dim=1)
+    weights = torch.cat((torch.ones_like(cr), *(-(base + part) for part in (cr, -cr, cb, -cb))), dim=1)
+    sums = [noise] + [torch.roll(noise, (y, x), (2, 3)) + torch.roll(noise, (-y, -x), (2, 3)) for y, x in PAIRS]
+    filtered = (weights * torch.cat(sums, dim=1)).sum(dim=1, keepdim=True)
+    covariance = torch.tensor(_covariance(noise_kind)).to(colour.device, non_blocking=True)
+    variance = torch.einsum("nihw,ij,njhw->nhw", weights, covariance, weights).unsqueeze(1)
+    return filtered / variance.clamp_min(0.05).sqrt()
+
+
+@cache
+def _covariance(noise_kind: str) -> list[list[float]]:
+    """5 × 5 covariances of the noise and of its sums over the four PAIRS, for noise of unit variance."""
+    correlation = np.zeros((5, 5))
+    correlation[0, 0] = 1
+    if noise_kind == "blue":
+        power = np.abs(np.fft.fft2(blue_levels())) ** 2
+        power = power + power.T
+        correlation = np.fft.ifft2(power + np.roll(power[::-1], 1, 0)).real  # mean over mirrored and turned planes
+        correlation /= correlation[0, 0]
+    groups = [[(0, 0)], *([(y, x), (-y, -x)] for y, x in PAIRS)]
+    return [[float(sum(correlation[a - c, b - d] for a, b in p for c, d in q)) for q in groups] for p in groups]
