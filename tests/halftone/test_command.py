@@ -136,7 +136,7 @@ def test_the_gallery_shows_every_method(photo, tmp_path):
         (["{folder}/twins", "{folder}/out"], "would both be written as a.png"),
         (["{photo}", "{photo}/out.png"], "photo.one.png: not a folder"),
         (["{photo}", "{photo}"], "photo.one.png is the input and would be overwritten"),
-        (["{folder}", "{folder}"], "results need another folder"),
+        (["{folder}", "{folder}"], "output folder must differ"),
         (["{folder}", "{photo}"], "photo.one.png: not a folder"),
         (["{photo}", "{folder}/empty"], "empty: halftones are written as .png"),
         (["--method", "am_line", "--set", "angle=nan", "{photo}", "{out}"], "angle must be a finite float, not 'nan'"),
