@@ -65,7 +65,7 @@ def codec_of(row: str, model: Path, device: str | None) -> ResHalfCodec:
 
 
 def timed(function, repeats: int) -> tuple[np.ndarray, float]:
-    """Result and least seconds of `repeats` calls after a warm-up call; of the latter if `repeats` is 0."""
+    """Result and minimum seconds of `repeats` calls after a warm-up call; of the latter if `repeats` is 0."""
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()

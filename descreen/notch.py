@@ -11,8 +11,8 @@ from descreen.screen_finder import Screen, common_pitch
 from halftone.inks import INKS
 
 WIDTH, STRONG_WIDTH, STRONG_PEAK_RATIO = 0.01, 0.02, 4.0
-"""σ of a notch in cycles per pixel, σ of the notch of a strong peak, and the least power of a strong peak in multiples
-of its background. 0.01 has an impulse response of 16 pixels, which follows a residual of varying amplitude."""
+"""σ of a notch in cycles per pixel, σ of the notch of a strong peak, and the minimum power of a strong peak in
+multiples of its background. 0.01: impulse response of 16 pixels, which follows a residual of varying amplitude."""
 BACKGROUND = (0.025, 0.05)
 """Inner and outer radius of the background ring of a peak, cycles per pixel."""
 DETAIL_SIZE, PRESENCE_SIZE = 15, 11

@@ -21,11 +21,11 @@ RESTORED_PITCH = 8.5
 
 # Peak detection. Ratios are of the amplitude of a peak to the median amplitude at its distance from frequency 0.
 MIN_PEAK_RATIO, MIN_PEAK_RATIO_AT_PITCH = 18.0, 8.0
-"""Least peak-to-median ratio of a screen, and of one whose pitch is known from another ink."""
+"""Minimum peak-to-median ratio of a screen, and of one whose pitch is known from another ink."""
 LINE_RATIO = 0.35
 """A line screen has a dot-grid ratio (geometric mean of two orthogonal peaks) below this share of its single peak's."""
 MIN_CHANNEL_RATIO = 2.5
-"""Least ratio of a peak in an ink's own channel to the same frequency in the other channels."""
+"""Minimum ratio of a peak in an ink's own channel to the same frequency in the other channels."""
 MEDIAN_FLOOR, MEDIAN_FLOOR_LEVELS = 0.01, 0.05
 """Lower limits of the median: as a share of the highest amplitude, and as the amplitude of a wave in levels. A screen
 therefore has an amplitude of at least MIN_PEAK_RATIO · MEDIAN_FLOOR_LEVELS; rounding to 8 bits causes less."""
@@ -34,18 +34,18 @@ MAX_SCREENS, PEAK_RADIUS = 6, 6.0
 
 # Large-pitch dot screens, detected at half and quarter size.
 MIN_LARGE_PITCH, MIN_SHRUNK_SIDE = 7.0, 64
-"""Pixels: least pitch, since finer screens are detected at full size, and least side of the shrunk scan, which must
+"""Pixels: minimum pitch, since finer screens are detected at full size, and minimum side of the shrunk scan, which must
 contain enough periods."""
 MIN_LARGE_AMPLITUDE = 12.0
-"""Levels; least amplitude of some ink. Resolved dots have 14 to 90 levels (prints of test_imgs/ with pitches from 9 to
-40 pixels), patterns in photographs below 4, FM halftones up to 11."""
+"""Levels; minimum amplitude of the strongest ink. Resolved dots have 14 to 90 levels (prints of test_imgs/ with pitches
+from 9 to 40 pixels), patterns in photographs below 4, FM halftones up to 11."""
 OVERTONE_GAIN, OVERTONE_PITCH = 1.4, 4.5
 """A large-pitch screen replaces a fine one, its overtone, if its amplitude is at least OVERTONE_GAIN times higher (1.6
 to 10 in those prints) and its pitch at most OVERTONE_PITCH times larger."""
 
 # Assignment of screens to inks. Leads are differences of log amplitudes between an ink's own channel and the others.
 MIN_LEAD, MAX_LEAD = 0.07, 1.0
-"""Least lead of an ink, and the limit above which it is clipped: aliases in subsampled JPEG chroma have the highest."""
+"""Minimum lead of an ink, and the limit to which it is clipped: aliases in subsampled JPEG chroma have the highest."""
 INK_SCORE, BLACK_SCORE = 0.3, 2.0
 """Score of an ink, to which its lead is added, and of black, from which the spread of the channels is subtracted. With
 these a single screen is black unless one channel leads clearly."""

@@ -51,7 +51,7 @@ def plan_tasks(source: Path, out: Path, recursive: bool, folders: Sequence[str])
         tasks.append(Task(path, name))
         taken[name] = path
     if not tasks:
-        raise UserError(f"{source}: no images in it")
+        raise UserError(f"{source}: contains no images")
     for path, name in tasks:
         if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
             raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")

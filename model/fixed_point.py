@@ -30,7 +30,7 @@ from utils.hardware import cpu_flags
 ZERO_POINT = 128
 """Zero point of signed activations."""
 MAX_SUM = 2.0**23  # of |a|; with a bias of at most as much, float32 (24 bits) is exact
-MIN_REQUANTIZATION = 2.0**-14  # least factor from a to y; oneDNN rounds twice below it
+MIN_REQUANTIZATION = 2.0**-14  # minimum factor from a to y; oneDNN rounds twice below it
 EXPONENT_RANGE = 7  # exponents that calibration tries, down from the one without saturation
 
 

@@ -132,7 +132,7 @@ def test_the_gallery_shows_every_method(photo, tmp_path):
         (["--colour", "cmyk", "--linear", "{photo}", "{out}"], "--linear"),
         (["{photo}", "{folder}/out.jpg"], "out.jpg: halftones are written as .png"),
         (["{folder}/text.png", "{out}"], "text.png: not an image"),
-        (["{folder}/empty", "{folder}/out"], "empty: no images in it"),
+        (["{folder}/empty", "{folder}/out"], "empty: contains no images"),
         (["{folder}/twins", "{folder}/out"], "would both be written as a.png"),
         (["{photo}", "{photo}/out.png"], "photo.one.png: not a folder"),
         (["{photo}", "{photo}"], "photo.one.png is the input and would be overwritten"),
