@@ -24,10 +24,15 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="folder of scans")
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
-    add("--method", choices=["network", *BASELINES], default="network", help="network, or a baseline without learning")
+    add(
+        "--method",
+        choices=["network", *BASELINES],
+        default="network",
+        help="default: network; the others need no model",
+    )
     add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
     add("--strength", type=float, default=1.0, help="strength of the baseline (default: %(default)s)")
-    add("--mask", choices=MASKS, default="gaussian", help="notches of fft_notch (default: %(default)s)")
+    add("--mask", choices=MASKS, default="gaussian", help="notch shape of fft_notch (default: %(default)s)")
     add("--recursive", action="store_true", help="include subfolders and keep their structure")
     add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
