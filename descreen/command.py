@@ -24,12 +24,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="folder of scans")
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
-    add(
-        "--method",
-        choices=["network", *BASELINES],
-        default="network",
-        help="default: network; the others need no model",
-    )
+    add("--method", choices=["network", *BASELINES], default="network", help="the network (default) or a baseline")
     add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
     add("--strength", type=float, default=1.0, help="strength of the baseline (default: %(default)s)")
     add("--mask", choices=MASKS, default="gaussian", help="notch shape of fft_notch (default: %(default)s)")
