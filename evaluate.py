@@ -4,6 +4,7 @@
 
 Prints a table and writes OUT/metrics.json, OUT/metrics.csv, OUT/spectra_gray.png, OUT/spectra_colour.png, and the
 measured halftones and restored photos. Definitions: metrics/quality.py, metrics/spectra.py, metrics/damage.py.
+Exit code: 0 success, 2 wrong usage, 130 or 143 interrupted.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from metrics import tables
 from reshalf import SHIPPED, evaluation
 from reshalf.codec import ResHalfCodec
 from utils.command import exit_code
-from utils.files import checksum
+from utils.files import checksum, write_json
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -48,7 +49,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     )
     content = {"model": arguments.model.name, "sha256": checksum(arguments.model), "seed": arguments.seed}
     content |= {"device": str(arguments.device), **figures}
-    tables.write_json(arguments.save_dir / "metrics.json", content)
+    write_json(arguments.save_dir / "metrics.json", content)
     tables.write_csv(arguments.save_dir / "metrics.csv", figures["images"], figures["mean"])
     print(tables.table(figures["mean"]))
     print(f"{figures['photos']} photos; written to {arguments.save_dir}")
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line. Returns 0, or 2 after printing one error line for a mistake of the user."""
+    """Run the command; returns the exit code."""
     return exit_code(lambda: run(parse(argv)))
 
 

@@ -14,10 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from jobs.tasks import check_writable
 from model.onnx import export_onnx
 from reshalf import SHIPPED, load_reshalf
 from utils.command import exit_code
+from utils.files import check_writable
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=["onnx"], default="onnx")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped)")
-    parser.add_argument("--save_dir", type=Path, default=Path("exported"), help="output folder")
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
+    parser.add_argument("--save_dir", type=Path, default=Path("exported"), help="output folder (default: %(default)s)")
     return exit_code(lambda: run(parser.parse_args(argv)))
 
 

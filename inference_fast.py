@@ -3,7 +3,7 @@
     python inference_fast.py [--model CKPT] [--data_dir DIR] [--save_dir OUT] [--decoding]
 
 writes OUT/halftone/NAME.png (one bit per pixel), OUT/restored/NAME.png, OUT/manifest.jsonl and OUT/overview.png, and
-prints a table. Several processes share the work with --shard I/N each, or under torchrun.
+prints a table. Several processes divide the inputs with --shard I/N each, or under torchrun.
 Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interrupted.
 """
 
@@ -12,14 +12,15 @@ import sys
 from pathlib import Path
 
 from images.files import MAX_PIXELS
-from jobs.manifest import Manifest, digest
+from jobs.manifest import Manifest
 from jobs.run import run_folder
 from jobs.shards import parse_shard
-from jobs.tasks import HALFTONES, RESTORED, plan
+from jobs.tasks import HALFTONES, RESTORED, plan_tasks
 from reshalf import SHIPPED, ResHalfCodec
 from reshalf.folder_job import FolderJob
 from utils.command import exit_code
 from utils.errors import UserError
+from utils.files import checksum_or_empty
 
 HERE = Path(__file__).parent
 
@@ -27,23 +28,22 @@ HERE = Path(__file__).parent
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped)")
+    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
     add("--data_dir", type=Path, help="photographs, or halftones with --decoding (default: test_imgs)")
-    add("--save_dir", type=Path, default=Path("result"), help="where halftone/ and restored/ go")
-    add("--decoding", action="store_true", help="restore the halftones in DIR")
+    add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
+    add("--decoding", action="store_true", help="the inputs are halftones: restore them")
     add("--force", action="store_true", help="with --decoding: also restore images that are not halftones")
-    add("--recursive", action="store_true", help="also the photographs in subfolders; the structure is kept")
-    add("--skip_existing", "--skip-existing", action="store_true", help="continue: leave out what was done before")
+    add("--recursive", action="store_true", help="include subfolders and keep their structure")
+    add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
     quality = parser.add_mutually_exclusive_group()
     quality.add_argument("--fast", action="store_true", help="error diffusion instead of the halftone search")
-    quality.add_argument(
-        "--best", action="store_true", help="the search queries the decoder itself, in 12 rounds: slow"
-    )
-    quality.add_argument("--rounds", type=int, metavar="N", help="of the search that query the proxy decoder")
-    add("--seed", type=int, default=0, help="of the encoder's noise, if it has any")
+    quality.add_argument("--best", action="store_true", help="query the decoder itself, in 12 rounds: slow")
+    rounds = "number of search rounds that query the proxy (default: as trained, 6)"
+    quality.add_argument("--rounds", type=int, metavar="N", help=rounds)
+    add("--seed", type=int, default=0, help="seed of the encoder's noise")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     add("--tile", type=int, help="side in pixels of the tiles the network processes (default: by the free memory)")
-    add("--shard", metavar="I/N", help="process the I-th of N shares only; not needed under torchrun")
+    add("--shard", metavar="I/N", help="process shard I of N only; not needed under torchrun")
     add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
     return parser.parse_args(argv)
 
@@ -57,11 +57,12 @@ def run(args: argparse.Namespace) -> int:
     if args.force and not args.decoding:
         raise UserError("--force is for --decoding")
     folders = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
-    tasks = plan(args.data_dir or HERE / "test_imgs", args.save_dir, args.recursive, folders)
+    tasks = plan_tasks(args.data_dir or HERE / "test_imgs", args.save_dir, args.recursive, folders)
     shard = parse_shard(args.shard)
     choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds, "best": args.best}
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
-    made_by = {"checkpoint": digest(args.model), "decoding": args.decoding} | ({} if args.decoding else choices)
+    made_by = {"checkpoint": checksum_or_empty(args.model), "decoding": args.decoding}
+    made_by |= {} if args.decoding else choices
     job = FolderJob(
         manifest=Manifest(args.save_dir, made_by),
         folders=folders,

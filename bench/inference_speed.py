@@ -65,7 +65,7 @@ def codec_of(row: str, model: Path, device: str | None) -> ResHalfCodec:
 
 
 def timed(function, repeats: int) -> tuple[np.ndarray, float]:
-    """Result and least seconds of `repeats` calls after a warm-up call; of the latter if `repeats` is 0."""
+    """Result and minimum seconds of `repeats` calls after a warm-up call; of the latter if `repeats` is 0."""
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -92,7 +92,7 @@ def measure(row: str, side: int, args: argparse.Namespace) -> dict:
 
 def by_autograd(prior, proxy, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:
     """`error_gradient` without its numba loops."""
-    with error_gradient.ONE_AT_A_TIME:
+    with error_gradient.PARALLEL_LOOP_LOCK:
         return error_gradient.by_autograd(prior, proxy, bgr, halftone, proxy.device)
 
 

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from dataset.training_pairs import Pair, make_pairs, special_colours, write_json
+from dataset.training_pairs import Pair, make_pairs, special_colours
 from images.files import list_images
 from utils.command import exit_code
 from utils.errors import UserError
+from utils.files import write_json
 
 PHOTOS, SPECIALS = "HalftoneVOC2012", "special"
 SPECIAL_VALIDATION_STEP = 32  # every 32nd special colour is also in the validation list

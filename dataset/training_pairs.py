@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from dataset.prefetch import prefetch
 from halftone.variable_diffusion import ostromoukhov
-from images.files import read_image, write_halftone, write_image
+from images.files import centre_crop, read_image, write_halftone, write_image
 from utils.errors import UserError
-from utils.files import atomic_write
+from utils.files import write_json
 
 COLOUR, REFERENCE = "target_c", "raw_ov"
 
@@ -66,11 +66,9 @@ def special_colours(count: int, seed: int) -> list[tuple[int, ...]]:
 
 def centre_square(bgr: np.ndarray, size: int) -> np.ndarray:
     """The largest centred square of uint8 (H, W, 3), resized to (size, size, 3)."""
-    height, width = bgr.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = bgr[top : top + side, left : left + side]
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+    square = centre_crop(bgr, min(bgr.shape[:2]))
+    larger = len(square) > size
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if larger else cv2.INTER_CUBIC)
 
 
 def make_pair(pair: Pair, out: Path, size: int) -> str | None:
@@ -100,7 +98,7 @@ def make_pairs(pairs: Sequence[Pair], out: Path, size: int, workers: int, source
     remove_changed(pairs, out, size, sources)
     missing = [pair for pair in pairs if not pair.exists(out)]
     skipped = []
-    with tqdm(total=len(pairs), initial=len(pairs) - len(missing), unit="picture", disable=None) as bar:
+    with tqdm(total=len(pairs), initial=len(pairs) - len(missing), unit="image", disable=None) as bar:
         for reason in prefetch((partial(make_pair, pair, out, size) for pair in missing), workers, 4 * workers):
             bar.update()
             if reason:
@@ -121,9 +119,3 @@ def remove_changed(pairs: Sequence[Pair], out: Path, size: int, sources: Path) -
             (out / pair.colour).unlink(missing_ok=True)
             (out / pair.reference).unlink(missing_ok=True)
     write_json(sources, now)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON atomically."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Descreening and rescreening: printed or screened pictures to continuous tone and back (Kim & Park, SIGGRAPH 2018)."""
+"""Descreening and rescreening: printed or screened images to continuous tone and back (Kim & Park, SIGGRAPH 2018)."""

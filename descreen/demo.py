@@ -1,10 +1,10 @@
-"""Simulate printing and scanning of the photographs in test_imgs/, restore the scans, and screen one picture again.
+"""Simulate printing and scanning of the photographs in test_imgs/, restore the scans, and rescreen one image.
 
     python -m descreen.demo [--save_dir result/descreen] [--model CKPT] [--picture FILE.jpg]
 
 writes SAVE_DIR/scans/, restored/, screened/ and demo.png, which shows photograph, scan, restoration and, in the first
-row, the new screen. FILE gets a few of its rows, for the model card. Without a checkpoint the bilateral filter is used,
-the best classical method.
+row, the new screen. --picture writes three of its rows to FILE. Without a checkpoint the bilateral filter is used, the
+best method without learning.
 Exit code: 0 done, 2 wrong usage, 3 a scan was skipped, 130 or 143 interrupted.
 """
 
@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from descreen import restore
-from descreen.command import CHECKPOINT
+from descreen.command import SHIPPED
 from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
 from descreen.scan_job import SCREENED
 from descreen.screen_finder import find_screens
-from descreen.screening import screen_again
+from descreen.screening import rescreen
 from images.files import list_images, read_image, write_image
 from images.overview import middle, write_overview
 from jobs.tasks import RESTORED
@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
         printing = draw_printing(SCREENS, np.random.default_rng(number))
         write_image(folder / f"{name}.png", print_and_scan(photo, printing))
     method = ["--model", str(args.model)]
-    if args.model == CHECKPOINT and not CHECKPOINT.exists():
-        print(f"{CHECKPOINT.name} is missing: the bilateral filter is used instead", file=sys.stderr)
+    if args.model == SHIPPED and not SHIPPED.exists():
+        print(f"{SHIPPED.name} is missing: the bilateral filter is used instead", file=sys.stderr)
         method = ["--method", "bilateral"]
     code = restore.main(["--data_dir", str(folder), "--save_dir", str(out), *method])
     if code:
@@ -56,12 +56,12 @@ def run(args: argparse.Namespace) -> int:
     for name, photo in photos.items():
         scan, restored = (read_image(part / f"{name}.png").bgr for part in (folder, out / RESTORED))
         print(f"{name:20} scan {psnr(photo, scan):5.2f} dB, restored {psnr(photo, restored):5.2f} dB")
-        pictures = [photo, scan, restored]
+        images = [photo, scan, restored]
         if not rows:
-            pictures.append(screen_again(restored, find_screens(scan), NEW_PITCH))
+            images.append(rescreen(restored, find_screens(scan), NEW_PITCH))
             (out / SCREENED).mkdir(exist_ok=True)
-            write_image(out / SCREENED / f"{name}.png", pictures[-1])
-        rows.append([middle(picture, CROP) for picture in pictures])
+            write_image(out / SCREENED / f"{name}.png", images[-1])
+        rows.append([middle(image, CROP) for image in images])
     write_overview(out / "demo.png", rows)
     if args.picture:
         write_overview(args.picture, [row[:3] for name, row in zip(photos, rows, strict=True) if name in PICTURE_ROWS])
@@ -74,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--save_dir", type=Path, default=Path("result/descreen"), help="default: %(default)s")
-    add("--model", type=Path, default=CHECKPOINT, help="checkpoint (default: the shipped)")
-    add("--picture", type=Path, help="also write a few rows to this file")
+    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
+    add("--picture", type=Path, help="also write three rows of demo.png to this file")
     return exit_code(lambda: run(parser.parse_args(argv)))
 
 

@@ -37,7 +37,7 @@ class DescreenEngine(Tiler):
     ) -> np.ndarray:
         """Scan (H, W, 3) BGR uint8 → continuous tone, same shape and dtype.
 
-        screens  of the scan, by ink; None: detect them. Scans with coarse screens are restored at half or quarter size
+        screens  of the scan, by ink; None: detect them. Large pitches: the scan is restored at half or quarter size
         coarse   run the coarse network only
         notch    filter residual screen frequencies out of the restored image
         Raises MemoryError when the smallest tile does not fit.
@@ -57,7 +57,7 @@ class DescreenEngine(Tiler):
 
 
 def baseline_restorer(method: str, strength: float, mask: str) -> Restorer:
-    """A method of BASELINES at the detected pitch of each scan; coarse screens are removed at half or quarter size.
+    """A method of BASELINES at the detected pitch of each scan, large-pitch screens at half or quarter size.
 
     The restorer raises MemoryError when OpenCV runs out of memory.
     """

@@ -27,16 +27,16 @@ from tqdm import tqdm
 
 from dataset.photo_set import PhotoSet
 from descreen.baselines import BASELINES, MASKS
-from descreen.command import CHECKPOINT, load_trained
+from descreen.command import SHIPPED, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import Restorer, baseline_restorer
 from descreen.printing import draw_printing, ground_truth, print_and_scan
 from descreen.screen_finder import Screen, find_screens
 from descreen.visibility import Frequency, screen_frequencies, screen_visibility
 from metrics.quality import psnr, ssim
-from metrics.tables import write_json
 from utils.command import exit_code
 from utils.errors import UserError
+from utils.files import write_json
 
 FLAWED_AM = ScreensConfig(
     line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=3.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
@@ -52,7 +52,7 @@ Score = dict[str, float]
 class Scan(NamedTuple):
     """A simulated scan and its ground truth, (H, W, 3) BGR uint8, with detected screens and printed frequencies."""
 
-    picture: np.ndarray
+    image: np.ndarray
     truth: np.ndarray
     screens: dict[str, Screen]
     frequencies: list[Frequency]
@@ -66,8 +66,8 @@ def make_scans(photos: PhotoSet, count: int, kind: str, seed: int = 0) -> list[S
         printing = draw_printing(AM.get(kind, FLAWED_AM), np.random.default_rng(seed + index))
         if kind not in AM:
             printing = replace(printing, method=kind, gray=True, clean=True)
-        picture = print_and_scan(bgr, printing)
-        return Scan(picture, ground_truth(bgr, printing), find_screens(picture), screen_frequencies(printing))
+        image = print_and_scan(bgr, printing)
+        return Scan(image, ground_truth(bgr, printing), find_screens(image), screen_frequencies(printing))
 
     return _parallel_map(make, range(min(count, len(photos))))
 
@@ -76,7 +76,7 @@ def score(restore: Restorer, scans: list[Scan]) -> Score:
     """Means over the scans: "psnr" in dB, "ssim", "found" as a share; for AM also "visible" and its maximum "worst"."""
 
     def one(scan: Scan) -> tuple[float, ...]:
-        restored = restore(scan.picture, scan.screens)
+        restored = restore(scan.image, scan.screens)
         visible = screen_visibility(restored, scan.truth, scan.frequencies)
         return psnr(scan.truth, restored), ssim(scan.truth, restored), bool(find_screens(restored)), visible
 
@@ -93,7 +93,7 @@ def tune(method: str, scans: list[Scan]) -> tuple[str, Restorer]:
     best, chosen = -np.inf, ("", None)
     for strength, mask in product(STRENGTHS, MASKS if method == "fft_notch" else MASKS[:1]):
         restore = baseline_restorer(method, strength, mask)
-        results = _parallel_map(lambda scan, by=restore: psnr(scan.truth, by(scan.picture, scan.screens)), scans)
+        results = _parallel_map(lambda scan, by=restore: psnr(scan.truth, by(scan.image, scan.screens)), scans)
         if np.mean(results) > best:
             name = f"{method} {strength:g}" + (f" {mask}" if method == "fft_notch" else "")
             best, chosen = np.mean(results), (name, restore)
@@ -129,10 +129,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _networks(args: argparse.Namespace) -> dict[str, Restorer]:
     """Restorers of the checkpoints by row name: complete, without notch filter and, with several parts, coarse only."""
-    if args.model is None and not CHECKPOINT.exists():
-        print(f"{CHECKPOINT} does not exist: only the baselines are evaluated", file=sys.stderr)
+    if args.model is None and not SHIPPED.exists():
+        print(f"{SHIPPED} does not exist: only the baselines are evaluated", file=sys.stderr)
         return {}
-    paths = args.model or [CHECKPOINT]
+    paths = args.model or [SHIPPED]
     names = [f"{path.parent.name}/{path.name.removesuffix('.pth.tar')}" for path in paths]
     found = {}
     for path, name in zip(paths, names, strict=True):

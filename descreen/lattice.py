@@ -29,19 +29,19 @@ def lattice(pitch: float, angle: float, is_line: bool = False) -> list[Frequency
 
 
 def mean_power(
-    plane: np.ndarray, side: int, step: int, most: int | None = None, dtype: np.dtype = np.float64
+    plane: np.ndarray, side: int, step: int, max_patches: int | None = None, dtype: np.dtype = np.float64
 ) -> np.ndarray:
     """Welch periodogram: mean |FFT|² of overlapping mean-free patches under a Hann window; float64 (side, side).
 
     plane  (H, W) with sides of at least `side`
     step   distance of the patches, pixels
-    most   use at most this many patches, evenly spread
+    max_patches  use at most this many, evenly spread
     dtype  precision of the transforms
     """
     tops, lefts = (range(0, length - side + 1, step) for length in plane.shape)
     corners = [(top, left) for top in tops for left in lefts]
-    if most is not None:
-        corners = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, most).astype(int))]
+    if max_patches is not None:
+        corners = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, max_patches).astype(int))]
     window, power = hann_window(side, dtype), np.zeros((side, side))
     for top, left in corners:
         patch = plane[top : top + side, left : left + side].astype(dtype)

@@ -23,12 +23,12 @@ class CoarseNet(nn.Module):
     Sides are extended by reflection to multiples of 32.
 
     deepest  maximal channels of a layer; None: 8 · width, as published
-    blur     σ in pixels: predict a residual to the Gaussian blur of the scan, zero at initialisation; 0: predict the
+    blur     σ in pixels: predict a residual to the Gaussian blur of the scan, zero at initialization; 0: predict the
              image, as published
     waves    four screen-phase channels (descreen/waves.py) follow those of the scan
     """
 
-    def __init__(self, width: int = 64, deepest: int | None = None, blur: float = 0.0, waves: bool = False):
+    def __init__(self, width: int, deepest: int | None, blur: float, waves: bool):
         super().__init__()
         self.blur, self.inputs = blur, 3 + len(INKS) * waves
         channels = [min(width * 2**level, deepest or 8 * width) for level in (0, 1, 2, 3, 3)]
@@ -59,7 +59,7 @@ class CoarseNet(nn.Module):
         return x[..., :height, :width]
 
     def _init_weights(self) -> None:
-        """Variance-preserving initialisation (He et al., ICCV 2015); zero output layer with `blur`."""
+        """Variance-preserving initialization (He et al., ICCV 2015); zero output layer with `blur`."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 inputs = layer.in_channels * math.prod(layer.kernel_size)
@@ -80,12 +80,12 @@ class EdgeNet(nn.Module):
             layers += [nn.Conv2d(inputs, channels, 5, padding=2), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1))
 
-    def forward(self, picture: Tensor) -> Tensor:
-        return self.layers(picture)
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layers(image)
 
 
 class DetailsNet(nn.Module):
-    """Residual to the coarse image: (N, 32, H, W) → (N, 3, H, W) in [-1, 1], with a zero-initialised output layer.
+    """Residual to the coarse image: (N, 32, H, W) → (N, 3, H, W) in [-1, 1], with a zero-initialized output layer.
 
     Input channels: scan, coarse image, 25 object maps, edge map.
     """
@@ -122,7 +122,7 @@ class TripleDiscriminator(nn.Module):
     Convolutions without padding require sides of at least 221 pixels; smaller images are extended by reflection.
     """
 
-    SMALLEST = 221
+    MIN_SIDE = 221
 
     def __init__(self, width: int = 64):
         super().__init__()
@@ -130,13 +130,13 @@ class TripleDiscriminator(nn.Module):
 
     def forward(self, scan: Tensor, truth: Tensor, output: Tensor) -> Tensor:
         x = torch.cat((scan, truth, output), dim=1)
-        if min(x.shape[-2:]) < self.SMALLEST:
-            x = reflect_to_multiple(x, self.SMALLEST)
+        if min(x.shape[-2:]) < self.MIN_SIDE:
+            x = reflect_to_multiple(x, self.MIN_SIDE)
         return self.layers(x)
 
 
 def blurred(scan: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of the scan, in float32 also under autocast: half precision would quantise its levels."""
+    """Gaussian blur of the scan, in float32 also under autocast: half precision would quantize its levels."""
     with torch.autocast(scan.device.type, enabled=False):
         return gaussian_blur(scan.float(), 2 * math.ceil(3 * sigma) + 1, sigma, "renormalize")
 

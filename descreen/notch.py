@@ -10,15 +10,15 @@ from descreen.lattice import Frequency, lattice
 from descreen.screen_finder import Screen, common_pitch
 from halftone.inks import INKS
 
-WIDTH, STRONG_WIDTH, STRONG = 0.01, 0.02, 4.0
-"""σ of a notch in cycles per pixel, and of one for a strong peak, whose power exceeds its background STRONG times.
-0.01 has an impulse response of 16 pixels, which follows a residual of varying amplitude."""
+WIDTH, STRONG_WIDTH, STRONG_PEAK_RATIO = 0.01, 0.02, 4.0
+"""σ of a notch in cycles per pixel, σ of the notch of a strong peak, and the minimum power of a strong peak in
+multiples of its background. 0.01: impulse response of 16 pixels, which follows a residual of varying amplitude."""
 BACKGROUND = (0.025, 0.05)
 """Inner and outer radius of the background ring of a peak, cycles per pixel."""
 DETAIL_SIZE, PRESENCE_SIZE = 15, 11
 """Window sides in pixels: of the local mean that `detail` removes, and of the local regression in `_presence`."""
-NEGLIGIBLE, WHOLE = 0.05, 0.5
-"""`_presence`: power in levels² below which the filtered component counts as absent, and the regression coefficient
+MIN_POWER, FULL_REMOVAL_COEFFICIENT = 0.05, 0.5
+"""`_presence`: power in levels² below which the filtered component is absent, and the regression coefficient
 from which it is removed completely."""
 TILE, MARGIN = 512, 64
 """Side of the FFT tiles and the overlap on each side, pixels."""
@@ -49,9 +49,9 @@ def notch_screens(restored: np.ndarray, screens: dict[str, Screen]) -> np.ndarra
     return out
 
 
-def detail(picture: np.ndarray) -> np.ndarray:
+def detail(image: np.ndarray) -> np.ndarray:
     """High-pass: float32 (H, W) or (H, W, C) minus its local mean."""
-    return picture - cv2.blur(picture, (DETAIL_SIZE, DETAIL_SIZE), borderType=cv2.BORDER_REFLECT)
+    return image - cv2.blur(image, (DETAIL_SIZE, DETAIL_SIZE), borderType=cv2.BORDER_REFLECT)
 
 
 def _notched(bgr: np.ndarray, frequencies: list[Frequency]) -> np.ndarray:
@@ -74,11 +74,11 @@ def _presence(bgr: np.ndarray, removed: np.ndarray) -> np.ndarray:
 
     Suppresses ringing: a notch spreads part of an edge into the flat area beside it, where the image has no such wave.
     """
-    cross, own = (
+    cross, power = (
         cv2.blur(product, (PRESENCE_SIZE, PRESENCE_SIZE), borderType=cv2.BORDER_REFLECT)
         for product in (detail(bgr.astype(np.float32)) * removed, removed * removed)
     )
-    return np.clip(cross / (own + NEGLIGIBLE) / WHOLE, 0, 1)
+    return np.clip(cross / (power + MIN_POWER) / FULL_REMOVAL_COEFFICIENT, 0, 1)
 
 
 def _is_strong(power: np.ndarray, size: tuple[int, int], x: float, y: float) -> bool:
@@ -91,4 +91,4 @@ def _is_strong(power: np.ndarray, size: tuple[int, int], x: float, y: float) -> 
     distance = np.hypot(rows[:, None] / height - y, columns / width - x)
     near = power[np.ix_(rows % height, columns)]
     peak, background = near[distance <= WIDTH], near[(distance > inner) & (distance <= outer)]
-    return bool(peak.mean() > STRONG * background.mean())
+    return bool(peak.mean() > STRONG_PEAK_RATIO * background.mean())

@@ -54,7 +54,7 @@ def merge_table() -> Tensor:
 
 
 class ImageNetInput(nn.Module):
-    """BGR in [-1, 1] → RGB normalised for torchvision's pretrained networks, (N, 3, H, W)."""
+    """BGR in [-1, 1] → RGB normalized for torchvision's pretrained networks, (N, 3, H, W)."""
 
     def __init__(self):
         super().__init__()
@@ -78,8 +78,8 @@ class SmallObjectNet(nn.Module):
             layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, len(CLASSES), 3, padding=1))
 
-    def forward(self, picture: Tensor) -> Tensor:
-        return _resize_to(self.layers(picture).softmax(dim=1), picture)
+    def forward(self, image: Tensor) -> Tensor:
+        return _resize_to(self.layers(image).softmax(dim=1), image)
 
 
 class ObjectNet(nn.Module):
@@ -99,16 +99,16 @@ class ObjectNet(nn.Module):
     def train(self, mode: bool = True) -> "ObjectNet":
         return super().train(False)  # frozen batch-norm statistics
 
-    def forward(self, picture: Tensor) -> Tensor:
-        probabilities = self.decoder(self.encoder(self.normalize(picture))).softmax(dim=1)  # (N, 150, H/8, W/8)
-        return _resize_to(torch.einsum("oc,nchw->nohw", self.merge, probabilities), picture)
+    def forward(self, image: Tensor) -> Tensor:
+        probabilities = self.decoder(self.encoder(self.normalize(image))).softmax(dim=1)  # (N, 150, H/8, W/8)
+        return _resize_to(torch.einsum("oc,nchw->nohw", self.merge, probabilities), image)
 
     def load_public_weights(self, folder: str | Path) -> None:
-        """Load encoder*.pth and decoder*.pth from a folder. Raises UserError naming the missing or unfitting file."""
+        """Load encoder*.pth and decoder*.pth from a folder. Raises UserError if a file is missing or does not fit."""
         for part, network in (("encoder", self.encoder), ("decoder", self.decoder)):
             found = sorted(Path(folder).glob(f"{part}*.pth"))
             if len(found) != 1:
-                raise UserError(f"object_weights: {folder} must hold one {part}*.pth, holds {len(found)}")
+                raise UserError(f"object_weights: {folder} must contain one {part}*.pth, contains {len(found)}")
             state = read_checkpoint(found[0])["state_dict"]
             kept = {key: value for key, value in state.items() if "deepsup" not in key and not key.startswith("fc.")}
             try:
@@ -160,5 +160,5 @@ def _dilated_resnet101() -> nn.Module:
     return nn.Sequential(OrderedDict(parts))
 
 
-def _resize_to(maps: Tensor, picture: Tensor) -> Tensor:
-    return interpolate(maps, size=picture.shape[2:], mode="bilinear", align_corners=False)
+def _resize_to(maps: Tensor, image: Tensor) -> Tensor:
+    return interpolate(maps, size=image.shape[2:], mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Restore a folder of scans and screen the pictures again, with a given pitch and angles or those of each scan.
+"""Restore a folder of scans and rescreen them, with a given pitch and angles or those of each scan.
 
     python -m descreen.rescreen --data_dir SCANS [--save_dir OUT] [--pitch 6|auto] [--angles C,M,Y,K|auto] [--dot round]
 
@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 from descreen.command import make_parser, run
-from descreen.screening import screen_again
+from descreen.screening import rescreen
 from halftone.inks import INKS
 from halftone.screens import SPOTS
 from utils.command import exit_code
@@ -67,12 +67,12 @@ def _number(text: str) -> float:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
 
-    def rescreen() -> int:
+    def start() -> int:
         args = parse(argv)
         settings = {name: getattr(args, name) for name in ("pitch", "angles", "dot", "under_colour_removal")}
-        return run(args, lambda picture, screens: screen_again(picture, screens, **settings), settings)
+        return run(args, lambda image, screens: rescreen(image, screens, **settings), settings)
 
-    return exit_code(rescreen)
+    return exit_code(start)
 
 
 if __name__ == "__main__":

@@ -12,36 +12,36 @@ from descreen.networks import blurred
 from halftone.inks import INKS
 from model.hourglass import Residual, keep_variance, reflect_to_multiple
 
-BEFORE, AFTER = (2, 2, 2), (2, 1, 0)
+ENCODER_BLOCKS, DECODER_BLOCKS = (2, 2, 2), (2, 1, 0)
 """Residual blocks per level, down and up."""
 STRIDE = 8
-END, KEPT = 128, 32
-"""Where a side is no multiple of STRIDE, its last KEPT pixels come from a second pass over its last END pixels."""
+TAIL, TAIL_KEPT = 128, 32
+"""A side that is no multiple of STRIDE: a second pass over its last TAIL pixels computes its last TAIL_KEPT pixels."""
 
 
 class ResidualCoarse(nn.Module):
     """Removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded, any H and W; input (N, 7, H, W) with `waves`.
 
     Reflection breaks the periodicity of a screen. Sides that are no multiple of 8 are therefore processed twice, on the
-    grids aligned to their two ends; only sides up to END pixels are extended by reflection.
+    grids aligned to their two ends; only sides up to TAIL pixels are extended by reflection.
 
     width    channels at half resolution; doubled at each of the two lower levels
     deepest  maximal channels of a level; None: no limit
     blur     σ in pixels: predict a residual to the Gaussian blur of the scan; 0: predict the image. The output layer is
-             zero-initialised
+             zero-initialized
     waves    four screen-phase channels (descreen/waves.py) follow those of the scan
     """
 
-    def __init__(self, width: int = 48, deepest: int | None = None, blur: float = 0.0, waves: bool = False):
+    def __init__(self, width: int, deepest: int | None, blur: float, waves: bool):
         super().__init__()
         self.blur, self.inputs = blur, 3 + len(INKS) * waves
         channels = [min(width * 2**level, deepest or 4 * width) for level in range(3)]
         steps = list(zip(channels, channels[1:], strict=False))
         self.enter = nn.Conv2d(4 * self.inputs, channels[0], 3, padding=1)
-        self.before = nn.ModuleList(_blocks(*level) for level in zip(channels, BEFORE, strict=True))
+        self.before = nn.ModuleList(_blocks(*level) for level in zip(channels, ENCODER_BLOCKS, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(upper, lower, 2, stride=2) for upper, lower in steps)
         self.grow = nn.ModuleList(nn.Conv2d(lower, 4 * upper, 1) for upper, lower in steps)
-        self.after = nn.ModuleList(_blocks(*level) for level in zip(channels, AFTER, strict=True))
+        self.after = nn.ModuleList(_blocks(*level) for level in zip(channels, DECODER_BLOCKS, strict=True))
         self.leave = nn.Sequential(nn.ReLU(), nn.Conv2d(channels[0], 4 * 3, 3, padding=1))
         keep_variance(self)
         nn.init.zeros_(self.leave[-1].weight)
@@ -49,10 +49,10 @@ class ResidualCoarse(nn.Module):
     def forward(self, scan: Tensor) -> Tensor:
         for axis in (2, 3):
             side = scan.shape[axis]
-            if side % STRIDE and side > END:
-                most = self(scan.narrow(axis, 0, side - side % STRIDE)).narrow(axis, 0, side - KEPT)
-                end = self(scan.narrow(axis, side - END, END)).narrow(axis, END - KEPT, KEPT)
-                return torch.cat((most, end), dim=axis)
+            if side % STRIDE and side > TAIL:
+                head = self(scan.narrow(axis, 0, side - side % STRIDE)).narrow(axis, 0, side - TAIL_KEPT)
+                tail = self(scan.narrow(axis, side - TAIL, TAIL)).narrow(axis, TAIL - TAIL_KEPT, TAIL_KEPT)
+                return torch.cat((head, tail), dim=axis)
         height, width = scan.shape[-2:]
         aligned = reflect_to_multiple(scan[:, : self.inputs], STRIDE)
         # (N, width, H/2, W/2)

@@ -1,4 +1,4 @@
-"""Restore continuous tone from a folder of printed or screened pictures.
+"""Restore continuous tone from a folder of printed or screened images.
 
     python -m descreen.restore --data_dir SCANS [--save_dir OUT] [--method network|gaussian|fft_notch|bilateral]
 

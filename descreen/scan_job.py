@@ -1,4 +1,4 @@
-"""The job of descreen.restore and descreen.rescreen: scans to restored and, on request, newly screened pictures."""
+"""The job of descreen.restore and descreen.rescreen: scans to restored and, on request, newly screened images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,20 +24,21 @@ class ScanJob(Job):
     rescreen  function of the restored scan and the same screens
     """
 
+    heading = "  screen found"
     restore: Restorer
     rescreen: Rescreen | None
 
-    def convert(self, picture: np.ndarray) -> tuple[Outputs, str]:
+    def convert(self, image: np.ndarray) -> tuple[Outputs, str]:
         """The restored scan, the new screen, and the screens found, as a note."""
-        screens = find_screens(picture)
-        outputs = {RESTORED: self.restore(picture, screens)}
+        screens = find_screens(image)
+        outputs = {RESTORED: self.restore(image, screens)}
         if self.rescreen:
             outputs[SCREENED] = self.rescreen(outputs[RESTORED], screens)
         return outputs, describe(screens)
 
-    def columns(self, result: FileResult | None) -> str:
+    def columns(self, result: FileResult) -> str:
         """The screens found."""
-        return "  screen found" if result is None else f"  {result.note or ''}"
+        return f"  {result.note or ''}"
 
 
 def describe(screens: dict[str, Screen]) -> str:

@@ -10,9 +10,9 @@ from scipy.optimize import linear_sum_assignment
 from descreen.lattice import mean_power
 from halftone.inks import INKS
 
-PATCH, STEP, MOST_PATCHES = 256, 128, 64
+PATCH, STEP, MAX_PATCHES = 256, 128, 64
 """Welch periodogram: side and distance of the patches in pixels, and their maximal number."""
-SMALLEST_PITCH, LARGEST_PITCH = 1.9, 10.0
+MIN_PITCH, MAX_PITCH = 1.9, 10.0
 """Search range in pixels of the scan or of a shrunk one; longer periods are image content."""
 SAME_PITCH = 0.06
 """Maximal relative difference of the pitches of one print's inks."""
@@ -20,32 +20,32 @@ RESTORED_PITCH = 8.5
 """Pixels; scans with larger pitches are restored better at half or quarter size."""
 
 # Peak detection. Ratios are of the amplitude of a peak to the median amplitude at its distance from frequency 0.
-CLEAR, CLEAR_AT_PITCH = 18.0, 8.0
-"""Least peak-to-median ratio of a screen, and of one whose pitch is known from another ink."""
+MIN_PEAK_RATIO, MIN_PEAK_RATIO_AT_PITCH = 18.0, 8.0
+"""Minimum peak-to-median ratio of a screen, and of one whose pitch is known from another ink."""
 LINE_RATIO = 0.35
 """A line screen has a dot-grid ratio (geometric mean of two orthogonal peaks) below this share of its single peak's."""
-EXCLUSIVE = 2.5
-"""Least ratio of a peak in an ink's own channel to the same frequency in the other channels."""
-FLOOR, FLOOR_LEVELS = 0.01, 0.05
+MIN_CHANNEL_RATIO = 2.5
+"""Minimum ratio of a peak in an ink's own channel to the same frequency in the other channels."""
+MEDIAN_FLOOR, MEDIAN_FLOOR_LEVELS = 0.01, 0.05
 """Lower limits of the median: as a share of the highest amplitude, and as the amplitude of a wave in levels. A screen
-therefore has an amplitude of at least CLEAR · FLOOR_LEVELS; rounding to 8 bits causes less."""
-MOST_SCREENS, PEAK_RADIUS = 6, 6.0
+therefore has an amplitude of at least MIN_PEAK_RATIO · MEDIAN_FLOOR_LEVELS; rounding to 8 bits causes less."""
+MAX_SCREENS, PEAK_RADIUS = 6, 6.0
 """Number of peaks considered for the inks, and the radius in samples that is cleared around each."""
 
-# Coarse dot screens, detected at half and quarter size.
-LEAST_COARSE, SMALLEST_SHRUNK = 7.0, 64
-"""Pixels: least pitch, since finer screens are detected at full size, and least side of the shrunk scan, which must
+# Large-pitch dot screens, detected at half and quarter size.
+MIN_LARGE_PITCH, MIN_SHRUNK_SIDE = 7.0, 64
+"""Pixels: minimum pitch, since finer screens are detected at full size, and minimum side of the shrunk scan, which must
 contain enough periods."""
-COARSE_AMPLITUDE = 12.0
-"""Levels; least amplitude of some ink. Resolved dots have 14 to 90 levels (prints of test_imgs/ with pitches from 9 to
-40 pixels), patterns in photographs below 4, FM halftones up to 11."""
+MIN_LARGE_AMPLITUDE = 12.0
+"""Levels; minimum amplitude of the strongest ink. Resolved dots have 14 to 90 levels (prints of test_imgs/ with pitches
+from 9 to 40 pixels), patterns in photographs below 4, FM halftones up to 11."""
 OVERTONE_GAIN, OVERTONE_PITCH = 1.4, 4.5
-"""A coarse screen replaces a fine one, as its overtone, if its amplitude is at least OVERTONE_GAIN times higher (1.6 to
-10 in those prints) and its pitch at most OVERTONE_PITCH times larger."""
+"""A large-pitch screen replaces a fine one, its overtone, if its amplitude is at least OVERTONE_GAIN times higher (1.6
+to 10 in those prints) and its pitch at most OVERTONE_PITCH times larger."""
 
 # Assignment of screens to inks. Leads are differences of log amplitudes between an ink's own channel and the others.
-LEAST_LEAD, MOST_LEAD = 0.07, 1.0
-"""Least lead of an ink, and the limit above which it is clipped: aliases in subsampled JPEG chroma have the highest."""
+MIN_LEAD, MAX_LEAD = 0.07, 1.0
+"""Minimum lead of an ink, and the limit to which it is clipped: aliases in subsampled JPEG chroma have the highest."""
 INK_SCORE, BLACK_SCORE = 0.3, 2.0
 """Score of an ink, to which its lead is added, and of black, from which the spread of the channels is subtracted. With
 these a single screen is black unless one channel leads clearly."""
@@ -76,11 +76,11 @@ def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
     found, small = _find_at_size(bgr), bgr
     for shrink in (2, 4):
         small = cv2.pyrDown(small)  # its low-pass prevents aliases of fine screens
-        if min(small.shape[:2]) < SMALLEST_SHRUNK:
+        if min(small.shape[:2]) < MIN_SHRUNK_SIDE:
             break
-        coarse = {ink: screen._replace(pitch=screen.pitch * shrink) for ink, screen in _find_at_size(small).items()}
-        if _replaces(coarse, found):
-            found = coarse
+        large = {ink: screen._replace(pitch=screen.pitch * shrink) for ink, screen in _find_at_size(small).items()}
+        if _replaces(large, found):
+            found = large
     return found
 
 
@@ -97,18 +97,18 @@ def shrink_for(screens: dict[str, Screen]) -> int:
     return next((shrink for shrink in (1, 2) if pitch <= RESTORED_PITCH * shrink), 4)
 
 
-def _replaces(coarse: dict[str, Screen], found: dict[str, Screen]) -> bool:
-    """Whether `coarse`, detected in a shrunk scan, is a dot screen and `found` at most its overtone."""
-    pitch = common_pitch(coarse) or 0
-    amplitude, other = (max((screen.amplitude for screen in each.values()), default=0.0) for each in (coarse, found))
+def _replaces(large: dict[str, Screen], found: dict[str, Screen]) -> bool:
+    """Whether `large`, detected in a shrunk scan, is a dot screen and `found` at most its overtone."""
+    pitch = common_pitch(large) or 0
+    amplitude, other = (max((screen.amplitude for screen in each.values()), default=0.0) for each in (large, found))
     # Lines of such a pitch may be lines of text.
-    if pitch < LEAST_COARSE or amplitude < COARSE_AMPLITUDE or any(screen.is_line for screen in coarse.values()):
+    if pitch < MIN_LARGE_PITCH or amplitude < MIN_LARGE_AMPLITUDE or any(screen.is_line for screen in large.values()):
         return False
     return not found or (pitch < OVERTONE_PITCH * common_pitch(found) and amplitude > OVERTONE_GAIN * other)
 
 
 def _find_at_size(bgr: np.ndarray) -> dict[str, Screen]:
-    """Screens of (H, W, 3) with pitches up to LARGEST_PITCH."""
+    """Screens of (H, W, 3) with pitches up to MAX_PITCH."""
     side = min(PATCH, *bgr.shape[:2])
     if side < 32:
         return {}
@@ -122,7 +122,7 @@ def _find_at_size(bgr: np.ndarray) -> dict[str, Screen]:
     for number, own in enumerate(channels):
         if first is None:
             others = np.delete(channels, number, axis=0).max(axis=0)
-            first = _strongest_screen(own, own > EXCLUSIVE * cv2.dilate(others, np.ones((3, 3), np.uint8)))
+            first = _strongest_screen(own, own > MIN_CHANNEL_RATIO * cv2.dilate(others, np.ones((3, 3), np.uint8)))
     return {} if first is None else _screens_by_ink(channels, first)
 
 
@@ -139,7 +139,7 @@ def _screens_by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
         ratios = np.sqrt(ratios * np.stack([_rotated_90(ratio) for ratio in ratios]))
     remaining = np.where((x >= 0) & (first.is_line | (y <= 0)), ratios.max(axis=0), 0)  # one peak per screen
     peaks, amplitudes = [], []
-    while len(peaks) < MOST_SCREENS and remaining.max() > CLEAR_AT_PITCH:
+    while len(peaks) < MAX_SCREENS and remaining.max() > MIN_PEAK_RATIO_AT_PITCH:
         peak = np.unravel_index(remaining.argmax(), remaining.shape)
         peaks.append(peak)
         amplitudes.append([_peak_amplitude(channel, peak, first.is_line) for channel in channels])
@@ -160,14 +160,14 @@ def _screens_by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
 def _assign_inks(amplitudes: list[list[float]], strengths: list[float]) -> dict[str, int]:
     """Index of each ink's screen, from the amplitudes of each screen in red, green and blue; inks may be missing.
 
-    The assignment maximises the sum of scores: leads for coloured inks, evenness for black, weighted by log strength.
+    The assignment maximizes the sum of scores: leads for coloured inks, evenness for black, weighted by log strength.
     """
     scores = np.zeros((len(INKS), len(amplitudes) + len(INKS)))  # the additional columns: ink not present
     for number, (levels, strength) in enumerate(zip(np.log(amplitudes), strengths, strict=True)):
-        weight = np.log(2 * strength / CLEAR_AT_PITCH)
+        weight = np.log(2 * strength / MIN_PEAK_RATIO_AT_PITCH)
         for ink in range(3):
             lead = levels[ink] - np.delete(levels, ink).max()
-            scores[ink, number] = weight * (INK_SCORE + min(lead, MOST_LEAD)) if lead > LEAST_LEAD else -1
+            scores[ink, number] = weight * (INK_SCORE + min(lead, MAX_LEAD)) if lead > MIN_LEAD else -1
         scores[3, number] = weight * (BLACK_SCORE - np.ptp(levels))
     pairs = zip(*linear_sum_assignment(scores, maximize=True), strict=True)
     return {INKS[ink]: number for ink, number in pairs if number < len(amplitudes) and scores[ink, number] > 0}
@@ -177,14 +177,14 @@ def _strongest_screen(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | Non
     """The screen with the highest peak-to-median ratio at `allowed` samples of amplitudes (side, side), or None."""
     side = spectrum.shape[0]
     _, x, radius = _grid(side)
-    ratio = _peak_ratio(spectrum, (radius >= 1 / LARGEST_PITCH) & (radius <= 1 / SMALLEST_PITCH))
+    ratio = _peak_ratio(spectrum, (radius >= 1 / MAX_PITCH) & (radius <= 1 / MIN_PITCH))
     ratio[(x < 0) | ~allowed] = 0  # conjugate symmetry
     # A dot grid has two orthogonal peaks, a line screen one.
     pair = np.sqrt(ratio * _rotated_90(ratio))
     pair_peak, single_peak = (np.unravel_index(each.argmax(), each.shape) for each in (pair, ratio))
     is_line = bool(pair[pair_peak] < LINE_RATIO * ratio[single_peak])
     at, strength = (single_peak, ratio[single_peak]) if is_line else (pair_peak, pair[pair_peak])
-    if strength < CLEAR:
+    if strength < MIN_PEAK_RATIO:
         return None
     if not is_line:
         at = _fundamental(_fundamental(at, pair), pair)  # twice: a second harmonic is the diagonal of a diagonal
@@ -208,7 +208,7 @@ def _screen(spectrum: np.ndarray, at: tuple[int, int], is_line: bool, strength: 
 
 def _amplitude_spectrum(plane: np.ndarray, side: int) -> np.ndarray:
     """RMS amplitudes (side, side) of a Welch periodogram, frequency 0 in the centre."""
-    return np.fft.fftshift(np.sqrt(mean_power(plane, side, STEP, MOST_PATCHES, np.float32))) + 1e-3
+    return np.fft.fftshift(np.sqrt(mean_power(plane, side, STEP, MAX_PATCHES, np.float32))) + 1e-3
 
 
 def _unit_amplitude(side: int) -> float:
@@ -229,7 +229,7 @@ def _peak_ratio(spectrum: np.ndarray, within: np.ndarray) -> np.ndarray:
     ring = np.minimum(np.hypot(x, y), side // 2 - 1).astype(int) // 2
     medians = median(spectrum, ring, np.arange(ring.max() + 1))[ring] + 1e-3
     # Blur may empty the spectrum, where the aliases of resampling then have high ratios to a median near zero.
-    floor = max(FLOOR * spectrum[within].max(), FLOOR_LEVELS * _unit_amplitude(side))
+    floor = max(MEDIAN_FLOOR * spectrum[within].max(), MEDIAN_FLOOR_LEVELS * _unit_amplitude(side))
     return np.where(within, spectrum / np.maximum(medians, floor), 0)
 
 
@@ -257,7 +257,7 @@ def _fundamental(at: tuple[int, int], pair: np.ndarray) -> tuple[int, int]:
     for fy, fx in (((y + x) / 2, (x - y) / 2), ((y - x) / 2, (x + y) / 2)):
         row, column = round(fy) + side // 2, round(fx) + side // 2
         window = pair[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
-        if window.size and window.max() > min(0.3 * pair[at], CLEAR):
+        if window.size and window.max() > min(0.3 * pair[at], MIN_PEAK_RATIO):
             inner = np.unravel_index(window.argmax(), window.shape)
             candidates.append((max(row - 2, 0) + inner[0], max(column - 2, 0) + inner[1]))
     return max(candidates, key=lambda place: pair[place], default=at)

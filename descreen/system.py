@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from descreen.config import CoarseNetConfig
 from descreen.networks import COARSE_STRIDE, CoarseNet, DetailsNet, EdgeNet
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet
 from descreen.residual import ResidualCoarse
@@ -14,7 +15,7 @@ from model.load import register_network
 COARSE_NETS: dict[str, type[nn.Module]] = {"unet": CoarseNet, "residual": ResidualCoarse}
 OBJECT_KINDS = ("none", "small", "parser")
 PARTS = ("coarse", "edge", "details")
-COARSE_DEFAULTS = {"kind": "unet", "deepest": None, "blur": 0.0, "waves": False}
+COARSE_DEFAULTS = CoarseNetConfig().model_dump()
 
 
 class Descreened(NamedTuple):
@@ -44,7 +45,7 @@ class Descreener(nn.Module):
             raise ValueError(f"unknown objects {objects!r}, known: {', '.join(OBJECT_KINDS)}")
         self.width, self.parts, self.object_kind = width, tuple(parts), objects if "details" in parts else "none"
         self.settings = COARSE_DEFAULTS | coarse
-        kind, settings = self.settings["kind"], {key: self.settings[key] for key in COARSE_DEFAULTS if key != "kind"}
+        kind, settings = self.settings["kind"], {key: self.settings[key] for key in ("deepest", "blur", "waves")}
         if kind not in COARSE_NETS:
             raise ValueError(f"unknown coarse network {kind!r}, known: {', '.join(COARSE_NETS)}")
         self.coarse = COARSE_NETS[kind](width, **settings)
@@ -56,8 +57,8 @@ class Descreener(nn.Module):
 
     def arch(self) -> dict:
         """Constructor arguments as plain values, for a checkpoint."""
-        own = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.object_kind}
-        return own | self.settings
+        whole = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.object_kind}
+        return whole | self.settings
 
     @classmethod
     def from_arch(cls, arch: dict) -> "Descreener":

@@ -63,8 +63,8 @@ def _extend(config: DescreenConfig, parts: tuple[str, ...], path: str | None, ke
     trained = load_network(path)
     if trained.width != config.width or not set(parts[:-1]) <= set(trained.parts):
         raise UserError(
-            f"{key}: {path} holds {', '.join(trained.parts)} of width {trained.width}, needed: {', '.join(parts[:-1])} "
-            f"of width {config.width}"
+            f"{key}: {path} contains {', '.join(trained.parts)} of width {trained.width}, "
+            f"needed: {', '.join(parts[:-1])} of width {config.width}"
         )
     network = Descreener(config.width, parts, config.objects, **trained.settings)
     for part in parts[:-1]:

@@ -47,16 +47,17 @@ def screen_visibility(restored: np.ndarray, truth: np.ndarray, frequencies: list
     periodogram; products of amplitude and sensitivity are summed in quadrature.
     """
     mean = luminance(truth).mean() + 1e-3 * 255
-    powers = [_power(luminance(picture) / mean) for picture in (restored, truth)]
+    powers = [_power(luminance(image) / mean) for image in (restored, truth)]
     side = powers[0].shape[0]
     y, x = (np.mgrid[:side, :side] + side // 2) % side - side // 2
     total = 0.0
     for fx, fy in frequencies:
         distance = np.hypot(x - fx * side, y - fy * side)
         lobe, ring = distance <= LOBE, (distance > RING[0]) & (distance <= RING[1])
-        residual, own = (max(0.0, power[lobe].sum() - power[ring].mean() * lobe.sum()) for power in powers)
+        peaks = (max(0.0, power[lobe].sum() - power[ring].mean() * lobe.sum()) for power in powers)
+        residual_power, target_power = peaks
         # A cosine of amplitude a has power a² / 4 at each of its two conjugate frequencies.
-        total += sensitivity(math.hypot(fx, fy)) ** 2 * 4 * max(0.0, residual - own)
+        total += sensitivity(math.hypot(fx, fy)) ** 2 * 4 * max(0.0, residual_power - target_power)
     return math.sqrt(total)
 
 

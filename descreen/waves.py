@@ -17,7 +17,7 @@ from descreen.screen_finder import Screen
 from halftone.inks import INKS
 from halftone.screens import ORIGIN_X, ORIGIN_Y
 
-REACH, STEP = 24.0, 8
+PHASE_SIGMA, STEP = 24.0, 8
 """σ in pixels of the window that averages the phase, short enough to follow a warped page, and the stride at which the
 phase is stored."""
 BAND, MARGIN = 512, 8
@@ -96,7 +96,7 @@ def _phasors(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> list[np
     found = []
     for baseband in np.concatenate(bands, axis=1):
         pair = np.dstack((baseband.real, -baseband.imag))
-        phasor = cv2.GaussianBlur(pair, (0, 0), REACH / STEP, borderType=cv2.BORDER_REFLECT).transpose(2, 0, 1)
+        phasor = cv2.GaussianBlur(pair, (0, 0), PHASE_SIGMA / STEP, borderType=cv2.BORDER_REFLECT).transpose(2, 0, 1)
         # Demodulation halves the amplitude.
         found.append(np.ascontiguousarray(phasor / (np.linalg.norm(phasor, axis=0) + NOISE_AMPLITUDE / 2)))
     return found

@@ -23,11 +23,12 @@ from halftone.inks import per_channel, per_ink
 from halftone.light import linear_light, luminance
 from halftone.methods import METHODS, Method
 from halftone.palette import diffuse_to_palette
-from halftone.screens import TRADE_ANGLES
+from halftone.screens import STANDARD_ANGLES
 from images.files import MAX_PIXELS, read_image, write_halftone, write_image
-from jobs.tasks import check_folder, check_writable, plan, with_folder
+from jobs.tasks import plan_tasks
 from utils.command import exit_code
 from utils.errors import UserError, name_errors, printable
+from utils.files import check_folder, check_writable, make_parent
 
 COLOURS = ("gray", "rgb", "cmyk", "palette")
 DEFAULT = "ostromoukhov"
@@ -63,7 +64,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--linear", action="store_true", help="halftone linear light instead of sRGB levels (gray, rgb)")
     add("--colour", choices=COLOURS, help="gray is 1 bit (default); rgb and cmyk give 8 colours")
     add("--palette", metavar="RRGGBB,...", help="the colours for --colour palette")
-    add("--recursive", action="store_true", help="also the photographs in subfolders; the structure is kept")
+    add("--recursive", action="store_true", help="include subfolders and keep their structure")
     add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
     add("--list", action="store_true", help="print every method with its source and options")
     add("--gallery", action="store_true", help="write one sheet of all methods on the image IN to OUT")
@@ -99,12 +100,12 @@ def _check_output(photo: Path, target: Path) -> None:
     if os.path.realpath(photo) == os.path.realpath(target):
         raise UserError(f"{target} is the input and would be overwritten")
     if target.is_dir():
-        raise UserError(f"{target}: a folder, not a name for the picture")
+        raise UserError(f"{target}: a folder, not a file name")
     check_folder(target.parent)
 
 
 def _convert_folder(arguments: argparse.Namespace, convert: Callable[[np.ndarray], np.ndarray]) -> int:
-    tasks, skipped = plan(arguments.input, arguments.output, arguments.recursive, (".",)), []
+    tasks, skipped = plan_tasks(arguments.input, arguments.output, arguments.recursive, (".",)), []
     check_writable(arguments.output)
     for path, name in tqdm(tasks, "halftoning", unit="image"):
         try:
@@ -125,9 +126,9 @@ def _convert(convert: Callable[[np.ndarray], np.ndarray], photo: Path, target: P
     except (KeyError, ValueError) as error:
         raise UserError(f"{photo}: {error.args[0]}") from error
     if result.ndim == 2 and not np.any((result != 0) & (result != 255)):
-        write_halftone(with_folder(target), result)
+        write_halftone(make_parent(target), result)
     else:
-        write_image(with_folder(target), result)
+        write_image(make_parent(target), result)
 
 
 def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
@@ -149,14 +150,14 @@ def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndar
     def halftone(gray: np.ndarray) -> np.ndarray:
         return method(linear_light(gray) if arguments.linear else gray, **options)
 
-    def plate(gray: np.ndarray, ink: str) -> np.ndarray:
-        number = list(TRADE_ANGLES).index(ink)
-        own = dict(options)
+    def halftone_ink(gray: np.ndarray, ink: str) -> np.ndarray:
+        number = list(STANDARD_ANGLES).index(ink)
+        settings = dict(options)
         if "angle" in known:
-            own.setdefault("angle", TRADE_ANGLES[ink])
+            settings.setdefault("angle", STANDARD_ANGLES[ink])
         if "seed" in known and method.name != "blue_noise":
-            own["seed"] = options.get("seed", 0) + number
-        return method(gray, **own)
+            settings["seed"] = options.get("seed", 0) + number
+        return method(gray, **settings)
 
     if colour == "gray" and arguments.linear:
         return lambda bgr: method(luminance(bgr), **options)
@@ -166,7 +167,7 @@ def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndar
         return lambda bgr: per_channel(bgr, halftone)
     if arguments.linear:
         raise UserError("--linear is for gray and rgb: ink coverages are not levels of light")
-    return lambda bgr: per_ink(bgr, plate)
+    return lambda bgr: per_ink(bgr, halftone_ink)
 
 
 def _options(method: Method, settings: list[str]) -> dict[str, int | float | bool | str]:

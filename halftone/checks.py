@@ -6,7 +6,7 @@ MAX_LEVEL = 255.0
 
 
 def as_gray(gray: np.ndarray, *, bounded: bool = True) -> np.ndarray:
-    """Return `gray` (H, W), uint8 or floating in 0..255, as contiguous uint8 or float64; it may share its memory.
+    """Return `gray` (H, W), uint8 or floating in 0..255, as contiguous uint8 or float64, without a copy where possible.
 
     `bounded=False` also accepts finite floats outside 0..255 (a composite signal).
     Raises TypeError for another type or dtype, ValueError for another shape, NaN, infinity or a value out of range.

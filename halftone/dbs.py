@@ -1,8 +1,8 @@
-"""Direct binary search: halftoning that minimises the error perceived under a model of the eye.
+"""Direct binary search: halftoning that minimizes the error perceived under a model of the eye.
 
 Source: M. Analoui, J. Allebach, *Model-based halftoning using direct binary search*, Proc. SPIE 1666 (1992). The cost
 is extended here to several terms, each with its own filter and a carrier that the halftone is multiplied by first. A
-halftone can so carry further signals at frequencies where the eye is least sensitive.
+halftone can thus carry further signals at frequencies where the eye is least sensitive.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ import cv2
 import numba
 import numpy as np
 
-ONE_AT_A_TIME = Lock()
+PARALLEL_LOOP_LOCK = Lock()
 """Held while numba runs a parallel loop: some of its threading layers abort the process if two threads run one."""
 BAND_PIXELS = 1 << 22
 """Pixels per band when the initial gradient is computed, which bounds the memory of the filtering."""
@@ -50,7 +50,7 @@ def direct_binary_search(
     start   (H, W) uint8 in {0, 255}: the halftone to start from (left untouched)
     terms   of the cost; or, to bound the memory of large images, a function that returns the terms with the given rows
             of their targets
-    passes  maximum number of sweeps over the image; a sweep without a change ends the search
+    passes  maximum number of passes over the image; a pass without a change ends the search
     Returns (H, W) uint8 in {0, 255}.
 
     The image is divided into blocks at least as large as the filters' support. Blocks that do not influence each other
@@ -58,7 +58,7 @@ def direct_binary_search(
     Raises ValueError for a wrong shape or carrier.
     """
     search = Search(start, terms)
-    search.sweep(passes)
+    search.run(passes)
     return search.halftone()
 
 
@@ -91,15 +91,15 @@ class Search:
         """Return the current halftone, (H, W) uint8 in {0, 255}."""
         return np.where(self._dots[1:-1, 1:-1] > 0, np.uint8(255), np.uint8(0))
 
-    def prefer(self, rows: slice, price: np.ndarray) -> None:
-        """Add the linear term Σ price · h to the cost, h in {-1, 1}; price is (rows, W) float, for `rows`."""
-        self._inside(rows)[:] += np.float32(0.5) * price
+    def add_linear_term(self, rows: slice, coefficients: np.ndarray) -> None:
+        """Add Σ coefficients · h over `rows` to the cost, h in {-1, 1}; coefficients: (rows, W) float."""
+        self._inside(rows)[:] += np.float32(0.5) * coefficients
 
-    def sweep(self, passes: int) -> None:
-        """Continue the search for at most `passes` sweeps over the image; a sweep without a change ends it."""
+    def run(self, passes: int) -> None:
+        """Continue the search for at most `passes` passes over the image; a pass without a change ends it."""
         # Changes at the borders of two blocks searched in parallel must not overlap.
         block = max(32, *self._changes.shape[-2:])
-        with ONE_AT_A_TIME:
+        with PARALLEL_LOOP_LOCK:
             _search(self._dots, self._gradient, self._kernel, self._changes, passes, block)
 
     def _inside(self, rows: slice) -> np.ndarray:
@@ -229,10 +229,10 @@ def _lowest_costs(dots, gradient, rises, y, x, row, column, lowest):
 
 
 @numba.njit(cache=True)
-def _search_block(dots, gradient, kernel, changes, margin, top, left, bottom, right):
-    """One sweep over the pixels of a block; returns the number of changes.
+def _search_block(dots, gradient, kernel, changes, tolerance, top, left, bottom, right):
+    """One pass over the pixels of a block; returns the number of changes.
 
-    Only pixels whose best change costs less than `margin` in the vectorized estimate are evaluated exactly.
+    Only pixels whose best change costs less than `tolerance` in the vectorized estimate are evaluated exactly.
     """
     down, across, radius = changes.shape[2] // 2, changes.shape[3] // 2, kernel.shape[0] // 2
     centre = kernel[radius, radius]
@@ -248,7 +248,7 @@ def _search_block(dots, gradient, kernel, changes, margin, top, left, bottom, ri
     for y in range(top, bottom):
         _lowest_costs(dots, gradient, rises, y, left, y + down, left + across, lowest)
         for x in range(left, right):
-            if lowest[x - left] > margin:
+            if lowest[x - left] > tolerance:
                 continue
             value = np.float32(dots[y + 1, x + 1])
             gain = value * gradient[y + down, x + across]
@@ -276,11 +276,11 @@ def _search_block(dots, gradient, kernel, changes, margin, top, left, bottom, ri
 
 @numba.njit(cache=True, parallel=True)
 def _search(dots, gradient, kernel, changes, passes, block):
-    """Sweep over (H + 2, W + 2) int8 dots in {-1, 1} with a border of zeros; updates dots and gradient in place."""
+    """Search (H + 2, W + 2) int8 dots in {-1, 1} with a border of zeros; updates dots and gradient in place."""
     height, width = dots.shape[0] - 2, dots.shape[1] - 2
     rows = (height + block - 1) // block
     columns = (width + block - 1) // block
-    margin = np.float32(1e-5) * np.abs(kernel).sum()  # far above the rounding errors of the estimate
+    tolerance = np.float32(1e-5) * np.abs(kernel).sum()  # far above the rounding errors of the estimate
     changed = np.ones((rows + 2, columns + 2), np.int64)
     for _ in range(passes):
         before = changed.copy()
@@ -292,7 +292,7 @@ def _search(dots, gradient, kernel, changes, passes, block):
             for index in numba.prange(tall * wide):
                 row = first_row + 2 * (index // wide)
                 column = first_column + 2 * (index % wide)
-                # Skip a block if nothing in it or its neighbours has changed since its last sweep.
+                # Skip a block if nothing in it or its neighbours has changed since its last pass.
                 around = before[row : row + 3, column : column + 3].sum()
                 around += changed[row : row + 3, column : column + 3].sum()
                 if around > 0:
@@ -301,7 +301,7 @@ def _search(dots, gradient, kernel, changes, passes, block):
                         gradient,
                         kernel,
                         changes,
-                        margin,
+                        tolerance,
                         row * block,
                         column * block,
                         min((row + 1) * block, height),

@@ -8,11 +8,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Kernel:
-    """Shares of the error of the pixels to the right and below, for a row scanned left to right."""
+    """Shares of the error of the pixels to the right and below, for a row scanned left to right.
+
+    tone_bound  as in `methods.Method`
+    """
 
     drawing: str
     divisor: int
     source: str
+    tone_bound: float = 1.5
 
     @cached_property
     def weights(self) -> np.ndarray:
@@ -65,15 +69,6 @@ KERNELS: dict[str, Kernel] = {
         32,
         "D. Burkes: Presentation of the Burkes error filter, LIB 15, CompuServe, 1988",
     ),
-    "atkinson": Kernel(
-        """
-        . . X 1 1
-        . 1 1 1 .
-        . . 1 . .
-        """,
-        8,
-        "B. Atkinson, Apple, about 1984; distributes 6/8 of the error, so tones near black and white clip",
-    ),
     "sierra": Kernel(
         """
         . . X 5 3
@@ -115,5 +110,15 @@ KERNELS: dict[str, Kernel] = {
         16,
         "J. Shiau, Z. Fan: A set of easily implementable coefficients in error diffusion with reduced worm artifacts, "
         "Proc. SPIE 2658, 1996",
+    ),
+    "atkinson": Kernel(
+        """
+        . . X 1 1
+        . 1 1 1 .
+        . . 1 . .
+        """,
+        8,
+        "B. Atkinson, Apple, about 1984; distributes 6/8 of the error, so tones near black and white clip",
+        tone_bound=35.0,
     ),
 }

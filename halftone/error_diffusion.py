@@ -16,11 +16,10 @@ def error_diffusion(
     threshold: float = 127.5,
     noise: float = 0.0,
     seed: int = 0,
-    unbounded: bool = False,
 ) -> np.ndarray:
     """Diffuse the error of each pixel to unprocessed neighbours; uint8 {0, 255} (H, W).
 
-    gray: (H, W), uint8 or floating in 0..255; `unbounded` also accepts floats outside it (a composite signal).
+    gray: (H, W), uint8 or floating in 0..255.
     kernel: a name in KERNELS, which holds the sources. serpentine: odd rows run right to left.
     threshold: white if level > threshold. noise: half width, in gray levels, of uniform noise on the threshold.
     Errors beyond a border are discarded. float32; the order of summation is the rows above from top to bottom, each in
@@ -29,7 +28,7 @@ def error_diffusion(
     """
     if kernel not in KERNELS:
         raise KeyError(f"unknown kernel {kernel!r}, known: {', '.join(KERNELS)}")
-    gray = as_gray(gray, bounded=not unbounded)
+    gray = as_gray(gray)
     return _diffuse(gray, KERNELS[kernel].weights, np.float32(threshold), serpentine, noise, seed & 0xFFFFFFFF)
 
 

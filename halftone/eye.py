@@ -59,10 +59,10 @@ EYE_MODELS: dict[str, Callable[[], np.ndarray]] = {
 
 
 def search_for_eye(gray: np.ndarray, *, eye: str = "gaussian", passes: int = 8) -> np.ndarray:
-    """Minimise the perceived error by direct binary search, starting from Floyd-Steinberg; uint8 {0, 255} (H, W).
+    """Minimize the perceived error by direct binary search, starting from Floyd-Steinberg; uint8 {0, 255} (H, W).
 
     gray: (H, W), uint8 or floating in 0..255. eye: a name in EYE_MODELS, which holds the sources. passes: maximum
-    number of sweeps of toggles and swaps.
+    number of passes of toggles and swaps.
     Raises TypeError or ValueError for a wrong dtype, shape or range, KeyError for an unknown eye.
     Source: M. Analoui, J. Allebach, Model-based halftoning using direct binary search, Proc. SPIE 1666, 1992.
     """

@@ -27,8 +27,8 @@ def separate(bgr: np.ndarray, under_colour_removal: float = 1.0) -> np.ndarray:
 def combine(inks: np.ndarray) -> np.ndarray:
     """Overprint coverages uint8 (H, W, 4), whose transmittances multiply: BGR uint8 (H, W, 3)."""
     _check(inks, 4)
-    paper = 1 - inks / 255.0
-    return np.rint(255 * paper[..., 2::-1] * paper[..., 3:]).astype(np.uint8)
+    transmittance = 1 - inks / 255.0
+    return np.rint(255 * transmittance[..., 2::-1] * transmittance[..., 3:]).astype(np.uint8)
 
 
 def per_channel(bgr: np.ndarray, halftone: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

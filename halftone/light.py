@@ -19,7 +19,7 @@ def linear_light(gray: np.ndarray) -> np.ndarray:
 
 
 def luminance(bgr: np.ndarray) -> np.ndarray:
-    """Return the luminance of an sRGB photograph, float64 (H, W) in 0..255; its halftone reflects the same light.
+    """Return the luminance of an sRGB photograph in linear light, float64 (H, W) in 0..255.
 
     bgr: uint8 (H, W, 3). Source: IEC 61966-2-1.
     """

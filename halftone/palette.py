@@ -47,13 +47,13 @@ def _diffuse(bgr, palette, weights, serpentine):
         for _ in range(width):
             for c in range(3):
                 level[c] = min(max(bgr[y, x, c] + errors[0, x + radius, c], np.float32(-128)), np.float32(383))
-            best, least = 0, np.float32(np.inf)
+            best, smallest = 0, np.float32(np.inf)
             for p in range(len(palette)):
                 distance = np.float32(0)
                 for c in range(3):
                     distance += (level[c] - palette[p, c]) ** 2
-                if distance < least:
-                    best, least = p, distance
+                if distance < smallest:
+                    best, smallest = p, distance
             out[y, x] = best
             for j in range(rows):
                 for i in range(weights.shape[1]):

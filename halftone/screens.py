@@ -11,7 +11,7 @@ from halftone.inks import per_ink
 
 CELL = 256  # samples a side of the screen's cell
 # Position of the first pixel's centre on the screen. At (0, 0), dots with an integer pitch at 0° would be symmetric to
-# the pixel grid, and up to eight pixels of a dot would radians white at the same level.
+# the pixel grid, and up to eight pixels of a dot would turn white at the same level.
 ORIGIN_X, ORIGIN_Y = 0.79, 0.63
 
 # Spot functions: the threshold's height over a cell, u and v in -1/2..1/2; ink remains longest where it is highest.
@@ -24,7 +24,7 @@ SPOTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 # 30° between the dark inks, where the moiré of two screens is finest; yellow, the least visible, between two others.
-TRADE_ANGLES = {"cyan": 15.0, "magenta": 75.0, "yellow": 0.0, "black": 45.0}
+STANDARD_ANGLES = {"cyan": 15.0, "magenta": 75.0, "yellow": 0.0, "black": 45.0}
 
 
 def am_screen(
@@ -69,7 +69,7 @@ def am_cmyk(
     *,
     spot: str = "round",
     pitch: float = 6.0,
-    angles: Mapping[str, float] = TRADE_ANGLES,
+    angles: Mapping[str, float] = STANDARD_ANGLES,
     under_colour_removal: float = 1.0,
     supersample: int = 1,
 ) -> np.ndarray:
@@ -79,10 +79,10 @@ def am_cmyk(
     arguments are those of `am_screen`. Raises as `am_screen` and `inks.separate` do.
     """
 
-    def plate(gray: np.ndarray, ink: str) -> np.ndarray:
+    def halftone(gray: np.ndarray, ink: str) -> np.ndarray:
         return am_screen(gray, spot=spot, pitch=pitch, angle=angles[ink], supersample=supersample)
 
-    return per_ink(bgr, plate, under_colour_removal=under_colour_removal)
+    return per_ink(bgr, halftone, under_colour_removal=under_colour_removal)
 
 
 @lru_cache

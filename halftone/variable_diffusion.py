@@ -148,8 +148,8 @@ def _diffuse(gray, index, thresholds, modulation, seed, shares, zero_is_black, a
                 else:
                     threshold[x] = 127
         behind = below[1 - step : 1 - step + width]
-        row = source, levels, here[1 : 1 + width], threshold, shares, line, behind
-        below[width if step == 1 else 1] = _scan(row, step, length)
+        buffers = source, levels, here[1 : 1 + width], threshold, shares, line, behind
+        below[width if step == 1 else 1] = _scan(buffers, step, length)
         here, below = below, here
         if zero_is_black:
             for x in range(width):
@@ -159,12 +159,12 @@ def _diffuse(gray, index, thresholds, modulation, seed, shares, zero_is_black, a
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scan(row, direction, length):
+def _scan(buffers, direction, length):
     """Write a row's halftone and its errors for the next row; bit-identical to a pixel-by-pixel scan.
 
-    row: inputs gray, index, above, threshold and shares; outputs line and behind, where behind[x] belongs to the pixel
-    scanned before x. length: of a segment in pixels, 0 for a plain scan. Returns the error of the last pixel for the
-    pixel straight below it.
+    buffers: inputs gray, index, above, threshold and shares; outputs line and behind, where behind[x] belongs to the
+    pixel scanned before x. length: of a segment in pixels, 0 for a plain scan. Returns the error of the last pixel for
+    the pixel straight below it.
 
     The dependency from pixel to pixel limits the speed and leaves the processor's pipelines idle, so LANES segments are
     scanned in an interleaved loop. Each segment but the first starts WARM_UP pixels early with an error of 0. A wrong
@@ -173,7 +173,7 @@ def _scan(row, direction, length):
     this pixel on both are identical, for any LANES and WARM_UP. Indices are unsigned, which avoids checks for negative
     ones.
     """
-    step, width = np.uint64(direction), np.uint64(len(row[0]))
+    step, width = np.uint64(direction), np.uint64(len(buffers[0]))
     x = first = np.uint64(0 if direction == 1 else width - 1)
     carry = down = 0.0
     if length > 0:
@@ -183,18 +183,18 @@ def _scan(row, direction, length):
         d0 = d1 = d2 = d3 = d4 = 0.0
         x = first - step * np.uint64(WARM_UP)
         for _ in range(WARM_UP):
-            c1 = _decide(x + lane, row, c1)[2]
-            c2 = _decide(x + lane2, row, c2)[2]
-            c3 = _decide(x + lane3, row, c3)[2]
-            c4 = _decide(x + lane4, row, c4)[2]
+            c1 = _decide(x + lane, buffers, c1)[2]
+            c2 = _decide(x + lane2, buffers, c2)[2]
+            c3 = _decide(x + lane3, buffers, c3)[2]
+            c4 = _decide(x + lane4, buffers, c4)[2]
             x += step
         guesses = (c0, c1, c2, c3, c4)
         for _ in range(length):
-            c0, d0 = _diffuse_pixel(x, row, c0, d0)
-            c1, d1 = _diffuse_pixel(x + lane, row, c1, d1)
-            c2, d2 = _diffuse_pixel(x + lane2, row, c2, d2)
-            c3, d3 = _diffuse_pixel(x + lane3, row, c3, d3)
-            c4, d4 = _diffuse_pixel(x + lane4, row, c4, d4)
+            c0, d0 = _diffuse_pixel(x, buffers, c0, d0)
+            c1, d1 = _diffuse_pixel(x + lane, buffers, c1, d1)
+            c2, d2 = _diffuse_pixel(x + lane2, buffers, c2, d2)
+            c3, d3 = _diffuse_pixel(x + lane3, buffers, c3, d3)
+            c4, d4 = _diffuse_pixel(x + lane4, buffers, c4, d4)
             x += step
         carries, downs = (c0, c1, c2, c3, c4), (d0, d1, d2, d3, d4)
         carry, down = c0, d0
@@ -202,24 +202,24 @@ def _scan(row, direction, length):
             guess = guesses[i]
             for _ in range(length):
                 converged = guess == carry
-                guess = _decide(x, row, guess)[2]
-                carry, down = _diffuse_pixel(x, row, carry, down)
+                guess = _decide(x, buffers, guess)[2]
+                carry, down = _diffuse_pixel(x, buffers, carry, down)
                 x += step
                 if converged:
                     carry, down = carries[i], downs[i]
                     break
             x = first + np.uint64(i + 1) * lane
     while x != first + step * width:
-        carry, down = _diffuse_pixel(x, row, carry, down)
+        carry, down = _diffuse_pixel(x, buffers, carry, down)
         x += step
     return down
 
 
 @njit(inline="always")
-def _diffuse_pixel(x, row, carry, down):
+def _diffuse_pixel(x, buffers, carry, down):
     """Write pixel x; return its errors for the next pixel and straight down. carry, down: those of the previous."""
-    shares, line, behind = row[4:]
-    white, error, carry, i = _decide(x, row, carry)
+    shares, line, behind = buffers[4:]
+    white, error, carry, i = _decide(x, buffers, carry)
     line[x] = 255 if white else 0
     back = _quotient(shares[i + np.uint64(1)] * error, shares[i + np.uint64(2)], shares[i + np.uint64(3)])
     behind[x] = down + back
@@ -227,9 +227,9 @@ def _diffuse_pixel(x, row, carry, down):
 
 
 @njit(inline="always")
-def _decide(x, row, carry):
+def _decide(x, buffers, carry):
     """Return whether pixel x is white, its error, the part for the next pixel, and its index in `shares`."""
-    gray, index, above, threshold, shares = row[:5]
+    gray, index, above, threshold, shares = buffers[:5]
     level = gray[x] + (above[x] + carry)
     white = level > threshold[x]
     error = level - (255.0 if white else 0.0)

@@ -136,6 +136,12 @@ def _damaged(error: Exception) -> str:
     return f"truncated or damaged ({(str(error) or type(error).__name__).splitlines()[0]})"
 
 
+def centre_crop(image: np.ndarray, side: int) -> np.ndarray:
+    """View of the centre of (H, W) or (H, W, C); sides of at most `side`."""
+    top, left = (max(length - side, 0) // 2 for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
+
+
 def write_image(path: str | Path, bgr: np.ndarray, alpha: np.ndarray | None = None) -> None:
     """Write `bgr` uint8 (H, W, 3), with `alpha` uint8 (H, W) as a fourth channel, in the format of the path's suffix.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from images.files import write_image
+from images.files import centre_crop, write_image
 
 GAP, CELL = 8, 384
 
@@ -22,10 +22,9 @@ def write_overview(path: str | Path, rows: Sequence[Sequence[np.ndarray]]) -> No
     write_image(path, np.concatenate(strips)[:-GAP])
 
 
-def middle(picture: np.ndarray, side: int = CELL) -> np.ndarray:
+def middle(image: np.ndarray, side: int = CELL) -> np.ndarray:
     """Return a copy of the centre of (H, W) or (H, W, 3) uint8, not resampled: (h, w, 3), sides of at most `side`."""
-    top, left = (max(length - side, 0) // 2 for length in picture.shape[:2])
-    cell = picture[top : top + side, left : left + side]
+    cell = centre_crop(image, side)
     return cv2.cvtColor(cell, cv2.COLOR_GRAY2BGR) if cell.ndim == 2 else cell.copy()
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.errors import UserError
-from utils.files import checksum
 
 ALL_SHARDS = "all"
+"""Name of the line that discards the outcomes of all shards."""
 
 
 class FileResult(NamedTuple):
@@ -30,13 +30,13 @@ class FileResult(NamedTuple):
 class Manifest:
     """OUT/manifest.jsonl: one line for every finished input, appended when its outputs are complete.
 
-    A line holds the checksum of the input, `made_by`, the sizes of the output files and the result; the last line of a
-    name is valid. Incomplete lines, left by a kill or a full disk, are ignored. Several processes may append to one
-    manifest. Shards add lines of their own, without a name (jobs/shards.py).
+    Keys of a line: name, input (SHA-256), made_by, outputs {file: bytes}, and size, seconds, scores and note of the
+    result. The last line of a name is valid. Incomplete lines, left by a kill or a full disk, are ignored. Several
+    processes may append to one manifest. Shards add lines with the keys shard, made_by and outcome (jobs/shards.py).
 
     made_by   all settings that determine the outputs, as plain values: checkpoint, seed, …
     entries   the valid lines by name
-    shards    the lines of the shards that have ended, in this order
+    shards    the lines of the shards that have ended, in the order in which they ended
     Raises UserError when the file exists and cannot be read.
     """
 
@@ -56,10 +56,10 @@ class Manifest:
             with suppress(ValueError, TypeError, KeyError):
                 self._register(json.loads(line))
 
-    def covers(self, name: str, digest: str) -> bool:
+    def covers(self, name: str, checksum: str) -> bool:
         """Whether the outputs of an input are complete and equal to what this run would write."""
         entry = self.entries.get(name)
-        if entry is None or entry.get("input") != digest or entry.get("made_by") != self.made_by:
+        if entry is None or entry.get("input") != checksum or entry.get("made_by") != self.made_by:
             return False
         outputs = entry.get("outputs")
         if not isinstance(outputs, dict) or not outputs:
@@ -78,16 +78,16 @@ class Manifest:
         scores = values["scores"] and {key: float(value) for key, value in values["scores"].items()}
         return FileResult(**values | {"scores": scores})
 
-    def add(self, name: str, digest: str, outputs: Sequence[Path], result: FileResult) -> None:
+    def add(self, name: str, checksum: str, outputs: Sequence[Path], result: FileResult) -> None:
         """Record that `outputs`, paths inside the folder, are complete. Raises UserError when it cannot be written."""
         sizes = {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in outputs}
         # JSON has neither NaN nor infinity: they are written as strings, which float() accepts.
         scores = result.scores and {k: v if math.isfinite(v) else str(v) for k, v in result.scores.items()}
-        entry = {"name": name, "input": digest, "made_by": self.made_by, "outputs": sizes}
+        entry = {"name": name, "input": checksum, "made_by": self.made_by, "outputs": sizes}
         self._append(entry | result._asdict() | {"scores": scores})
 
     def add_shard(self, shard: str, outcome: dict | None) -> None:
-        """Record the outcome of a shard, or None at its start; ALL_SHARDS discards those of all. Raises UserError."""
+        """Record the outcome of a shard, or None at its start. Raises UserError when it cannot be written."""
         self._append({"shard": shard, "made_by": self.made_by, "outcome": outcome})
 
     def _register(self, entry: dict) -> None:
@@ -112,11 +112,3 @@ class Manifest:
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from error
         self._register(json.loads(line))
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; empty if it cannot be read, which the reader of the file reports."""
-    try:
-        return checksum(path) if path.is_file() else ""  # opening a named pipe would block
-    except OSError:
-        return ""

@@ -13,10 +13,10 @@ from jobs.job import Job
 from jobs.manifest import FileResult
 from jobs.pipeline import pipelined
 from jobs.shards import Outcome, Shard, combined_outcome
-from jobs.tasks import OVERVIEW, Task, check_writable
-from utils.command import unread_output
+from jobs.tasks import OVERVIEW, Task
+from utils.command import ignore_broken_pipe
 from utils.errors import UserError, printable
-from utils.files import remove_leftovers
+from utils.files import check_writable, remove_leftovers
 
 OVERVIEW_ROWS = 8
 CONTINUE = "run the same command with --skip_existing to continue"
@@ -24,7 +24,7 @@ SINGLE = Shard()
 
 
 def run_folder(tasks: list[Task], job: Job, shard: Shard = SINGLE) -> int:
-    """Process this shard's tasks, skipping bad files; returns the exit code: 0 all done, 3 some were skipped.
+    """Process this shard's tasks, skipping bad files; returns the exit code: 0 all done, 3 some were not processed.
 
     The last shard prints the table of all finished tasks and writes OUT/overview.png. Temporary files of killed runs
     are removed from the output folders.
@@ -70,8 +70,8 @@ def _process(tasks: Sequence[Task], job: Job, quiet: bool) -> Outcome:
 
 def _finish_shard(mine: Outcome, tasks: list[Task], job: Job, shard: Shard) -> None:
     """Print this shard's counts and, in the process that ends last, the summary of all."""
-    left = f"{len(mine.unfinished)} {'left, stopped' if mine.full else 'skipped'}"
-    counts = f"{mine.done} done, {mine.kept} were done already, {left}"
+    unfinished = f"{len(mine.unfinished)} {'not processed (disk full)' if mine.full else 'skipped'}"
+    counts = f"{mine.done} done, {mine.kept} finished before, {unfinished}"
     print(f"shard {shard.index + 1} of {shard.count}: {counts} in {mine.seconds:.1f} s", flush=True)
     try:
         outcome = combined_outcome(mine, len(tasks), job.manifest, shard)
@@ -84,7 +84,7 @@ def _finish_shard(mine: Outcome, tasks: list[Task], job: Job, shard: Shard) -> N
 
 
 def _print_summary(outcome: Outcome, tasks: list[Task], job: Job) -> None:
-    """Write the overview, then print the table of all finished tasks, with those that were done before, and counts."""
+    """Write the overview, then print the table of all finished tasks, those of earlier runs included, and counts."""
     done, kept, unfinished = outcome.done, outcome.kept, set(outcome.unfinished)
     results = [(task, job.manifest.result(task.key)) for task in tasks if task.key not in unfinished]
     rows = [(task, result) for task, result in results if result]
@@ -95,9 +95,9 @@ def _print_summary(outcome: Outcome, tasks: list[Task], job: Job) -> None:
         except UserError as error:
             print(f"no overview: {error}", file=sys.stderr)
             overview = None
-    with unread_output():
+    with ignore_broken_pipe():
         if rows:
-            print(f"{'name':32}{'size':^16}{'seconds':>9}{job.columns(None)}")
+            print(f"{'name':32}{'size':^16}{'seconds':>9}{job.heading}")
         for task, result in rows:
             width_height = "{1:>7} × {0:<6}".format(*result.size) if result.size else ""
             seconds = "" if result.seconds is None else f"{result.seconds:.2f}"
@@ -107,10 +107,10 @@ def _print_summary(outcome: Outcome, tasks: list[Task], job: Job) -> None:
         if overview:
             print(f"see {overview}")
         if kept:
-            print(f"{kept} were done already")
+            print(f"{kept} finished before")
         sys.stdout.flush()
     if outcome.full:
-        print(f"stopped: {done + kept} of {outcome.total} done; make room, then {CONTINUE}", file=sys.stderr)
+        print(f"stopped: {done + kept} of {outcome.total} done; free disk space, then {CONTINUE}", file=sys.stderr)
     elif unfinished:
         names = [task.name.with_name(task.path.name) for task in tasks if task.key in unfinished]
         print(f"{len(names)} of {outcome.total} skipped: {printable(', '.join(map(str, names)))}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""One folder shared among several processes: the part of each, and the combined outcome.
+"""One folder shared among several processes: the shard of each, and the combined outcome.
 
-The parts depend on the list of tasks alone, so machines that see the same folders need no other connection. Each
+The shards depend on the list of tasks alone, so machines that see the same folders need no other connection. Each
 adds a line to the manifest when it starts and when it ends; the process whose line completes the set reports the
 combined outcome. Processes of one torchrun wait for each other, since torchrun ends all of them when one fails.
 """
@@ -22,7 +22,7 @@ from utils.errors import UserError
 
 @dataclass
 class Outcome:
-    """Counts of a run: `kept` were done before, `unfinished` were skipped or, the disk being `full`, not reached."""
+    """Counts of a run: `kept` were finished before, `unfinished` were skipped or, on a `full` disk, not processed."""
 
     total: int
     done: int = 0
@@ -34,7 +34,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index`, from 0, of `count`; `store` connects the processes of one torchrun."""
+    """Shard `index`, from 0, of `count`; `store` connects the processes of one torchrun."""
 
     index: int = 0
     count: int = 1
@@ -77,10 +77,10 @@ def parse_shard(text: str | None) -> Shard:
             return replace(shard, store=next(rendezvous("env://"))[0])
         return shard
     if is_torchelastic_launched():
-        raise UserError(f"--shard {text}: not under torchrun, which shares the work itself")
+        raise UserError(f"--shard {text}: not under torchrun, which assigns the shards itself")
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise UserError(f"--shard {text}: allowed: I/N, the I-th of N shares, as in 1/4 to 4/4")
+        raise UserError(f"--shard {text}: allowed: I/N, shard I of N, as in 1/4 to 4/4")
     return Shard(int(found[1]) - 1, int(found[2]))
 
 
@@ -99,8 +99,8 @@ def combined_outcome(mine: Outcome, total: int, manifest: Manifest, shard: Shard
     manifest.load()
     names = {str(Shard(index, shard.count)) for index in range(shard.count)}
     ended = [line for name, line in manifest.shards.items() if name in names]
-    parts = [Outcome(**line["outcome"]) for line in ended if line.get("made_by") == manifest.made_by]
-    if len(parts) < shard.count or sum(part.total for part in parts) != total:
+    outcomes = [Outcome(**line["outcome"]) for line in ended if line.get("made_by") == manifest.made_by]
+    if len(outcomes) < shard.count or sum(each.total for each in outcomes) != total:
         return None
     if shard.store is None and ended[-1]["shard"] != str(shard):  # the lines have the same order for all processes
         return None
@@ -108,9 +108,9 @@ def combined_outcome(mine: Outcome, total: int, manifest: Manifest, shard: Shard
         manifest.add_shard(ALL_SHARDS, None)
     return Outcome(
         total,
-        sum(part.done for part in parts),
-        sum(part.kept for part in parts),
-        [name for part in parts for name in part.unfinished],
-        any(part.full for part in parts),
-        max(part.seconds for part in parts),
+        sum(each.done for each in outcomes),
+        sum(each.kept for each in outcomes),
+        [name for each in outcomes for name in each.unfinished],
+        any(each.full for each in outcomes),
+        max(each.seconds for each in outcomes),
     )

@@ -1,13 +1,12 @@
 """Which files of a folder are inputs, and the names of their outputs."""
 
-import os
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from images.files import OTHER_SUFFIXES, list_images
 from utils.errors import UserError
+from utils.files import check_folder, check_overwriting
 
 HALFTONES, RESTORED = "halftone", "restored"
 """Folders of the outputs, as in the original ResHalf."""
@@ -26,7 +25,7 @@ class Task(NamedTuple):
         return self.name.as_posix()
 
 
-def plan(source: Path, out: Path, recursive: bool, folders: Sequence[str]) -> list[Task]:
+def plan_tasks(source: Path, out: Path, recursive: bool, folders: Sequence[str]) -> list[Task]:
     """The tasks of the folder `source`; the outputs go to `folders` in `out`. Images below `out` are not inputs.
 
     Raises UserError when two inputs have the same output, when an output would overwrite an input, when there are no
@@ -35,7 +34,7 @@ def plan(source: Path, out: Path, recursive: bool, folders: Sequence[str]) -> li
     for folder in folders:
         check_folder(out / folder)
     if source.resolve() == out.resolve():
-        raise UserError(f"{out}: results need another folder than the photographs")
+        raise UserError(f"{out}: the output folder must differ from the input folder")
     tasks: list[Task] = []
     taken: dict[Path, Path] = {}
     apart = not source.resolve().is_relative_to(out.resolve())
@@ -52,43 +51,9 @@ def plan(source: Path, out: Path, recursive: bool, folders: Sequence[str]) -> li
         tasks.append(Task(path, name))
         taken[name] = path
     if not tasks:
-        raise UserError(f"{source}: no images in it")
+        raise UserError(f"{source}: contains no images")
     for path, name in tasks:
         if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
             raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")
     check_overwriting(taken.values(), (out / folder / name for folder in folders for _, name in tasks))
     return tasks
-
-
-def check_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raise UserError if an output is the same file as an input."""
-    originals = {os.path.realpath(path) for path in inputs}
-    for output in outputs:
-        if os.path.realpath(output) in originals:
-            raise UserError(f"{output} is an input and would be overwritten: choose another folder")
-
-
-def check_folder(folder: Path) -> None:
-    """Raise UserError if `folder` cannot be created because it, or a parent, exists and is not a folder."""
-    existing = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
-    if existing is not None and not existing.is_dir():
-        raise UserError(f"{existing}: not a folder")
-
-
-def check_writable(folder: Path) -> None:
-    """Create `folder` if it is missing. Raises UserError if files cannot be written to it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
-
-
-def with_folder(path: Path) -> Path:
-    """Create the parent folder of `path` if it is missing; returns `path`. Raises UserError if it cannot be created."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path.parent}: cannot be created: {error.strerror}") from error
-    return path

@@ -1,15 +1,13 @@
-"""Tables of measurements, nested dicts {section: {row: {column: number}}}: mean, text, JSON and CSV.
+"""Tables of measurements, nested dicts {section: {row: {column: number}}}: mean, text and CSV.
 
-A missing number is NaN and is written as a dash, an empty cell or null; infinity is written as "inf".
+A missing number is NaN and is written as a dash or an empty cell; infinity is written as "inf".
 """
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from utils.files import atomic_write
 
@@ -56,23 +54,6 @@ def _short(number: float) -> str:
     if math.isnan(number):
         return "-"
     return f"{number:.2f}" if abs(number) >= 1 else f"{number:.4g}"
-
-
-def write_json(path: str | Path, content: Any) -> None:
-    """Write strict JSON: NaN becomes null, infinities the strings "inf" and "-inf"."""
-    text = json.dumps(_strict(content), indent=1, allow_nan=False, ensure_ascii=False)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _strict(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _strict(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_strict(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None if math.isnan(content) else str(content)
-    return content
 
 
 def write_csv(path: str | Path, images: Mapping[str, Sections], mean: Sections) -> None:

@@ -81,7 +81,7 @@ def _diffusion_inputs(
 def composite_search(
     bgr: np.ndarray, amplitude: float, luma_sigma: float, chroma_sigma: float, chroma_weight: float, pilot: float = 0.0
 ) -> Search:
-    """Direct binary search of a halftone h in {-1, 1} for (H, W, 3) BGR uint8, initialised by `diffuse_composite`.
+    """Direct binary search of a halftone h in {-1, 1} for (H, W, 3) BGR uint8, initialized by `diffuse_composite`.
 
     Cost: || G(luma_sigma) ∗ (h - Y) ||² + chroma_weight Σ_k || G(chroma_sigma) ∗ (h c_k - m_k) ||² - pilot Σ h w, with
     Y and m_k from `modulation`, w the `pilot_wave` and sigmas in pixels.
@@ -101,7 +101,7 @@ def composite_search(
     if pilot:
         for top in range(0, len(bgr), BAND_ROWS):
             rows = slice(top, min(top + BAND_ROWS, len(bgr)))
-            search.prefer(rows, -pilot * pilot_wave(bgr[rows].shape[:2], top))
+            search.add_linear_term(rows, -pilot * pilot_wave(bgr[rows].shape[:2], top))
     return search
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halftone.dbs import ONE_AT_A_TIME
+from halftone.dbs import PARALLEL_LOOP_LOCK
 from model.composite import MIN_HEADROOM
 from model.fixed_point import FixedPoint, signed_byte
 from model.prior import BLUE_BY_CB, GREEN_BY_CB, GREEN_BY_CR, MAX_SATURATION, MIN_SATURATION, RED_BY_CR, Prior
@@ -40,7 +40,7 @@ def error_gradient(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: n
 
     bgr  (H, W, 3) BGR uint8; halftone (H, W) uint8 in {0, 255}, its first row and column of even parity
     """
-    with ONE_AT_A_TIME:  # with autograd too: FixedPoint masks gradients in parallel
+    with PARALLEL_LOOP_LOCK:  # with autograd too: FixedPoint masks gradients in parallel
         if proxy.device.type == "cpu":
             return _by_numba(prior, proxy, bgr, halftone)
         return by_autograd(prior, proxy, bgr, halftone, proxy.device)

@@ -9,7 +9,7 @@ CVPR 2018; here every scale is a power of two, and post-training calibration cho
     residual     sums are computed in the output's parameters, which all blocks share, before the rounding
     gradients    the backward pass is the same arithmetic with transposed weights (flipped, channels exchanged), masked
                  by the ReLUs, with exponents of its own; rounding passes gradients unchanged (straight-through)
-`LARGEST_SUM` bounds |a|, so that float32 holds every sum exactly: processors with int8 instructions, processors without
+`MAX_SUM` bounds |a|, so that float32 holds every sum exactly: processors with int8 instructions, processors without
 (which convolve the same integers in float32) and GPUs return identical bits.
 """
 
@@ -29,8 +29,8 @@ from utils.hardware import cpu_flags
 
 ZERO_POINT = 128
 """Zero point of signed activations."""
-LARGEST_SUM = 2.0**23  # of |a|; with a bias of at most as much, float32 (24 bits) is exact
-MIN_REQUANTIZATION = 2.0**-14  # least factor from a to y; oneDNN rounds twice below it
+MAX_SUM = 2.0**23  # of |a|; with a bias of at most as much, float32 (24 bits) is exact
+MIN_REQUANTIZATION = 2.0**-14  # minimum factor from a to y; oneDNN rounds twice below it
 EXPONENT_RANGE = 7  # exponents that calibration tries, down from the one without saturation
 
 
@@ -89,7 +89,7 @@ class Convolution:
         unit = target.exponent if target else 0
         magnitude = weight.flatten(1).abs().clamp_min(1e-30)
         largest_input = 2.0 ** (7 if source.signed else 8)
-        steps = torch.stack((magnitude.amax(1) / 127, magnitude.sum(1) * largest_input / LARGEST_SUM))
+        steps = torch.stack((magnitude.amax(1) / 127, magnitude.sum(1) * largest_input / MAX_SUM))
         exponents = torch.log2(steps.amax(0)).ceil()  # e_o, (outputs,)
         if target is not None:
             exponents = exponents.clamp_min(unit - source.exponent + np.log2(MIN_REQUANTIZATION))

@@ -27,8 +27,8 @@ def guided_halftone(prior: Prior, decoder: FixedPoint, bgr: np.ndarray, rounds: 
             rows = slice(top, min(top + TILE, len(bgr)))
             change = (gradient_of_rows(prior, decoder, bgr, halftone, rows) - mean_gradient[rows]) / count
             mean_gradient[rows] += change
-            search.prefer(rows, weight * change)
-        search.sweep(prior.guided_passes)
+            search.add_linear_term(rows, weight * change)
+        search.run(prior.guided_passes)
     return search.halftone()
 
 

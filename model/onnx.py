@@ -11,7 +11,7 @@ from model.reshalf import ResHalf
 from utils.errors import UserError
 from utils.files import atomic_write
 
-DOUBLE = torch.ops.aten.upsample_nearest2d
+UPSAMPLE_NEAREST = torch.ops.aten.upsample_nearest2d
 """The hourglass's upsampling. torch 2.6 specializes the overload `vec` of `interpolate` to the example's size."""
 
 
@@ -84,7 +84,8 @@ def _program(module: nn.Module, inputs: list[str], output: str) -> torch.onnx.ON
     # DYNAMIC, not Dim("H"): torch 2.6 specializes named sizes to the example and then rejects them.
     sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     traced = torch.export.export(module.eval(), examples, dynamic_shapes=((sizes,) * len(inputs),), strict=False)
-    traced = traced.run_decompositions({DOUBLE.vec: lambda x, *_: DOUBLE(x, [2 * side for side in x.shape[2:]])})
+    nearest = {UPSAMPLE_NEAREST.vec: lambda x, *_: UPSAMPLE_NEAREST(x, [2 * side for side in x.shape[2:]])}
+    traced = traced.run_decompositions(nearest)
     program = torch.onnx.export(traced, input_names=inputs, output_names=[output], dynamo=True, verbose=False)
     for value in (*program.model.graph.inputs, *program.model.graph.outputs):
         value.shape[0], value.shape[2], value.shape[3] = "N", "H", "W"

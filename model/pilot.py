@@ -53,7 +53,7 @@ def pilot_wave(shape: tuple[int, int], top: int = 0) -> np.ndarray:
     return PATTERN[np.ix_(rows, columns)]
 
 
-def origin(halftone: np.ndarray) -> Origin:
+def detect_origin(halftone: np.ndarray) -> Origin:
     """Detect the pilot in (H, W) uint8 in {0, 255}; UNKNOWN where no phase scores above MIN_SCORE."""
     if min(halftone.shape) < PERIOD:
         return UNKNOWN

@@ -35,10 +35,10 @@ class Prior:
     luma_sigma     standard deviation in pixels of the search's luma filter
     chroma_sigma   standard deviation in pixels of the search's chroma filter, truncated 6 pixels from its centre
     chroma_weight  weight of a chroma term relative to the luma term of the search
-    passes         sweeps of the search
+    passes         passes of the search over the image
     guidance       weight of the proxy's squared error in the guided search (ResHalf.prior_halftone); 0: no guidance
     guided_rounds  rounds of the guided search, one gradient each
-    guided_passes  sweeps of the search in each round
+    guided_passes  passes of the search in each round
     proxy_width    channels of the proxy, a small decoder
     pilot          weight of the pilot (model/pilot.py), which identifies crops, mirror images and turns; 0: no pilot
     beta           weight of the classical halftone in the continuous halftone
@@ -107,7 +107,7 @@ class Prior:
         """Run the direct binary search on (H, W, 3) BGR uint8 and return it, so that a caller can continue it."""
         sigmas = self.luma_sigma, self.chroma_sigma
         search = composite_search(bgr, self.amplitude, *sigmas, self.chroma_weight, self.pilot)
-        search.sweep(self.passes)
+        search.run(self.passes)
         return search
 
     def guidance_weight(self, rounds: int) -> float:

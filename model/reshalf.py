@@ -14,7 +14,7 @@ from model.fixed_point import FixedPoint, has_integer_convolution
 from model.guidance import guided_halftone
 from model.hourglass import HourGlass, keep_variance
 from model.noise import KINDS, noise_channel
-from model.pilot import UNKNOWN, origin
+from model.pilot import UNKNOWN, detect_origin
 from model.prior import Prior
 from model.quantizer import quantize
 from model.subpixel import Subpixel
@@ -185,7 +185,7 @@ class ResHalf(nn.Module):
         The halftone is transposed and a reflected row or column is prepended, as detected from the pilot
         (model/pilot.py). Returns it (H', W') and the inverse for its restoration, (H', W', 3) → (H, W, 3).
         """
-        found = origin(halftone) if self.prior is not None and self.prior.pilot else UNKNOWN
+        found = detect_origin(halftone) if self.prior is not None and self.prior.pilot else UNKNOWN
         if found.transposed:
             halftone = np.ascontiguousarray(halftone.T)
         if found.row or found.column:

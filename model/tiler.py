@@ -12,10 +12,10 @@ from utils.hardware import available_memory, cpu_flags
 from utils.pixels import to_uint8
 from utils.tiling import windows
 
-SLENDER = 32
+MIN_BF16_SIDE = 32
 """Pixels; on CPUs, inputs with a shorter side are computed in float32: with AMX, bfloat16 convolutions of stride 2 in
 torch 2.15 return wrong values for maps of one or two columns."""
-SMALLEST_TILE, LARGEST_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger tiles exceed the cache
+MIN_TILE, MAX_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger tiles exceed the cache
 CHANNELS_HELD = 12
 """Peak memory of a pass, in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
 
@@ -76,9 +76,9 @@ class Tiler:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self.tile <= SMALLEST_TILE:
+                if self.tile <= MIN_TILE:
                     raise MemoryError(f"not enough memory for a tile of {self.tile} pixels") from error
-            self.tile = max(self.tile // 2 // self._step * self._step, SMALLEST_TILE)
+            self.tile = max(self.tile // 2 // self._step * self._step, MIN_TILE)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -98,7 +98,7 @@ class Tiler:
 
     def _run(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         moved = [x.to(self.device, memory_format=torch.channels_last) for x in inputs]
-        bf16 = self.bf16 and (self.device.type != "cpu" or min(moved[0].shape[-2:]) >= SLENDER)
+        bf16 = self.bf16 and (self.device.type != "cpu" or min(moved[0].shape[-2:]) >= MIN_BF16_SIDE)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             return function(*moved)
 
@@ -107,8 +107,8 @@ class Tiler:
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info(self.device)[0] if cuda else available_memory()
         pixel = CHANNELS_HELD * self.network.width * (2 if self.bf16 else 4) / self._stride**2
-        tile = LARGEST_TILE["cuda" if cuda else "cpu"] * self._stride
-        while tile > SMALLEST_TILE and (tile + 2 * self.halo) ** 2 * pixel > free / 4:
+        tile = MAX_TILE["cuda" if cuda else "cpu"] * self._stride
+        while tile > MIN_TILE and (tile + 2 * self.halo) ** 2 * pixel > free / 4:
             tile //= 2
         return tile
 

@@ -13,7 +13,7 @@ from halftone.eye import nasanen
 from halftone.ordered import blue_noise, white_noise
 from halftone.variable_diffusion import ostromoukhov
 from images.files import list_images, read_halftone, read_image, write_halftone, write_image
-from jobs.tasks import HALFTONES, RESTORED, check_folder, check_overwriting
+from jobs.tasks import HALFTONES, RESTORED
 from metrics.codecs import code_within
 from metrics.damage import damages
 from metrics.quality import SIZE, gray_of, mean_chroma, perceived_psnr, psnr, restoration_metrics, ssim, tone_psnr
@@ -21,6 +21,7 @@ from metrics.spectra import Spectrum, cut_patches, measure, plot
 from metrics.tables import Sections, mean_of
 from reshalf.codec import ResHalfCodec
 from utils.errors import UserError, name_errors
+from utils.files import check_folder, check_overwriting
 
 OURS = "network"
 SMALLEST_SIDE = 32

@@ -52,10 +52,11 @@ class FolderJob(Job):
             pass
         return scores
 
-    def columns(self, result: FileResult | None) -> str:
+    @property
+    def heading(self) -> str:
+        """Headings of the scores; empty with `decoding`."""
+        return "" if self.decoding else f"{'PSNR dB':>10}{'SSIM':>8}{'tone dB':>10}"
+
+    def columns(self, result: FileResult) -> str:
         """The scores, if there are any."""
-        if self.decoding:
-            return ""
-        if result is None:
-            return f"{'PSNR dB':>10}{'SSIM':>8}{'tone dB':>10}"
         return "{psnr:10.2f}{ssim:8.3f}{tone:10.2f}".format(**result.scores) if result.scores else ""

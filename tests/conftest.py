@@ -1,4 +1,4 @@
-"""What tests of several rooms start from."""
+"""Fixtures shared by the tests of several packages."""
 
 import json
 

@@ -40,12 +40,12 @@ def test_the_readme_has_at_most_200_lines():
 
 def test_contributing_lists_every_python_file_outside_tests():
     listing = (ROOT / "CONTRIBUTING.md").read_text().partition("```text")[2].partition("```")[0]
-    listed, room = set(), ""
+    listed, package = set(), ""
     for line in listing.splitlines():
         name = re.match(r"( *)([\w/.]+)", line)
         if name and name[2].endswith("/"):
-            room = name[2]
+            package = name[2]
         elif name and name[2].endswith(".py"):
-            listed.add(room * bool(name[1]) + name[2])
+            listed.add(package * bool(name[1]) + name[2])
     files = {path.relative_to(ROOT) for pattern in ("*.py", "*/*.py") for path in ROOT.glob(pattern)}
     assert listed == {file.as_posix() for file in files if file.parts[0] != "tests" and file.parts[0][0] != "."}

@@ -1,4 +1,4 @@
-"""Which room may import which (CONTRIBUTING.md)."""
+"""Allowed imports between packages (CONTRIBUTING.md)."""
 
 import ast
 from pathlib import Path
@@ -21,7 +21,7 @@ ALLOWED = {
     "web": BASE | {"dataset", "model", "training", "jobs", "reshalf", "descreen"},
 }
 COMMANDS = {"halftone/__main__.py"}
-"""Entry scripts inside a room, which may import anything."""
+"""Entry scripts inside a package, which may import anything."""
 OURS = {path.parent.name for path in ROOT.glob("*/*.py")} | {path.stem for path in ROOT.glob("*.py")}
 
 
@@ -35,23 +35,23 @@ def imported(path):
             yield node.module.split(".")[0]
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_a_room_imports_only_rooms_below_it(room):
-    files = [path for path in (ROOT / room).glob("**/*.py") if path.relative_to(ROOT).as_posix() not in COMMANDS]
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_only_packages_below_it(package):
+    files = [path for path in (ROOT / package).glob("**/*.py") if path.relative_to(ROOT).as_posix() not in COMMANDS]
     assert files
     for path in files:
-        above = set(imported(path)) & OURS - ALLOWED[room] - {room}
+        above = set(imported(path)) & OURS - ALLOWED[package] - {package}
         assert not above, f"{path.relative_to(ROOT)} imports {', '.join(sorted(above))}"
 
 
-def test_the_rules_have_no_circles():
-    for room, below in ALLOWED.items():
-        assert room not in below
+def test_the_import_rules_have_no_cycles():
+    for package, below in ALLOWED.items():
+        assert package not in below
         for other in below:
-            assert ALLOWED[other] <= below, f"{room} may import {other}, but not all that {other} does"
+            assert ALLOWED[other] <= below, f"{package} may import {other}, but not all that {other} does"
 
 
-def test_the_halftone_library_knows_no_torch_and_reads_no_files():
+def test_the_halftone_library_uses_neither_torch_nor_image_files():
     for path in (ROOT / "halftone").glob("*.py"):
         if path.name != "__main__.py":
             assert not {"torch", "PIL"} & set(imported(path)), path.name

@@ -87,7 +87,7 @@ def test_a_killed_run_leaves_no_incomplete_file_and_is_continued(checkpoint, pho
     assert len(temporary_files(out)) == 1
     first = (out / "restored/a.png").stat().st_mtime_ns
     assert run(checkpoint, photos, out, "--skip_existing") == 0
-    assert "3 done" in (said := capsys.readouterr().out) and "1 were done already" in said
+    assert "3 done" in (said := capsys.readouterr().out) and "1 finished before" in said
     assert (out / "restored/a.png").stat().st_mtime_ns == first
     assert run(checkpoint, photos, undisturbed) == 0
     assert results(out) == results(undisturbed) and len(results(out)) == 8

@@ -89,7 +89,7 @@ def deny(locked, monkeypatch):
 def test_originals_are_never_overwritten(checkpoint, photos, tmp_path, capsys):
     before = {path: path.read_bytes() for path in photos.iterdir()}
     assert run(checkpoint, photos, photos) == 2
-    assert "another folder" in capsys.readouterr().err
+    assert "output folder must differ" in capsys.readouterr().err
     restored = tmp_path / "restored"
     photos.rename(restored)
     assert run(checkpoint, restored, tmp_path) == 2

@@ -28,7 +28,7 @@ def test_skip_existing_repeats_what_another_input_checkpoint_or_seed_made(checkp
     def kept(model, *more):
         assert run(model, photos, out, "--skip_existing", *more) == 0
         said = capsys.readouterr().out
-        return int(said.split(" were done already")[0].split("\n")[-1]) if "already" in said else 0
+        return int(said.split(" finished before")[0].split("\n")[-1]) if "finished before" in said else 0
 
     assert kept(checkpoint) == 0
     assert kept(checkpoint) == 4
@@ -56,12 +56,12 @@ def test_the_table_has_the_scores_of_files_that_were_done_before(flag, checkpoin
     assert list(table(first)) == ["a.png", "b.png", "c.png", "d.png"]
     assert run(checkpoint, photos, out, flag) == 0
     again = capsys.readouterr().out
-    assert table(again) == table(first) and "4 were done already" in again
+    assert table(again) == table(first) and "4 finished before" in again
     (out / "restored/b.png").unlink()
     (out / "overview.png").unlink()
     assert run(checkpoint, photos, out, flag) == 0
     mixed = capsys.readouterr().out
-    assert table(mixed) == table(first) and "1 done" in mixed and "3 were done already" in mixed
+    assert table(mixed) == table(first) and "1 done" in mixed and "3 finished before" in mixed
     assert (out / "overview.png").is_file()
 
 
@@ -86,7 +86,7 @@ def test_manifests_of_earlier_releases_are_continued_with_blank_results(checkpoi
     lines = capsys.readouterr().out.splitlines()
     assert [line.rstrip() for line in lines[1:3]] == ["a.png", "b.png"]
     assert lines[3:5] == first.splitlines()[3:5]
-    assert "4 were done already" in lines
+    assert "4 finished before" in lines
 
 
 def test_the_manifest_keeps_size_seconds_and_scores(checkpoint, photos, tmp_path, capsys):

@@ -92,7 +92,7 @@ def test_a_repeated_shard_completes_the_summary(checkpoint, photos, tmp_path, ca
     assert run(checkpoint, photos, out, "--shard", "2/2", "--skip_existing") == 0
     printed = capsys.readouterr().out
     assert len(table(printed)) == 9 and all(len(row) == 6 for row in table(printed).values())
-    assert "4 done" in printed and "5 were done already" in printed
+    assert "4 done" in printed and "5 finished before" in printed
     assert files_beside_the_outputs(out) == {"manifest.jsonl", "overview.png"}
 
 
@@ -104,7 +104,7 @@ def test_the_table_of_shards_has_the_scores_of_files_that_were_done_before(check
     assert not table(capsys.readouterr().out)
     assert run(checkpoint, photos, out, "--shard", "1/2", "--skip_existing") == 0
     printed = capsys.readouterr().out
-    assert table(printed) == table(expected) and "9 were done already" in printed
+    assert table(printed) == table(expected) and "9 finished before" in printed
 
 
 def test_a_shard_stopped_by_a_full_disk_is_in_the_summary(checkpoint, photos, tmp_path, capsys, monkeypatch):
@@ -120,7 +120,7 @@ def test_a_shard_stopped_by_a_full_disk_is_in_the_summary(checkpoint, photos, tm
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", scarce)
         assert run(checkpoint, photos, out, "--shard", "1/2") == 3
-    assert "shard 1 of 2: 2 done, 0 were done already, 3 left, stopped" in capsys.readouterr().out
+    assert "shard 1 of 2: 2 done, 0 finished before, 3 not processed (disk full)" in capsys.readouterr().out
     assert run(checkpoint, photos, out, "--shard", "2/2") == 0
     printed = capsys.readouterr()
     assert list(table(printed.out)) == [f"{name}.png" for name in "abcdfh"] and "stopped: 6 of 9 done" in printed.err
@@ -137,7 +137,7 @@ def test_more_shards_than_photographs_leave_some_without_work(checkpoint, photos
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3"])
 def test_a_shard_that_does_not_exist_is_reported_in_one_line(checkpoint, photos, tmp_path, capsys, shard):
     assert run(checkpoint, photos, tmp_path / "out", f"--shard={shard}") == 2
-    assert capsys.readouterr().err == f"error: --shard {shard}: allowed: I/N, the I-th of N shares, as in 1/4 to 4/4\n"
+    assert capsys.readouterr().err == f"error: --shard {shard}: allowed: I/N, shard I of N, as in 1/4 to 4/4\n"
 
 
 def test_rank_and_world_size_are_read_from_the_environment(checkpoint, photos, tmp_path, capsys, monkeypatch):

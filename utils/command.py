@@ -39,7 +39,7 @@ def exit_code(run: Callable[[], int]) -> int:
 
 
 @contextmanager
-def unread_output() -> Iterator[None]:
+def ignore_broken_pipe() -> Iterator[None]:
     """Context in which printing ignores BrokenPipeError, as raised in `command | head`."""
     try:
         yield

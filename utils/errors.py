@@ -10,7 +10,7 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """A run was asked to stop by signal `signum` and saved its state; the message says how to continue."""
+    """A run was stopped by signal `signum` and has saved its state; the message says how to continue."""
 
     def __init__(self, signum: int, message: str):
         super().__init__(message)
@@ -23,7 +23,7 @@ def name_errors(path: str | Path) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise UserError(f"{path}: not enough memory for a picture of this size") from error
+        raise UserError(f"{path}: not enough memory for an image of this size") from error
     except FloatingPointError as error:
         raise UserError(f"{path}: {error}") from error
 

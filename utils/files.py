@@ -1,13 +1,17 @@
-"""Atomic writes, locks and checksums."""
+"""Atomic writes, locks, checksums and checks of output folders."""
 
 import fcntl
 import hashlib
+import json
+import math
 import os
 import re
+import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from utils.errors import UserError
 
@@ -43,16 +47,16 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, busy: str) -> Iterator[None]:
+def locked(path: Path, busy_message: str) -> Iterator[None]:
     """Hold a lock on the file `path`, created if missing; the system releases it when the process ends.
 
-    Raises UserError with the message `busy` if another process holds it. Without effect on file systems without locks.
+    Raises UserError with `busy_message` if another process holds it. Without effect on file systems without locks.
     """
     with open(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(busy) from None
+            raise UserError(busy_message) from None
         except OSError:
             pass
         yield
@@ -74,6 +78,65 @@ def checksum(path: str | Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksum_or_empty(path: Path) -> str:
+    """`checksum`, or "" if the file cannot be read, which its reader reports."""
+    try:
+        return checksum(path) if path.is_file() else ""  # opening a named pipe would block
+    except OSError:
+        return ""
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write strict JSON atomically: NaN becomes null, infinities the strings "inf" and "-inf"."""
+    text = json.dumps(_strict(content), indent=1, allow_nan=False)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _strict(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _strict(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_strict(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None if math.isnan(content) else str(content)
+    return content
+
+
+def check_overwriting(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Raise UserError if an output is the same file as an input."""
+    originals = {os.path.realpath(path) for path in inputs}
+    for output in outputs:
+        if os.path.realpath(output) in originals:
+            raise UserError(f"{output} is an input and would be overwritten: choose another folder")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UserError if `folder` cannot be created because it, or a parent, exists and is not a folder."""
+    existing = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
+    if existing is not None and not existing.is_dir():
+        raise UserError(f"{existing}: not a folder")
+
+
+def check_writable(folder: Path) -> None:
+    """Create `folder` if it is missing. Raises UserError if files cannot be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to: {error.strerror}") from error
+
+
+def make_parent(path: Path) -> Path:
+    """Create the parent folder of `path` if it is missing; returns `path`. Raises UserError if it cannot be created."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be created: {error.strerror}") from error
+    return path
 
 
 def _claim(path: Path) -> tuple[Path, int]:

@@ -28,7 +28,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 def available_memory() -> int:
-    """Bytes that can be allocated without swapping: the least of the machine's and the container's free memory."""
+    """Bytes that can be allocated without swapping: the minimum of the machine's and the container's free memory."""
     try:
         free = 1024 * _field("/proc/meminfo", "MemAvailable:")
     except OSError:

@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 
 from descreen.baselines import BASELINES
-from descreen.command import CHECKPOINT as DESCREENER
+from descreen.command import SHIPPED as DESCREENER
 from descreen.command import load_trained
 from descreen.engine import Restorer, baseline_restorer
 from descreen.scan_job import describe
 from descreen.screen_finder import find_screens
-from descreen.screening import screen_again
+from descreen.screening import rescreen
 from halftone.light import luminance
 from halftone.methods import METHODS
-from halftone.screens import TRADE_ANGLES
+from halftone.screens import STANDARD_ANGLES
 from images.files import read_halftone, read_image, write_halftone, write_image
 from metrics import quality as scores
 from reshalf import ResHalfCodec
@@ -120,7 +120,7 @@ class Actions:
             progress(0.2, "Descreening")
             restored = (self.descreeners[method] or baseline_restorer(method, strength, "gaussian"))(scan.bgr, screens)
             progress(0.6, "Rescreening")
-            screened = screen_again(restored, screens, pitch, None if pitch is None else TRADE_ANGLES, dot)
+            screened = rescreen(restored, screens, pitch, None if pitch is None else STANDARD_ANGLES, dot)
             seconds = time.perf_counter() - start
             progress(0.9, "Writing")
             files = self._write(path, {SCAN: scan.bgr, RESTORED: restored, SCREENED: screened}, scan.alpha)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from descreen.screening import screen_again
-from images.files import read_image, write_halftone, write_image
+from descreen.screening import rescreen
+from images.files import centre_crop, read_image, write_halftone, write_image
 from web.actions import Result
 
 THUMBNAIL = 160
@@ -45,14 +45,13 @@ def make_scans(photos: Sequence[Path], folder: Path) -> list[Path]:
     """Write each photograph in four screened inks, with increasing pitch, into `folder`; returns the paths."""
     made = [folder / f"{photo.stem}_printed.png" for photo in photos]
     for number, (photo, path) in enumerate(zip(photos, made, strict=True)):
-        write_image(path, screen_again(read_image(photo).bgr, {}, pitch=3.5 + number))
+        write_image(path, rescreen(read_image(photo).bgr, {}, pitch=3.5 + number))
     return made
 
 
 def _thumbnail(path: Path, folder: Path) -> Path:
     bgr = read_image(path).bgr
-    side = min(bgr.shape[:2])
-    top, left = (bgr.shape[0] - side) // 2, (bgr.shape[1] - side) // 2
-    small = cv2.resize(bgr[top : top + side, left : left + side], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    square = centre_crop(bgr, min(bgr.shape[:2]))
+    small = cv2.resize(square, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     write_image(folder / f"{path.stem}_thumbnail.png", small)
     return folder / f"{path.stem}_thumbnail.png"

@@ -1,6 +1,6 @@
 """Tests that need a GPU: `make test-cuda`. The ordinary suite deselects them.
 
-tests/model/test_on_cuda.py checks the devices of all tensors of a training step without a GPU.
+tests/model/test_simulated_gpu.py checks the devices of all tensors of a training step without a GPU.
 """
 
 import json

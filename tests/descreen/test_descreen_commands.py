@@ -122,14 +122,14 @@ def test_a_bad_file_is_skipped_and_finished_files_are_not_repeated(scans, tmp_pa
     assert "text.png" in output.err and "2 done" in output.out
     assert call(restore, scans, out, "--method", "gaussian", "--skip_existing") == 3
     again = capsys.readouterr().out
-    assert "2 were done already" in again and again.splitlines()[:3] == output.out.splitlines()[:3]
+    assert "2 finished before" in again and again.splitlines()[:3] == output.out.splitlines()[:3]
     assert "black 5.0" in again and "no regular screen" in again
     assert call(restore, scans, out, "--method", "gaussian", "--strength", 2, "--skip-existing") == 3
     assert "2 done" in capsys.readouterr().out
 
 
 def test_a_missing_checkpoint_is_reported_in_one_line_with_alternatives(scans, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "CHECKPOINT", tmp_path / "none.pth.tar")
+    monkeypatch.setattr(command, "SHIPPED", tmp_path / "none.pth.tar")
     for module in (restore, rescreen):
         assert call(module, scans, tmp_path / "out") == 2
         lines = capsys.readouterr().err.splitlines()
@@ -143,9 +143,9 @@ def test_the_demonstration_screens_restores_and_screens_again(tmp_path, monkeypa
     for name in ("china", "other"):
         cv2.imwrite(str(photos / f"{name}.png"), photo())
     monkeypatch.setattr(demo, "PHOTOS", photos)
-    monkeypatch.setattr(demo, "CHECKPOINT", tmp_path / "none.pth.tar")
+    monkeypatch.setattr(demo, "SHIPPED", tmp_path / "none.pth.tar")
     out, picture = tmp_path / "out", tmp_path / "few.jpg"
-    assert demo.main(["--save_dir", str(out), "--model", str(demo.CHECKPOINT), "--picture", str(picture)]) == 0
+    assert demo.main(["--save_dir", str(out), "--model", str(demo.SHIPPED), "--picture", str(picture)]) == 0
     said = capsys.readouterr()
     assert "none.pth.tar is missing: the bilateral filter is used instead" in said.err and "restored" in said.out
     assert cv2.imread(str(out / "demo.png")).shape == (2 * 180 + 8, 4 * 200 + 3 * 8, 3)
@@ -162,7 +162,7 @@ def test_wrong_usage_is_reported_in_one_line(scans, tmp_path, checkpoint, capsys
     assert call(restore, tmp_path / "nowhere", out) == 2
     assert "no such folder" in capsys.readouterr().err
     assert call(restore, scans, scans, "--method", "gaussian") == 2
-    assert "another folder" in capsys.readouterr().err
+    assert "output folder must differ" in capsys.readouterr().err
     assert call(restore, scans, out, "--method", "gaussian", "--strength", 0) == 2
     assert "--strength 0.0: allowed" in capsys.readouterr().err
     assert call(restore, scans, out, "--model", checkpoint, "--tile", 40) == 2
@@ -171,7 +171,7 @@ def test_wrong_usage_is_reported_in_one_line(scans, tmp_path, checkpoint, capsys
     reshalf = ResHalf(4)
     write_checkpoint(other, {"state_dict": reshalf.state_dict(), "arch": reshalf.arch()})
     assert call(restore, scans, out, "--model", other) == 2
-    assert "other.pth.tar: not a descreening checkpoint: holds ResHalf" in capsys.readouterr().err
+    assert "other.pth.tar: not a descreening checkpoint: contains ResHalf" in capsys.readouterr().err
     refusals = {
         ("--pitch", "1"): "argument --pitch: 1 is neither auto nor pixels in 2..1000",
         ("--pitch", "wide"): "argument --pitch: wide is neither auto nor pixels in 2..1000",

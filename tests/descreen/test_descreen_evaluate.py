@@ -47,7 +47,7 @@ def test_the_table_has_a_row_per_method_and_baselines_beat_no_processing(data, t
         assert first == "nothing" and len(baselines) == 3 and (coarse, bare, last) == NETWORK
         best = max(rows[name]["psnr"] for name in (first, *baselines))
         assert rows[last]["psnr_margin"] == pytest.approx(rows[last]["psnr"] - best)
-        assert rows[last] == rows[coarse]  # DetailsNet is zero-initialised
+        assert rows[last] == rows[coarse]  # DetailsNet is zero-initialized
         assert all(rows[name]["psnr"] > rows["nothing"]["psnr"] + 3 for name in baselines)
     am, fm = found["AM"], found["floyd_steinberg"]
     assert am["nothing"]["found"] == 1 and fm["nothing"]["found"] == 0 and "visible" not in fm["nothing"]

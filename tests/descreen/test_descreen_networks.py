@@ -8,8 +8,7 @@ from descreen.command import load_trained
 from descreen.engine import HALO
 from descreen.networks import CoarseNet, DetailsNet, EdgeNet, ResidualDiscriminator, TripleDiscriminator, blurred
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet, merge_table
-from descreen.residual import ResidualCoarse
-from descreen.system import COARSE_NETS, Descreener
+from descreen.system import COARSE_NETS, PARTS, Descreener
 from model.load import build_network
 from model.reshalf import ResHalf
 from utils.checkpoint import write_checkpoint
@@ -18,6 +17,10 @@ from utils.errors import UserError
 
 def parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def coarse_network(width, kind="residual", **settings):
+    return Descreener(width, kind=kind, **settings).coarse
 
 
 def convolutions(network):
@@ -35,15 +38,13 @@ def parser():
         return ObjectNet()
 
 
-@pytest.mark.parametrize(
-    ("network", "expected"), [(CoarseNet, 16.8e6), (EdgeNet, 0.106e6), (DetailsNet, 0.279e6)], ids=lambda x: str(x)
-)
-def test_parameter_counts_at_full_width_match_the_paper(network, expected):
-    assert parameters(network()) == pytest.approx(expected, rel=0.005)
+@pytest.mark.parametrize(("part", "expected"), [("coarse", 16.8e6), ("edge", 0.106e6), ("details", 0.279e6)])
+def test_parameter_counts_at_full_width_match_the_paper(part, expected):
+    assert parameters(getattr(Descreener(parts=PARTS), part)) == pytest.approx(expected, rel=0.005)
 
 
 def test_coarse_net_has_the_published_layers():
-    network = CoarseNet()
+    network = Descreener().coarse
     assert convolutions(network.down) == [
         (3, 64, 4, 2),
         (64, 128, 4, 2),
@@ -63,19 +64,19 @@ def test_coarse_net_has_the_published_layers():
 
 
 def test_residual_coarse_has_levels_at_a_half_a_quarter_and_an_eighth_of_the_resolution():
-    network = ResidualCoarse(48, deepest=128)
+    network = coarse_network(48, deepest=128)
     assert convolutions(network.before) == [(48, 48, 3, 1)] * 4 + [(96, 96, 3, 1)] * 4 + [(128, 128, 3, 1)] * 4
     assert convolutions(network.after) == [(48, 48, 3, 1)] * 4 + [(96, 96, 3, 1)] * 2
     assert convolutions(network.shrink) == [(48, 96, 2, 2), (96, 128, 2, 2)]
     assert convolutions(network.grow) == [(96, 4 * 48, 1, 1), (128, 4 * 96, 1, 1)]
     assert convolutions(network.enter) == [(12, 48, 3, 1)] and convolutions(network.leave) == [(48, 12, 3, 1)]
-    assert convolutions(ResidualCoarse(48, waves=True).enter) == [(28, 48, 3, 1)]
-    assert convolutions(ResidualCoarse(8).shrink) == [(8, 16, 2, 2), (16, 32, 2, 2)]
+    assert convolutions(coarse_network(48, waves=True).enter) == [(28, 48, 3, 1)]
+    assert convolutions(coarse_network(8).shrink) == [(8, 16, 2, 2), (16, 32, 2, 2)]
 
 
 def test_the_end_of_an_unaligned_side_is_restored_from_an_aligned_crop():
     torch.manual_seed(0)
-    network = ResidualCoarse(8, blur=1.0).eval()
+    network = coarse_network(8, blur=1.0).eval()
     nn.init.normal_(network.leave[-1].weight, std=0.1)
     scan = torch.rand(1, 3, 165, 139)
     out = network(scan)
@@ -84,10 +85,11 @@ def test_the_end_of_an_unaligned_side_is_restored_from_an_aligned_crop():
     torch.testing.assert_close(out[..., :-32, :-32], network(scan[..., :160, :136])[..., : 165 - 32, : 139 - 32])
 
 
-@pytest.mark.parametrize("build", COARSE_NETS.values())
-def test_a_coarse_network_with_blur_initially_outputs_the_blurred_scan(build):
+@pytest.mark.parametrize("kind", COARSE_NETS)
+def test_a_coarse_network_with_blur_initially_outputs_the_blurred_scan(kind):
     scan = torch.rand(1, 3, 64, 96) * 2 - 1
-    torch.testing.assert_close(build(8, blur=1.5).eval()(scan), blurred(scan, 1.5))
+    network = coarse_network(8, kind=kind, blur=1.5).eval()
+    torch.testing.assert_close(network(scan), blurred(scan, 1.5))
 
 
 @pytest.mark.parametrize("kind", COARSE_NETS)
@@ -102,9 +104,9 @@ def test_wave_channels_affect_only_networks_built_with_waves(kind):
         assert torch.equal(network.restore(scan), network.restore(other)) != waves
 
 
-@pytest.mark.parametrize("build", COARSE_NETS.values())
-def test_the_receptive_field_of_coarse_networks_is_within_the_halo(build):
-    network = build(4, deepest=8).eval()
+@pytest.mark.parametrize("kind", COARSE_NETS)
+def test_the_receptive_field_of_coarse_networks_is_within_the_halo(kind):
+    network = coarse_network(4, kind=kind, deepest=8).eval()
     for parameter in network.parameters():  # positive weights: gradients cannot cancel
         nn.init.uniform_(parameter, 0.01, 0.05)
     scan = torch.rand(1, 3, 320, 32).double().requires_grad_()
@@ -186,7 +188,7 @@ def test_the_parser_matches_the_layout_of_the_public_weights(parser):
 def test_public_weights_load_from_two_files_and_unfitting_ones_are_errors(parser, tmp_path):
     network = ObjectNet()
     torch.save(network.encoder.state_dict(), tmp_path / "encoder_epoch_25.pth")
-    with pytest.raises(UserError, match=r"one decoder\*\.pth, holds 0"):
+    with pytest.raises(UserError, match=r"one decoder\*\.pth, contains 0"):
         network.load_public_weights(tmp_path)
     bias = torch.arange(150.0)
     decoder = network.decoder.state_dict() | {"conv_last.4.bias": bias, "conv_last_deepsup.weight": bias}
@@ -232,7 +234,7 @@ def test_a_checkpoint_without_kind_holds_the_u_net():
 def test_other_checkpoints_and_invalid_settings_are_errors(tmp_path):
     network, other = Descreener(4), ResHalf(4)
     write_checkpoint(tmp_path / "other.pth.tar", {"state_dict": other.state_dict(), "arch": other.arch()})
-    with pytest.raises(UserError, match="not a descreening checkpoint: holds ResHalf"):
+    with pytest.raises(UserError, match="not a descreening checkpoint: contains ResHalf"):
         load_trained(tmp_path / "other.pth.tar")
     with pytest.raises(ValueError, match="weights do not fit"):
         build_network({"state_dict": other.state_dict(), "arch": network.arch()})

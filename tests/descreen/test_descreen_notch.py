@@ -47,7 +47,7 @@ def test_a_strong_residual_of_varying_amplitude_gets_a_wider_notch(monkeypatch):
     trace = (waves((200, 200), frequencies, 40).astype(float) - 128) * np.exp(-(x**2 + y**2) / 400)[..., None]
     picture, found = (np.rint(128 + trace)).astype(np.uint8), {"black": Screen(4.0, 30.0, False, 50.0)}
     left = [np.abs(notch_screens(picture, found).astype(int) - 128).max()]
-    monkeypatch.setattr(notch, "STRONG", np.inf)
+    monkeypatch.setattr(notch, "STRONG_PEAK_RATIO", np.inf)
     left.append(np.abs(notch_screens(picture, found).astype(int) - 128).max())
     assert left[0] < 0.6 * left[1], left
 

@@ -63,11 +63,11 @@ def test_a_preference_adds_a_linear_term_to_the_cost_of_a_continued_search():
     start, terms = example(14, 17)
     price = np.random.default_rng(1).normal(0, 0.05, start.shape)
     search = Search(start, terms)
-    search.sweep(100)
+    search.run(100)
     eye = search.halftone()
-    search.prefer(slice(0, 9), price[:9])
-    search.prefer(slice(9, 14), price[9:])
-    search.sweep(100)
+    search.add_linear_term(slice(0, 9), price[:9])
+    search.add_linear_term(slice(9, 14), price[9:])
+    search.run(100)
     found = search.halftone()
 
     def whole(halftone):
@@ -84,11 +84,11 @@ def test_a_preference_adds_a_linear_term_to_the_cost_of_a_continued_search():
 def test_the_gradient_is_kept_up_to_date():
     start, terms = example(110, 130)
     search = Search(start, terms)
-    search.sweep(8)
+    search.run(8)
     afresh = Search(search.halftone(), terms)
     rows = slice(0, 110)
     np.testing.assert_allclose(search._inside(rows), afresh._inside(rows), atol=1e-4)
-    search.sweep(100)
+    search.run(100)
     assert np.array_equal(search.halftone(), direct_binary_search(start, terms, 108))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from halftone.inks import INKS
-from halftone.screens import SPOTS, TRADE_ANGLES, am_cmyk, am_screen
+from halftone.screens import SPOTS, STANDARD_ANGLES, am_cmyk, am_screen
 
 
 def strongest_frequency(field: np.ndarray) -> tuple[float, float]:
@@ -73,7 +73,7 @@ def test_each_ink_has_its_own_angle():
         others = [c for c in range(3) if c != channel]
         assert (printed[..., others] == 255).all(), "an ink was printed that the colour does not contain"
         _, direction = strongest_frequency(printed[..., channel])
-        angle = TRADE_ANGLES[ink]
+        angle = STANDARD_ANGLES[ink]
         assert min((direction - angle) % 90, (angle - direction) % 90) < 1.5
 
 
@@ -87,7 +87,7 @@ def test_gray_is_printed_in_black_alone_with_full_removal_and_in_four_inks_witho
 
 
 def test_the_trade_angles_name_every_ink():
-    assert tuple(TRADE_ANGLES) == INKS
+    assert tuple(STANDARD_ANGLES) == INKS
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jobs.manifest import FileResult, Manifest, digest
+from jobs.manifest import FileResult, Manifest
 from utils.errors import UserError
 
 RESULT = FileResult([20, 30], 1.5, {"psnr": 30.25}, "a note")
@@ -110,11 +110,6 @@ def test_a_manifest_that_cannot_be_read_or_written_is_named(folder):
     with pytest.raises(UserError, match="manifest.jsonl: cannot be written"):
         manifest.add("x.png", "abc", [folder / "halftone/x.png"], RESULT)
     assert not manifest.covers("x.png", "abc")
-
-
-def test_a_file_that_cannot_be_read_has_no_digest(folder):
-    assert digest(folder / "missing") == digest(folder) == ""
-    assert len(digest(folder / "halftone/x.png")) == 64
 
 
 def test_several_writers_leave_every_line_complete(folder):

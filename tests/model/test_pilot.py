@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.pilot import PATTERN, UNKNOWN, origin, pilot_wave
+from model.pilot import PATTERN, UNKNOWN, detect_origin, pilot_wave
 
 
 def dots(strength, height=128, width=128, seed=0):
@@ -23,13 +23,13 @@ def test_the_pilot_continues_from_band_to_band():
 @pytest.mark.parametrize("columns", range(4))
 def test_crops_mirror_images_and_quarter_turns_are_detected(rows, columns):
     cut = dots(0.2)[rows:, columns:]
-    assert origin(cut) == (False, rows % 2, columns % 2)
-    assert origin(cut[:, ::-1]) == (False, rows % 2, 1)  # the last of 128 columns is an odd one
-    assert origin(cut[::-1]) == (False, 1, columns % 2)
-    assert origin(cut[::-1, ::-1]) == (False, 1, 1)
-    assert origin(cut.T) == (True, rows % 2, columns % 2)
-    assert origin(np.rot90(cut)) == (True, rows % 2, 1)
-    assert origin(np.rot90(cut, 3)) == (True, 1, columns % 2)
+    assert detect_origin(cut) == (False, rows % 2, columns % 2)
+    assert detect_origin(cut[:, ::-1]) == (False, rows % 2, 1)  # the last of 128 columns is an odd one
+    assert detect_origin(cut[::-1]) == (False, 1, columns % 2)
+    assert detect_origin(cut[::-1, ::-1]) == (False, 1, 1)
+    assert detect_origin(cut.T) == (True, rows % 2, columns % 2)
+    assert detect_origin(np.rot90(cut)) == (True, rows % 2, 1)
+    assert detect_origin(np.rot90(cut, 3)) == (True, 1, columns % 2)
 
 
 def test_a_pilot_without_the_orientation_wave_identifies_crops():
@@ -37,16 +37,16 @@ def test_a_pilot_without_the_orientation_wave_identifies_crops():
     former = np.tile(np.outer(quarter, nyquist) + np.outer(nyquist, quarter), (32, 32))
     random = np.random.default_rng(0).uniform(-1, 1, former.shape)
     halftone = np.where(random < 0.1 * former, np.uint8(255), np.uint8(0))
-    assert origin(halftone[1:]) == (False, 1, 0)
-    assert origin(halftone[:, 3:]) == (False, 0, 1)
+    assert detect_origin(halftone[1:]) == (False, 1, 0)
+    assert detect_origin(halftone[:, 3:]) == (False, 0, 1)
 
 
 def test_random_dots_have_no_pilot():
-    assert all(origin(dots(0, seed=seed)[1:, 1:]) == UNKNOWN for seed in range(20))
+    assert all(detect_origin(dots(0, seed=seed)[1:, 1:]) == UNKNOWN for seed in range(20))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (3, 9), (4, 4), (5, 7)])
 @pytest.mark.parametrize("level", [0, 255])
 def test_tiny_and_flat_halftones_have_no_pilot(shape, level):
-    assert origin(np.full(shape, level, np.uint8)) == UNKNOWN
-    assert origin(dots(0.1, *shape)) == UNKNOWN
+    assert detect_origin(np.full(shape, level, np.uint8)) == UNKNOWN
+    assert detect_origin(dots(0.1, *shape)) == UNKNOWN

@@ -13,9 +13,9 @@ from utils.errors import UserError, printable
 ROOT = Path(__file__).parents[2]
 PRINTS = r"""
 import sys
-from utils.command import exit_code, unread_output
+from utils.command import exit_code, ignore_broken_pipe
 def run():
-    with unread_output():
+    with ignore_broken_pipe():
         for _ in range(10_000):
             print("320 × 200 \udcff.png")
         sys.stdout.flush()

@@ -1,6 +1,8 @@
 """Files appear when they are complete; temporary files of killed writers are removed, those of running ones stay."""
 
 import errno
+import json
+import math
 import os
 import signal
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.files import atomic_write, remove_leftovers
+from utils.files import atomic_write, checksum_or_empty, remove_leftovers, write_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,3 +112,19 @@ def test_a_writer_whose_temporary_file_is_removed_too_early_creates_another(tmp_
         with atomic_write(tmp_path / "x") as temporary:
             temporary.write_bytes(b"1")
     assert (tmp_path / "x").read_bytes() == b"1" and len(set(names)) == 2
+
+
+def test_json_is_strict_about_nan_and_infinity(tmp_path):
+    write_json(tmp_path / "metrics.json", {"a": [math.nan, math.inf, -math.inf, 1.5], "n": 3, "s": "é"})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = (tmp_path / "metrics.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=refuse) == {"a": [None, "inf", "-inf", 1.5], "n": 3, "s": "é"}
+
+
+def test_the_checksum_of_a_file_that_cannot_be_read_is_empty(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"x")
+    assert checksum_or_empty(tmp_path / "missing") == checksum_or_empty(tmp_path) == ""
+    assert len(checksum_or_empty(tmp_path / "x.png")) == 64
