@@ -6,7 +6,6 @@ import subprocess
 import sys
 from functools import partial, partialmethod
 from pathlib import Path
-from urllib.error import URLError
 
 import cv2
 import pytest
@@ -19,7 +18,6 @@ from model.load import load_network
 from model.reshalf import InverseHalf, ResHalf
 from reshalf.streams import CACHES_KEPT
 from training.initial import load_initial
-from training.pretrained import vgg_weights
 from utils.checkpoint import BEST, LAST, read_checkpoint
 from utils.errors import UserError
 from utils.files import locked
@@ -304,15 +302,6 @@ def test_a_checkpoint_of_another_stage_is_an_error_as_initial_weights(arguments,
     wrong = str(tmp_path / "extractor" / BEST)
     assert train.main(arguments(vggLossWeight=0, initial_ckpt=wrong)) == 2
     assert "does not fit the configured network" in capsys.readouterr().err
-
-
-def test_without_a_connection_the_error_has_the_url_of_the_vgg_weights_and_the_alternative(monkeypatch):
-    def offline(*arguments, **keywords):
-        raise URLError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
-    with pytest.raises(Exception, match="no route to host.*fetch https.*vgg_weights=FILE.*vggLossWeight=0"):
-        vgg_weights("vgg19", None)
 
 
 def test_the_shipped_recipe_trains_a_proxy_and_then_a_decoder_for_the_guided_prior(arguments, tmp_path, capsys):

@@ -26,7 +26,8 @@ class LearningRate:
     ):
         self._optimizer, self._config, self._base, self._total = optimizer, config, base, total_steps
         self._steps_per_epoch = steps_per_epoch
-        self._plateau = ReduceLROnPlateau(optimizer, **config.model_dump(exclude={"name", "warmup_steps"}))
+        plateau = config.model_dump(include={"factor", "patience", "threshold", "cooldown", "min_lr"})
+        self._plateau = ReduceLROnPlateau(optimizer, **plateau)
 
     def before_step(self, step: int) -> None:
         """Set the rate of the next step, counted from 0."""
