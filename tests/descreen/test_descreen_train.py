@@ -143,7 +143,7 @@ def test_a_missing_or_unfitting_earlier_stage_is_reported(arguments, stages, cap
     assert "edge_ckpt: null, allowed: the checkpoint of the stage before" in capsys.readouterr().err
     coarse = str(stages / "coarse" / BEST)
     assert train.main(arguments(model="DetailsNet", edge_ckpt=coarse)) == 2
-    assert "holds coarse of width 8, needed: coarse, edge" in capsys.readouterr().err
+    assert "contains coarse of width 8, needed: coarse, edge" in capsys.readouterr().err
     assert train.main(arguments(model="EdgeNet", coarse_ckpt=coarse, width=16)) == 2
     assert "needed: coarse of width 16" in capsys.readouterr().err
     edge = str(stages / "edge" / BEST)
