@@ -224,15 +224,6 @@ class ResHalf(nn.Module):
             return key
         return f"{key} {_checksum(self.proxy):08x} integers"
 
-    def condition_of(self, bgr: np.ndarray, seed: int = 0) -> Tensor:
-        """The encoder's condition for one photograph: (H, W, 3) BGR uint8 → (1, 1, H, W) float32 on the CPU.
-
-        Computed once for the whole photograph, so that tiles agree.
-        """
-        if self.prior is None:
-            return noise_channel(self.noise, 1, *bgr.shape[:2], seed)
-        return to_tensor(self.prior_halftone(bgr))
-
     def _classical_halftones(self, colour: Tensor) -> Tensor:
         pictures = ((colour.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         halftones = [self.prior_halftone(picture.permute(1, 2, 0).numpy()) for picture in pictures]

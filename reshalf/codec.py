@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from model.load import load_network
+from model.noise import noise_channel
 from model.reshalf import ResHalf
 from model.tiler import Tiler, memory_errors
 from utils.errors import UserError
@@ -76,7 +77,7 @@ class ResHalfCodec(Tiler):
         if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
             raise ValueError(f"a photograph must be uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
         if self.network.prior is None:
-            noise = self.network.condition_of(bgr, self.seed)
+            noise = noise_channel(self.network.noise, 1, *bgr.shape[:2], self.seed)  # once, so that tiles agree
             return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
         if self._diffused:
             classical = self._diffused.classical_halftone(bgr)

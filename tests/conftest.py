@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import inference_fast
 from halftone.variable_diffusion import ostromoukhov
 from images.files import write_halftone, write_image
 from model.prior import Prior
@@ -22,6 +23,26 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model_best.pth.tar"
     write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
     return path
+
+
+@pytest.fixture(scope="module")
+def proxy():
+    """A subpixel decoder with a small residual."""
+    torch.manual_seed(0)
+    network = ResHalf(16, {}, decoder="subpixel")
+    torch.nn.init.normal_(network.decoder.outConv[-1].weight, std=0.01)
+    return network
+
+
+@pytest.fixture
+def run():
+    """Function: inference_fast.py on the CPU with a checkpoint, a folder of inputs and an output folder."""
+
+    def call(checkpoint, photos, out, *more):
+        folders = ["--model", str(checkpoint), "--data_dir", str(photos), "--save_dir", str(out)]
+        return inference_fast.main([*folders, "--device", "cpu", *more])
+
+    return call
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import inference_fast
 from model.reshalf import InverseHalf
 from utils.checkpoint import write_checkpoint
 
@@ -31,13 +30,7 @@ def photos(tmp_path):
     return folder
 
 
-def run(checkpoint, photos, out, *more):
-    return inference_fast.main(
-        ["--model", str(checkpoint), "--data_dir", str(photos), "--save_dir", str(out), "--device", "cpu", *more]
-    )
-
-
-def test_every_photo_becomes_a_one_bit_halftone_and_is_restored(checkpoint, photos, tmp_path, capsys):
+def test_every_photo_becomes_a_one_bit_halftone_and_is_restored(run, checkpoint, photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(checkpoint, photos, out) == 0
     assert sorted(path.name for path in (out / "halftone").iterdir()) == ["a photo.v2.png", "ü.png"]
@@ -50,7 +43,7 @@ def test_every_photo_becomes_a_one_bit_halftone_and_is_restored(checkpoint, phot
     assert "a photo.v2.png" in capsys.readouterr().out
 
 
-def test_restoring_the_written_halftones_gives_the_same_pictures(checkpoint, photos, tmp_path):
+def test_restoring_the_written_halftones_gives_the_same_pictures(run, checkpoint, photos, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert run(checkpoint, photos, first) == 0
     assert run(checkpoint, first / "halftone", second, "--decoding") == 0
@@ -58,13 +51,13 @@ def test_restoring_the_written_halftones_gives_the_same_pictures(checkpoint, pho
         assert path.read_bytes() == (second / "restored" / path.name).read_bytes()
 
 
-def test_the_same_input_gives_the_same_halftone(checkpoint, photos, tmp_path):
+def test_the_same_input_gives_the_same_halftone(run, checkpoint, photos, tmp_path):
     assert run(checkpoint, photos, tmp_path / "1") == run(checkpoint, photos, tmp_path / "2") == 0
     for path in (tmp_path / "1/halftone").iterdir():
         assert path.read_bytes() == (tmp_path / "2/halftone" / path.name).read_bytes()
 
 
-def test_a_bad_file_is_skipped(checkpoint, photos, tmp_path, capsys):
+def test_a_bad_file_is_skipped(run, checkpoint, photos, tmp_path, capsys):
     (photos / "text.jpg").write_text("no picture")
     (photos / "empty.png").write_bytes(b"")
     (photos / "folder.png").mkdir()
@@ -78,7 +71,7 @@ def test_a_bad_file_is_skipped(checkpoint, photos, tmp_path, capsys):
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
 
 
-def test_alpha_is_kept_in_the_restored_picture(checkpoint, tmp_path):
+def test_alpha_is_kept_in_the_restored_picture(run, checkpoint, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     alpha = np.tile(np.arange(56, dtype=np.uint8) * 4, (40, 1))
@@ -87,7 +80,7 @@ def test_alpha_is_kept_in_the_restored_picture(checkpoint, tmp_path):
     assert np.array_equal(cv2.imread(str(tmp_path / "out/restored/x.png"), cv2.IMREAD_UNCHANGED)[..., 3], alpha)
 
 
-def test_subfolders_keep_their_structure_and_outputs_are_not_inputs(checkpoint, photos, tmp_path):
+def test_subfolders_keep_their_structure_and_outputs_are_not_inputs(run, checkpoint, photos, tmp_path):
     (photos / "more/deep").mkdir(parents=True)
     cv2.imwrite(str(photos / "more/deep/b.png"), photo(8, 8))
     out = photos / "out"
@@ -98,14 +91,16 @@ def test_subfolders_keep_their_structure_and_outputs_are_not_inputs(checkpoint, 
 
 
 @pytest.mark.parametrize("decoding", [False, True])
-def test_two_inputs_with_the_same_output_are_refused_before_any_work(checkpoint, photos, tmp_path, capsys, decoding):
+def test_two_inputs_with_the_same_output_are_refused_before_any_work(
+    run, checkpoint, photos, tmp_path, capsys, decoding
+):
     cv2.imwrite(str(photos / "ü.bmp"), photo())
     assert run(checkpoint, photos, tmp_path / "out", *["--decoding"] * decoding) == 2
     assert "would both be written" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_and_a_folder_with_the_same_name_are_refused(checkpoint, photos, tmp_path, capsys):
+def test_a_file_and_a_folder_with_the_same_name_are_refused(run, checkpoint, photos, tmp_path, capsys):
     (photos / "x.png").mkdir()
     cv2.imwrite(str(photos / "x.png/inner.png"), photo(8, 8))
     cv2.imwrite(str(photos / "x.jpg"), photo(8, 8))
@@ -113,13 +108,13 @@ def test_a_file_and_a_folder_with_the_same_name_are_refused(checkpoint, photos, 
     assert "needs a folder" in capsys.readouterr().err
 
 
-def test_a_photo_is_not_accepted_as_a_halftone_unless_forced(checkpoint, photos, tmp_path, capsys):
+def test_a_photo_is_not_accepted_as_a_halftone_unless_forced(run, checkpoint, photos, tmp_path, capsys):
     assert run(checkpoint, photos, tmp_path / "out", "--decoding") == 3
     assert "a photo.v2.JPG" in capsys.readouterr().err
     assert run(checkpoint, photos, tmp_path / "forced", "--decoding", "--force") == 0
 
 
-def test_wrong_usage_is_one_line_and_exit_code_2(checkpoint, photos, tmp_path, capsys):
+def test_wrong_usage_is_one_line_and_exit_code_2(run, checkpoint, photos, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
     text = tmp_path / "text.pth.tar"

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import inference_fast
 from model.prior import Prior
 from model.reshalf import ResHalf
 
@@ -49,10 +48,6 @@ def arguments(checkpoint, photos, out):
     return ["--model", str(checkpoint), "--data_dir", str(photos), "--save_dir", str(out), "--device", "cpu"]
 
 
-def run(checkpoint, photos, out, *more):
-    return inference_fast.main([*arguments(checkpoint, photos, out), *more])
-
-
 def start(checkpoint, photos, out, pause):
     """The command in a process of its own, after half of its fourth file was written."""
     process = subprocess.Popen(
@@ -78,7 +73,7 @@ def temporary_files(out):
     return [path for path in out.rglob(".*") if path.is_file()]
 
 
-def test_a_killed_run_leaves_no_incomplete_file_and_is_continued(checkpoint, photos, tmp_path, capsys):
+def test_a_killed_run_leaves_no_incomplete_file_and_is_continued(run, checkpoint, photos, tmp_path, capsys):
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
     process = start(checkpoint, photos, out, pause=60)
     process.kill()
@@ -105,7 +100,7 @@ def test_sigterm_finishes_the_current_file_and_reports_how_to_continue(checkpoin
     assert not temporary_files(out)
 
 
-def test_ctrl_c_prints_no_traceback(checkpoint, photos, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_prints_no_traceback(run, checkpoint, photos, tmp_path, monkeypatch, capsys):
     def interrupted(self, bgr):
         raise KeyboardInterrupt
 
@@ -115,7 +110,7 @@ def test_ctrl_c_prints_no_traceback(checkpoint, photos, tmp_path, monkeypatch, c
 
 
 def test_a_full_disk_stops_the_run_in_one_line_and_leaves_no_incomplete_file(
-    checkpoint, photos, tmp_path, monkeypatch, capsys
+    run, checkpoint, photos, tmp_path, monkeypatch, capsys
 ):
     out, room, write_bytes = tmp_path / "out", [5_000], Path.write_bytes
 
@@ -137,7 +132,7 @@ def test_a_full_disk_stops_the_run_in_one_line_and_leaves_no_incomplete_file(
     assert len(results(out)) == 8
 
 
-def test_a_file_size_limit_skips_only_the_files_above_it(checkpoint, photos, tmp_path, capsys):
+def test_a_file_size_limit_skips_only_the_files_above_it(run, checkpoint, photos, tmp_path, capsys):
     random = np.random.default_rng(1).integers(0, 256, (150, 160, 3), np.uint8)
     cv2.imwrite(str(photos / "b.png"), cv2.GaussianBlur(random, (3, 3), 1))
     out, limits = tmp_path / "out", resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -160,7 +155,7 @@ def test_a_file_size_limit_skips_only_the_files_above_it(checkpoint, photos, tmp
         RuntimeError("could not create a primitive"),
     ],
 )
-def test_lack_of_memory_skips_only_the_photograph(error, checkpoint, photos, tmp_path, monkeypatch, capsys):
+def test_lack_of_memory_skips_only_the_photograph(run, error, checkpoint, photos, tmp_path, monkeypatch, capsys):
     cv2.imwrite(str(photos / "b.png"), np.zeros((100, 100, 3), np.uint8))
     searched = Prior.classical_halftone
 
@@ -175,7 +170,9 @@ def test_lack_of_memory_skips_only_the_photograph(error, checkpoint, photos, tmp
     assert len(list((tmp_path / "out/restored").iterdir())) == 3
 
 
-def test_pictures_are_written_when_scores_do_not_fit_into_memory(checkpoint, photos, tmp_path, monkeypatch, capsys):
+def test_pictures_are_written_when_scores_do_not_fit_into_memory(
+    run, checkpoint, photos, tmp_path, monkeypatch, capsys
+):
     def scarce(*_):
         raise MemoryError
 
@@ -184,7 +181,9 @@ def test_pictures_are_written_when_scores_do_not_fit_into_memory(checkpoint, pho
     assert "nan" in capsys.readouterr().out and len(results(tmp_path / "out")) == 8
 
 
-def test_weights_that_overflow_are_reported_and_nothing_is_written(checkpoint, photos, tmp_path, monkeypatch, capsys):
+def test_weights_that_overflow_are_reported_and_nothing_is_written(
+    run, checkpoint, photos, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(ResHalf, "decode", lambda network, halftone: halftone.expand(-1, 3, -1, -1) / 0)
     assert run(checkpoint, photos, tmp_path / "out") == 3
     error = capsys.readouterr().err

@@ -17,11 +17,6 @@ def photos(make_photos):
     return make_photos(dict.fromkeys("abcd", (48, 64)))
 
 
-def run(checkpoint, photos, out, *more):
-    folders = ["--model", str(checkpoint), "--data_dir", str(photos), "--save_dir", str(out)]
-    return inference_fast.main([*folders, "--device", "cpu", *more])
-
-
 def results(out):
     """The bytes of every output file, by name; all must be complete images."""
     files = {path.relative_to(out): path for path in out.glob("*/*.png") if not path.name.startswith(".")}
@@ -30,7 +25,9 @@ def results(out):
     return {name: path.read_bytes() for name, path in files.items()}
 
 
-def test_hostile_files_are_skipped_and_extreme_shapes_are_processed(checkpoint, photos, tmp_path, capsys, monkeypatch):
+def test_hostile_files_are_skipped_and_extreme_shapes_are_processed(
+    run, checkpoint, photos, tmp_path, capsys, monkeypatch
+):
     cv2.imwrite(str(photos / "one.png"), np.full((1, 1, 3), 200, np.uint8))
     cv2.imwrite(str(photos / "long.png"), np.full((1, 5000, 3), 90, np.uint8))
     cv2.imwrite(str(photos / "tall.png"), np.full((5000, 1, 3), 90, np.uint8))
@@ -86,7 +83,7 @@ def deny(locked, monkeypatch):
         monkeypatch.setattr("builtins.open", refusing)
 
 
-def test_originals_are_never_overwritten(checkpoint, photos, tmp_path, capsys):
+def test_originals_are_never_overwritten(run, checkpoint, photos, tmp_path, capsys):
     before = {path: path.read_bytes() for path in photos.iterdir()}
     assert run(checkpoint, photos, photos) == 2
     assert "output folder must differ" in capsys.readouterr().err
@@ -97,7 +94,7 @@ def test_originals_are_never_overwritten(checkpoint, photos, tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in restored.iterdir()} == {p.name: b for p, b in before.items()}
 
 
-def test_halftones_may_be_restored_into_the_folder_they_lie_in(checkpoint, photos, tmp_path):
+def test_halftones_may_be_restored_into_the_folder_they_lie_in(run, checkpoint, photos, tmp_path):
     out = tmp_path / "out"
     assert run(checkpoint, photos, out) == 0
     first = results(out)
@@ -106,7 +103,7 @@ def test_halftones_may_be_restored_into_the_folder_they_lie_in(checkpoint, photo
     assert results(out) == first
 
 
-def test_photographs_of_unsupported_formats_are_reported(checkpoint, photos, tmp_path, capsys):
+def test_photographs_of_unsupported_formats_are_reported(run, checkpoint, photos, tmp_path, capsys):
     for name in ("a.heic", "e.HEIC", "f.cr2", "notes.txt"):
         (photos / name).write_bytes(b"\0\0\0\x18ftypheic")
     assert run(checkpoint, photos, tmp_path / "out") == 3
@@ -115,14 +112,14 @@ def test_photographs_of_unsupported_formats_are_reported(checkpoint, photos, tmp
     assert len(results(tmp_path / "out")) == 8
 
 
-def test_a_link_to_a_parent_folder_is_skipped(checkpoint, photos, tmp_path, capsys):
+def test_a_link_to_a_parent_folder_is_skipped(run, checkpoint, photos, tmp_path, capsys):
     (photos / "a").symlink_to(photos, target_is_directory=True)
     assert run(checkpoint, photos, tmp_path / "out", "--recursive") == 3
     assert "a: a link back to a folder above it" in capsys.readouterr().err
     assert len(results(tmp_path / "out")) == 8
 
 
-def test_a_link_to_the_results_is_not_an_input(checkpoint, photos, tmp_path):
+def test_a_link_to_the_results_is_not_an_input(run, checkpoint, photos, tmp_path):
     (photos / "made").symlink_to(tmp_path / "out", target_is_directory=True)
     for _ in range(2):
         assert run(checkpoint, photos, tmp_path / "out", "--recursive") == 0
@@ -131,7 +128,7 @@ def test_a_link_to_the_results_is_not_an_input(checkpoint, photos, tmp_path):
 
 @pytest.mark.parametrize("out", ["file", "file/deeper", "kept"])
 def test_an_output_folder_that_is_a_file_is_refused_before_the_work(
-    out, checkpoint, photos, tmp_path, monkeypatch, capsys
+    run, out, checkpoint, photos, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "kept").mkdir()
@@ -141,13 +138,13 @@ def test_an_output_folder_that_is_a_file_is_refused_before_the_work(
     assert "not a folder" in capsys.readouterr().err
 
 
-def test_a_file_name_with_a_line_break_is_reported_in_one_line(checkpoint, photos, tmp_path, capsys):
+def test_a_file_name_with_a_line_break_is_reported_in_one_line(run, checkpoint, photos, tmp_path, capsys):
     (photos / "two\nlines.png").write_text("no picture")
     assert run(checkpoint, photos, tmp_path / "out") == 3
     assert "two\\nlines.png: not an image" in (error := capsys.readouterr().err) and "two\n" not in error
 
 
-def test_flags_without_effect_are_refused(checkpoint, photos, tmp_path, capsys):
+def test_flags_without_effect_are_refused(run, checkpoint, photos, tmp_path, capsys):
     for flags, words in (
         (["--decoding", "--fast"], "not with --decoding"),
         (["--decoding", "--rounds", "2"], "not with --decoding"),
@@ -169,7 +166,7 @@ def test_flags_without_effect_are_refused(checkpoint, photos, tmp_path, capsys):
     ],
 )
 def test_invalid_settings_are_reported_in_one_line(
-    environment, flags, words, checkpoint, photos, tmp_path, monkeypatch, capsys
+    run, environment, flags, words, checkpoint, photos, tmp_path, monkeypatch, capsys
 ):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

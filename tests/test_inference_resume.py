@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-import inference_fast
 from model.prior import Prior
 from model.reshalf import ResHalf
 from utils.checkpoint import write_checkpoint
@@ -15,12 +14,7 @@ def photos(make_photos):
     return make_photos(dict.fromkeys("abcd", (48, 64)))
 
 
-def run(checkpoint, photos, out, *more):
-    folders = ["--model", str(checkpoint), "--data_dir", str(photos), "--save_dir", str(out)]
-    return inference_fast.main([*folders, "--device", "cpu", *more])
-
-
-def test_skip_existing_repeats_what_another_input_checkpoint_or_seed_made(checkpoint, photos, tmp_path, capsys):
+def test_skip_existing_repeats_what_another_input_checkpoint_or_seed_made(run, checkpoint, photos, tmp_path, capsys):
     out, other = tmp_path / "out", tmp_path / "other.pth.tar"
     network = ResHalf(4, Prior())
     write_checkpoint(other, {"state_dict": network.state_dict(), "arch": network.arch()})
@@ -49,7 +43,7 @@ def table(printed):
 
 
 @pytest.mark.parametrize("flag", ["--skip_existing", "--skip-existing"])
-def test_the_table_has_the_scores_of_files_that_were_done_before(flag, checkpoint, photos, tmp_path, capsys):
+def test_the_table_has_the_scores_of_files_that_were_done_before(run, flag, checkpoint, photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(checkpoint, photos, out) == 0
     first = capsys.readouterr().out
@@ -65,7 +59,7 @@ def test_the_table_has_the_scores_of_files_that_were_done_before(flag, checkpoin
     assert (out / "overview.png").is_file()
 
 
-def test_a_file_that_is_skipped_now_is_not_in_the_table(checkpoint, photos, tmp_path, capsys):
+def test_a_file_that_is_skipped_now_is_not_in_the_table(run, checkpoint, photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(checkpoint, photos, out) == 0
     (photos / "c.png").write_text("no picture")
@@ -75,7 +69,7 @@ def test_a_file_that_is_skipped_now_is_not_in_the_table(checkpoint, photos, tmp_
     assert list(table(printed.out)) == ["a.png", "b.png", "d.png"] and "1 of 4 skipped: c.png" in printed.err
 
 
-def test_manifests_of_earlier_releases_are_continued_with_blank_results(checkpoint, photos, tmp_path, capsys):
+def test_manifests_of_earlier_releases_are_continued_with_blank_results(run, checkpoint, photos, tmp_path, capsys):
     out, ledger = tmp_path / "out", tmp_path / "out/manifest.jsonl"
     assert run(checkpoint, photos, out) == 0
     first = capsys.readouterr().out
@@ -89,7 +83,7 @@ def test_manifests_of_earlier_releases_are_continued_with_blank_results(checkpoi
     assert "4 finished before" in lines
 
 
-def test_the_manifest_keeps_size_seconds_and_scores(checkpoint, photos, tmp_path, capsys):
+def test_the_manifest_keeps_size_seconds_and_scores(run, checkpoint, photos, tmp_path, capsys):
     assert run(checkpoint, photos, tmp_path / "out") == 0
     printed = table(capsys.readouterr().out)
     for line in (tmp_path / "out/manifest.jsonl").read_text().splitlines():

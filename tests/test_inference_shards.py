@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import inference_fast
-
 ROOT = Path(__file__).parents[1]
 
 SLOW_FIRST = """
@@ -40,10 +38,6 @@ def arguments(checkpoint, photos, out, *more):
     return ["--model", str(checkpoint), "--data_dir", str(photos), "--save_dir", str(out), "--device", "cpu", *more]
 
 
-def run(checkpoint, photos, out, *more):
-    return inference_fast.main(arguments(checkpoint, photos, out, *more))
-
-
 def pictures(out):
     return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.png")}
 
@@ -65,7 +59,7 @@ def files_beside_the_outputs(out):
     return {path.name for path in out.rglob("*") if path.is_file() and path.parent == out or path.name[0] == "."}
 
 
-def test_shards_write_what_one_process_writes_and_the_last_prints_the_table(checkpoint, photos, tmp_path, capsys):
+def test_shards_write_what_one_process_writes_and_the_last_prints_the_table(run, checkpoint, photos, tmp_path, capsys):
     (photos / "c.png").write_text("no picture")
     whole, shared = tmp_path / "whole", tmp_path / "shared"
     assert run(checkpoint, photos, whole) == 3
@@ -83,7 +77,7 @@ def test_shards_write_what_one_process_writes_and_the_last_prints_the_table(chec
     assert files_beside_the_outputs(shared) == {"manifest.jsonl", "overview.png"}
 
 
-def test_a_repeated_shard_completes_the_summary(checkpoint, photos, tmp_path, capsys):
+def test_a_repeated_shard_completes_the_summary(run, checkpoint, photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(checkpoint, photos, out, "--shard", "1/2") == 0
     assert run(checkpoint, photos, out, "--shard", "1/2", "--skip_existing") == 0
@@ -96,7 +90,7 @@ def test_a_repeated_shard_completes_the_summary(checkpoint, photos, tmp_path, ca
     assert files_beside_the_outputs(out) == {"manifest.jsonl", "overview.png"}
 
 
-def test_the_table_of_shards_has_the_scores_of_files_that_were_done_before(checkpoint, photos, tmp_path, capsys):
+def test_the_table_of_shards_has_the_scores_of_files_that_were_done_before(run, checkpoint, photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(checkpoint, photos, out) == 0
     expected = capsys.readouterr().out
@@ -107,7 +101,7 @@ def test_the_table_of_shards_has_the_scores_of_files_that_were_done_before(check
     assert table(printed) == table(expected) and "9 finished before" in printed
 
 
-def test_a_shard_stopped_by_a_full_disk_is_in_the_summary(checkpoint, photos, tmp_path, capsys, monkeypatch):
+def test_a_shard_stopped_by_a_full_disk_is_in_the_summary(run, checkpoint, photos, tmp_path, capsys, monkeypatch):
     out, write_bytes, written = tmp_path / "out", Path.write_bytes, []
 
     def scarce(path, data):
@@ -126,7 +120,7 @@ def test_a_shard_stopped_by_a_full_disk_is_in_the_summary(checkpoint, photos, tm
     assert list(table(printed.out)) == [f"{name}.png" for name in "abcdfh"] and "stopped: 6 of 9 done" in printed.err
 
 
-def test_more_shards_than_photographs_leave_some_without_work(checkpoint, photos, tmp_path, capsys):
+def test_more_shards_than_photographs_leave_some_without_work(run, checkpoint, photos, tmp_path, capsys):
     out = tmp_path / "out"
     for path in sorted(photos.iterdir())[2:]:
         path.unlink()
@@ -135,12 +129,12 @@ def test_more_shards_than_photographs_leave_some_without_work(checkpoint, photos
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3"])
-def test_a_shard_that_does_not_exist_is_reported_in_one_line(checkpoint, photos, tmp_path, capsys, shard):
+def test_a_shard_that_does_not_exist_is_reported_in_one_line(run, checkpoint, photos, tmp_path, capsys, shard):
     assert run(checkpoint, photos, tmp_path / "out", f"--shard={shard}") == 2
     assert capsys.readouterr().err == f"error: --shard {shard}: allowed: I/N, shard I of N, as in 1/4 to 4/4\n"
 
 
-def test_rank_and_world_size_are_read_from_the_environment(checkpoint, photos, tmp_path, capsys, monkeypatch):
+def test_rank_and_world_size_are_read_from_the_environment(run, checkpoint, photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert run(checkpoint, photos, tmp_path / "out") == 0
@@ -148,7 +142,7 @@ def test_rank_and_world_size_are_read_from_the_environment(checkpoint, photos, t
     assert sorted(path.name for path in (tmp_path / "out/restored").iterdir()) == ["b.png", "f.png"]
 
 
-def test_torchrun_with_two_processes_equals_one_and_ends_neither_early(checkpoint, photos, tmp_path, capsys):
+def test_torchrun_with_two_processes_equals_one_and_ends_neither_early(run, checkpoint, photos, tmp_path, capsys):
     """The second process has only a bad file; its exit code 3 must not end the first, which is slower."""
     for name in "defghi":
         (photos / f"{name}.png").unlink()

@@ -122,6 +122,7 @@ def test_a_warm_up_resumed_before_at_or_after_the_end_of_its_start_ends_with_the
     ("changes", "part"),
     [
         ({"data_loader__batch_size": 2}, "batch_size: found 2, allowed: 4, the value of the run so far"),
+        ({"data_loader__special_batch_size": 2}, "special_batch_size: found 2, allowed: null, the value of"),
         ({"trainer__steps_per_epoch": 4}, "steps in an epoch: found 4, allowed: 2, the value of the run so far"),
     ],
 )

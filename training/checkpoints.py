@@ -101,13 +101,14 @@ def check_resumable(checkpoint: dict[str, Any], path: str, config: TrainConfig, 
             f"{path}: contains weights but not the state of a run ({', '.join(missing)} missing); resume from a "
             "model_last.pth.tar, or start a new run with --set initial_ckpt"
         )
-    batch = config.data_loader.batch_size
-    for key, now, before in (
-        ("data_loader.batch_size", batch, _saved_config(checkpoint).get("data_loader.batch_size", batch)),
-        ("steps in an epoch", steps_per_epoch, checkpoint.get("steps_per_epoch", steps_per_epoch)),
-    ):
+    saved, current = _saved_config(checkpoint), flatten_config(config.dump())
+    keys = ("data_loader.batch_size", "data_loader.special_batch_size")
+    sizes = {key: (current[key], saved.get(key, current[key])) for key in keys}
+    sizes["steps in an epoch"] = steps_per_epoch, checkpoint.get("steps_per_epoch", steps_per_epoch)
+    for key, (now, before) in sizes.items():
         if now != before:  # the step alone determines the position in the data and the epoch
-            raise UserError(f"{path}: {key}: found {now}, allowed: {before}, the value of the run so far")
+            found, allowed = json.dumps(now), json.dumps(before)
+            raise UserError(f"{path}: {key}: found {found}, allowed: {allowed}, the value of the run so far")
 
 
 def restore_optimizer(optimizer: Optimizer, checkpoint: dict[str, Any], base_lr: float) -> None:

@@ -23,15 +23,6 @@ def photo(height=96, width=80):
     return np.clip(np.stack(soft, axis=-1) + edges[..., None], 0, 255).round().astype(np.uint8)
 
 
-@pytest.fixture(scope="module")
-def proxy():
-    """A subpixel decoder with a small residual."""
-    torch.manual_seed(0)
-    network = ResHalf(16, {}, decoder="subpixel")
-    torch.nn.init.normal_(network.decoder.outConv[-1].weight, std=0.01)
-    return network
-
-
 def guided(proxy, **settings):
     network = ResHalf(4, {"guidance": 0.05, **settings}, levels=1)
     network.take_proxy(proxy)

@@ -59,8 +59,8 @@ def test_a_checkpoint_contains_the_kind_of_noise():
     network = ResHalf(4, noise="blue")
     rebuilt = build_network({"state_dict": network.state_dict(), "arch": network.arch()})
     assert rebuilt.noise == "blue" and rebuilt.arch() == network.arch()
-    photo = np.zeros((16, 24, 3), np.uint8)
-    assert torch.equal(rebuilt.condition_of(photo, seed=2), noise_channel("blue", 1, 16, 24, 2))
+    photographs = torch.zeros(1, 3, 16, 24)
+    assert torch.equal(rebuilt.condition(photographs, seed=2), noise_channel("blue", 1, 16, 24, 2))
     older = {key: value for key, value in ResHalf(4).arch().items() if key != "noise"}
     assert ResHalf.from_arch(older).noise == "white"
     with pytest.raises(ValueError, match="noise must be one of white, blue"):

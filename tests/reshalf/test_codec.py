@@ -125,7 +125,7 @@ def test_restoring_from_memory_and_from_the_file_is_identical():
     bgr, codec = photo(40, 50), ResHalfCodec(network(Prior()), "cpu", precision="float32")
     with torch.inference_mode():
         colour = torch.from_numpy(bgr).permute(2, 0, 1)[None].float() / 127.5 - 1
-        in_memory = codec.network(colour, codec.network.condition_of(bgr))
+        in_memory = codec.network(colour, codec.network.condition(colour))
     halftone = codec.halftone(bgr)
     assert np.array_equal(in_memory.halftone[0, 0].numpy() > 0, halftone > 0)
     levels = ((in_memory.restored[0] / 2 + 0.5) * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()

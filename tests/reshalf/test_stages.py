@@ -1,7 +1,6 @@
 """From configs to objectives."""
 
 import pytest
-import torch
 
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.reshalf import InverseHalf, ResHalf
@@ -41,15 +40,6 @@ def test_objectives_are_built_from_configs():
     warm = warm_objective(parse_config(WarmConfig, {}), ResHalf(4), InverseHalf(4))
     assert isinstance(warm, WarmObjective) and warm.weights == HALFTONE | {"quantize": 0.2, "feature": 1.0}
     assert isinstance(build_invhalf(parse_config(InvHalfConfig, {"width": 4})), InverseHalfObjective)
-
-
-@pytest.fixture(scope="module")
-def proxy():
-    """A subpixel decoder whose output layer is not zero."""
-    torch.manual_seed(0)
-    network = ResHalf(16, {}, decoder="subpixel")
-    torch.nn.init.normal_(network.decoder.outConv[-1].weight, std=0.01)
-    return network
 
 
 @pytest.fixture
