@@ -15,8 +15,6 @@ from utils.errors import UserError
 # RNG stream ids, part of the key of each generator.
 _PHOTO_ORDER, _SPECIAL_ORDER, _PHOTO_VIEW, _SPECIAL_VIEW = range(4)
 
-HostBatch = dict[str, tuple[dict[str, Tensor], np.ndarray]]
-
 
 def _random(count: int, *key: int) -> np.ndarray:
     """`count` uint64 determined by `key` (Philox, a counter-based generator whose raw output never changes)."""
@@ -86,7 +84,10 @@ class BatchStream:
         with closing(prefetch(jobs, workers)) as host_batches:
             for host in host_batches:
                 if host:
-                    yield self._on_device(host, device)
+                    yield {
+                        name: stored.to(device, non_blocking=True).float().div_(127.5).sub_(1)
+                        for name, stored in host.items()
+                    }
 
     def places(self, step: int) -> np.ndarray:
         """Indices, in the joint batch of `step`, of this rank's photographs."""
@@ -104,8 +105,8 @@ class BatchStream:
             return np.arange(count)
         return np.argsort(_random(count, self.seed, purpose, turn), kind="stable")
 
-    def _host_batch(self, order: np.ndarray, epoch: int, step: int, device: torch.device) -> HostBatch:
-        """The rank's part of a joint batch, uint8, and each photograph's view (see `_views`), by prefix of the keys."""
+    def _host_batch(self, order: np.ndarray, epoch: int, step: int, device: torch.device) -> dict[str, Tensor]:
+        """The rank's part of a joint batch, uint8, cropped here so that a GPU gets no more than it needs."""
         first = step * self.batch_size
         mine = self.places(step)
         if not len(mine):
@@ -123,9 +124,10 @@ class BatchStream:
         batch = {}
         for prefix, (photo_set, indices, purpose, part, count) in drawn.items():
             view = self._views(photo_set, purpose, epoch, step, count)[part]
-            arrays = photo_set.fetch(indices, view[:, 2].astype(bool))
-            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            batch[prefix] = {name: t.pin_memory() if device.type == "cuda" else t for name, t in tensors.items()}, view
+            arrays = photo_set.fetch(indices, view, self.crop_size)
+            for name, array in arrays.items():
+                tensor = torch.from_numpy(array)
+                batch[prefix + name] = tensor.pin_memory() if device.type == "cuda" else tensor
         return batch
 
     def _views(self, photo_set: PhotoSet, purpose: int, epoch: int, step: int, count: int) -> np.ndarray:
@@ -134,25 +136,3 @@ class BatchStream:
         choices = [(side - (self.crop_size or side)) // 2 + 1 for side in photo_set.size]
         view = (numbers % np.array([*choices, 2 if self.flip else 1], np.uint64)).astype(np.int64)
         return view * (2, 2, 1)
-
-    def _on_device(self, host: HostBatch, device: torch.device) -> dict[str, Tensor]:
-        batch = {}
-        for prefix, (tensors, view) in host.items():
-            for name, stored in tensors.items():
-                # A prior is already the mirror image's own halftone; mirroring it would lose the colour in its parity.
-                cropped = self._crop(stored.to(device, non_blocking=True), view, mirror=name != "prior")
-                batch[prefix + name] = cropped.float().div_(127.5).sub_(1)
-        return batch
-
-    def _crop(self, stored: Tensor, view: np.ndarray, mirror: bool) -> Tensor:
-        if self.crop_size is None and not self.flip:
-            return stored
-        height, width = (self.crop_size or side for side in stored.shape[2:])
-        crops = []
-        for image, (top, left, mirrored) in zip(stored, view.tolist(), strict=True):
-            if mirrored and mirror:
-                start = stored.shape[3] - left - width
-                crops.append(image[:, top : top + height, start : start + width].flip(2))
-            else:
-                crops.append(image[:, top : top + height, left : left + width])
-        return torch.stack(crops)

@@ -185,17 +185,27 @@ class PhotoSet:
             content = self._colour.tobytes()
         return f"{len(self)} {self.size} {zlib.crc32(content):08x}"
 
-    def fetch(self, indices: np.ndarray, mirrored: np.ndarray) -> dict[str, np.ndarray]:
-        """Photographs `indices` (N,), uint8: "colour" (N, 3, H, W), "reference" (N, 1, H, W); "prior" if any.
+    def fetch(self, indices: np.ndarray, views: np.ndarray, crop: int | None = None) -> dict[str, np.ndarray]:
+        """Crops of the photographs `indices` (N,), uint8: "colour" (N, 3, h, w), "reference" (N, 1, h, w), and "prior".
 
-        "prior" (N, 1, H, W) is the halftone of the mirror image where `mirrored` (N,) bool is true.
+        views  int (N, 3): top and left of each crop, pixels, and whether the photograph is mirrored before it is cut
+        crop   h and w; None: the whole photograph
+        "prior" (N, 1, h, w), if there is one, is the mirror image's own halftone: mirroring it would lose the colour
+        in its parity.
         """
-        samples = [self.sample(int(index)) for index in indices]
-        colour, reference = (np.stack(arrays) for arrays in zip(*samples, strict=True))
-        arrays = {"colour": colour, "reference": reference[:, None]}
+        height, width = (crop or side for side in self.size)
+        crops: dict[str, list[np.ndarray]] = {"colour": [], "reference": []}
         if self._prior is not None:
-            arrays["prior"] = self._unpacked(self._prior[mirrored.astype(int), indices])[:, None]
-        return arrays
+            crops["prior"] = []
+        for index, (top, left, mirrored) in zip(indices.tolist(), views.tolist(), strict=True):
+            rows, columns = slice(top, top + height), slice(left, left + width)
+            step = -1 if mirrored else 1
+            colour, reference = self.sample(index)
+            crops["colour"].append(colour[:, :, ::step][:, rows, columns])
+            crops["reference"].append(reference[None, :, ::step][:, rows, columns])
+            if self._prior is not None:
+                crops["prior"].append(self._unpacked(self._prior[mirrored, index])[None, rows, columns])
+        return {name: np.stack(arrays) for name, arrays in crops.items()}
 
     def _unpacked(self, bits: np.ndarray) -> np.ndarray:
         return np.unpackbits(bits, axis=-1, count=self.size[1]) * np.uint8(255)

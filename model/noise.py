@@ -27,7 +27,7 @@ def noise_channel(
         plane = _blue(1, height, width, generator) if kind == "blue" else _white(1, height, width, generator)
         return plane.to(device).expand(count, -1, -1, -1)
     if kind == "blue":
-        return _blue(count, height, width).to(device, non_blocking=True)
+        return _blue(count, height, width, device=device)
     return _white(count, height, width, device=device)
 
 
@@ -35,17 +35,26 @@ def _white(count: int, height: int, width: int, generator: torch.Generator | Non
     return NOISE * torch.randn(count, 1, height, width, generator=generator, device=device)
 
 
-def _blue(count: int, height: int, width: int, generator: torch.Generator | None = None) -> Tensor:
+def _blue(count: int, height: int, width: int, generator: torch.Generator | None = None, device="cpu") -> Tensor:
     """The periodic plane `blue_levels`, for each image at a random offset, transposed, mirrored and negated or not."""
-    planes, period = [], len(blue_levels())
-    for top, left, variant in torch.randint(period, (count, 3), generator=generator).tolist():
-        levels = blue_levels()
-        levels = levels.T if variant & 1 else levels
+    planes = _blue_planes(str(device))
+    period = planes.shape[-1]
+    draws = torch.randint(period, (3, count, 1, 1), generator=generator)  # on the CPU: the same on every device
+    top, left, variant = draws.to(device, non_blocking=True)
+    rows = (top + torch.arange(height, device=device).view(-1, 1)) % period
+    columns = (left + torch.arange(width, device=device)) % period
+    return planes[variant % len(planes), rows, columns].unsqueeze(1)
+
+
+@cache
+def _blue_planes(device: str) -> Tensor:
+    """(8, 64, 64): `blue_levels` times NOISE; the bits of the index say transposed, mirrored, negated."""
+    planes = []
+    for variant in range(8):
+        levels = blue_levels().T if variant & 1 else blue_levels()
         levels = levels[::-1] if variant & 2 else levels
-        levels = -levels if variant & 4 else levels
-        rows, columns = (np.arange(start, start + side) % period for start, side in ((top, height), (left, width)))
-        planes.append(levels[np.ix_(rows, columns)])
-    return NOISE * torch.from_numpy(np.stack(planes)).unsqueeze(1)
+        planes.append(-levels if variant & 4 else levels)
+    return NOISE * torch.from_numpy(np.stack(planes)).to(device, non_blocking=True)
 
 
 @cache

@@ -21,7 +21,7 @@ from model.loss import (
     tone_loss,
 )
 from model.reshalf import Encoded, InverseHalf, ResHalf
-from model.start import start_target
+from model.start import readable_dither, start_target
 
 Batch = dict[str, Tensor]
 LossTerms = dict[str, Tensor]
@@ -189,6 +189,8 @@ class JointObjective(_HalftoneObjective):
     restore   name of the restoration loss, one of RESTORE_LOSSES
     vgg       the perceptual loss, required if its weight is above 0
     bit_flip  probability of flipping each pixel of the halftone before decoding, for robustness to damage
+    decoder_input  "halftone"; "orientation": in training the decoder alone learns to read the colour code of
+              `model.start.readable_dither`, and the encoder, which must be frozen, is not evaluated
     """
 
     def __init__(
@@ -200,7 +202,10 @@ class JointObjective(_HalftoneObjective):
         freeze: str = "none",
         quantized_tone: bool = False,
         bit_flip: float = 0.0,
+        decoder_input: str = "halftone",
     ):
+        if decoder_input == "orientation" and (network.prior is not None or freeze != "encoder"):
+            raise ValueError('decoderInput "orientation" needs a network without a prior and freeze "encoder"')
         restores = any(weights[name] for name in ("restore", "chroma", "perceptual"))
         super().__init__(network, weights, freeze, quantized_tone, restores)
         if vgg is None and weights["perceptual"]:
@@ -208,11 +213,15 @@ class JointObjective(_HalftoneObjective):
         self.restore = RESTORE_LOSSES[restore]
         self.vgg = vgg
         self.bit_flip = bit_flip
+        self.decoder_input = decoder_input
 
     def forward(self, batch: Batch) -> LossTerms:
-        photos, specials = self._encode(*self._inputs(batch), len(batch["colour"]))
-        terms = self._halftone_terms(photos, specials, batch)
-        halftone = photos.halftone
+        colour, condition = self._inputs(batch)
+        if self.decoder_input == "orientation":
+            terms, halftone = {}, readable_dither(self.network.noise, colour, condition)
+        else:
+            photos, specials = self._encode(colour, condition, len(batch["colour"]))
+            terms, halftone = self._halftone_terms(photos, specials, batch), photos.halftone
         if self.bit_flip:
             halftone = torch.where(torch.rand_like(halftone) < self.bit_flip, -halftone, halftone)
         restored = self.network.decode(halftone).float()

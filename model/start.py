@@ -18,30 +18,42 @@ PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """(row, column) offsets of the neighbours that carry colour: Cr E-W against N-S, Cb one diagonal against the other."""
 FILTERS = {"white": (0.125, 0.375, 5.0), "blue": (0.0, 0.25, 3.0)}
 """b, a and s of `orientation`, by the kind of noise: white noise is also high-pass filtered."""
+READABLE = (0.25, 0.85)
+"""Range of a in `readable_dither`: from that of the encoder's target to one that a decoder learns to read soon."""
 
 
-def start_target(target: str, noise_kind: str, colour: Tensor, noise: Tensor) -> Tensor:
+def start_target(
+    target: str, noise_kind: str, colour: Tensor, noise: Tensor, amplitude: Tensor | None = None
+) -> Tensor:
     """sign(gray + u) in {-1, 1}, (N, 1, H, W), where u, uniform in [-1, 1], depends on the noise channel.
 
     target      "random": u is the noise itself; "orientation": the noise filtered by `orientation`
     noise_kind  "white" or "blue"
     colour      (N, 3, H, W) BGR; noise (N, 1, H, W), the encoder's noise channel
+    amplitude   a of `orientation`, broadcast over (N, 1, H, W); None: that of FILTERS
     """
     normal = noise.float() / NOISE
     if target == "orientation":
-        normal = orientation(noise_kind, colour, normal)
+        normal = orientation(noise_kind, colour, normal, amplitude)
     threshold = torch.erf(normal / math.sqrt(2))
     return torch.where(gray(colour) + threshold > 0, 1.0, -1.0)
 
 
-def orientation(noise_kind: str, colour: Tensor, noise: Tensor) -> Tensor:
+def readable_dither(noise_kind: str, colour: Tensor, noise: Tensor) -> Tensor:
+    """`start_target` "orientation" with an amplitude for each image, uniform in READABLE, from torch's generator."""
+    low, high = READABLE
+    amplitude = low + (high - low) * torch.rand(len(colour), 1, 1, 1)
+    return start_target("orientation", noise_kind, colour, noise, amplitude.to(colour.device, non_blocking=True))
+
+
+def orientation(noise_kind: str, colour: Tensor, noise: Tensor, amplitude: Tensor | None = None) -> Tensor:
     """Noise of unit variance, (N, 1, H, W), in which chroma determines the correlation of neighbouring pixels.
 
     g(p) = n(p) - Σ_k (b + a tanh(s c_k(p))) (n(p + d_k) + n(p - d_k)), divided by its standard deviation, with d_k the
     PAIRS and c = (Cr, -Cr, Cb, -Cb): where c_k is positive, neighbours along d_k tend to differ.
     """
-    base, amplitude, slope = FILTERS[noise_kind]
-    cr, cb = (amplitude * torch.tanh(slope * chroma(colour))).split(1, dim=1)
+    base, default, slope = FILTERS[noise_kind]
+    cr, cb = ((default if amplitude is None else amplitude) * torch.tanh(slope * chroma(colour))).split(1, dim=1)
     weights = torch.cat((torch.ones_like(cr), *(-(base + part) for part in (cr, -cr, cb, -cb))), dim=1)
     sums = [noise] + [torch.roll(noise, (y, x), (2, 3)) + torch.roll(noise, (-y, -x), (2, 3)) for y, x in PAIRS]
     filtered = (weights * torch.cat(sums, dim=1)).sum(dim=1, keepdim=True)

@@ -83,4 +83,7 @@ class JointConfig(ResHalfConfig):
     chromaLossWeight: Weight = 0.0  # of the mean squared error of Cr and Cb
     vggLossWeight: Weight = 2e-4  # of the perceptual term
     vgg_weights: str | None = None  # file of VGG19's weights; null: torchvision downloads them
+    # "orientation": the decoder alone is trained, on random dithers that carry colour as the start's target does, or
+    # more strongly; needs freeze "encoder".
+    decoderInput: Literal["halftone", "orientation"] = "halftone"
     bitFlip: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of halftone pixels inverted before decoding

@@ -61,7 +61,14 @@ def joint_objective(config: JointConfig, network: ResHalf, vgg: nn.Module | None
         "perceptual": config.vggLossWeight,
     }
     return JointObjective(
-        network, weights, config.restoreLoss, vgg, config.freeze, config.quantizedTone, config.bitFlip
+        network,
+        weights,
+        config.restoreLoss,
+        vgg,
+        config.freeze,
+        config.quantizedTone,
+        config.bitFlip,
+        config.decoderInput,
     )
 
 

@@ -207,7 +207,7 @@ def test_a_changed_function_invalidates_the_cache(tmp_path):
     photo_set().add_prior(parity_halftone, cache=tmp_path / "prior.npz")
     photos = photo_set()
     photos.add_prior(lambda bgr: 255 - parity_halftone(bgr), cache=tmp_path / "prior.npz")
-    prior = photos.fetch(np.array([3]), np.array([False]))["prior"][0, 0]
+    prior = photos.fetch(np.array([3]), np.zeros((1, 3), int))["prior"][0, 0]
     np.testing.assert_array_equal(prior, 255 - parity_halftone(photos.sample(3).colour.transpose(1, 2, 0)))
 
 

@@ -17,7 +17,9 @@ from descreen.config import CoarseLossConfig, DetailsLossConfig
 from descreen.losses import GramLoss
 from descreen.objectives import CoarseObjective, DetailsObjective, EdgeObjective
 from descreen.system import Descreener
+from model import noise
 from model.loss import PerceptualLoss
+from model.noise import KINDS
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.reshalf import InverseHalf, ResHalf
 from training import loss_meter
@@ -31,6 +33,17 @@ PARTS = ("coarse", "edge", "details")
 
 def warm():
     return WarmObjective(ResHalf(4, levels=1), WEIGHTS | {"feature": 1.0}, InverseHalf(4))
+
+
+def warm_with_start(kind):
+    network = ResHalf(4, levels=1, noise=kind)
+    return WarmObjective(network, WEIGHTS | {"feature": 0.0}, None, start="orientation", start_weight=0.1)
+
+
+def decoder_alone(kind):
+    weights = WEIGHTS | {"restore": 1.0, "chroma": 0.1, "perceptual": 0.0}
+    network = ResHalf(4, levels=1, noise=kind)
+    return JointObjective(network, weights, freeze="encoder", decoder_input="orientation")
 
 
 def joint(prior, decoder):
@@ -52,6 +65,8 @@ def details(objects):
 OBJECTIVES = {
     "extractor": lambda: InverseHalfObjective(InverseHalf(4)),
     "warm": warm,
+    **{f"warm with start, {kind}": lambda kind=kind: warm_with_start(kind) for kind in KINDS},
+    **{f"decoder alone, {kind}": lambda kind=kind: decoder_alone(kind) for kind in KINDS},
     **{
         f"joint, {name}, {decoder}": lambda prior=prior, decoder=decoder: joint(prior, decoder)
         for name, prior in PRIORS.items()
@@ -98,6 +113,7 @@ class Copies(TorchDispatchMode):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_training_step_stays_on_the_gpu_without_synchronizing(name, monkeypatch):
     monkeypatch.setattr(loss_meter, "_copy_to_host", lambda values: (values, None))  # CUDA events cannot be simulated
+    monkeypatch.setattr(noise, "_blue_planes", noise._blue_planes.__wrapped__)  # a cached tensor belongs to its mode
     with torch.device("meta"):
         objective = OBJECTIVES[name]()
     with FakeTensorMode():

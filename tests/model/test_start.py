@@ -41,7 +41,7 @@ def test_the_oriented_threshold_is_uniform_whatever_the_colour(kind):
     threshold = torch.erf(filtered / math.sqrt(2))
     for one in threshold:
         shares = torch.histc(one, 8, -1, 1) / one.numel()
-        assert ((shares - 1 / 8).abs() < 0.02).all()
+        assert ((shares - 1 / 8).abs() < 0.03).all()  # one period of the mask deviates more than white noise
 
 
 @pytest.mark.parametrize("kind", KINDS)
