@@ -189,8 +189,8 @@ class JointObjective(_HalftoneObjective):
     restore   name of the restoration loss, one of RESTORE_LOSSES
     vgg       the perceptual loss, required if its weight is above 0
     bit_flip  probability of flipping each pixel of the halftone before decoding, for robustness to damage
-    decoder_input  "halftone"; "orientation": in training the decoder alone learns to read the colour code of
-              `model.start.readable_dither`, and the encoder, which must be frozen, is not evaluated
+    decoder_input  "halftone"; "orientation": the decoder learns from `model.start.readable_dither`, is validated on the
+              start's target, and the encoder, which must be frozen, is not evaluated
     """
 
     def __init__(
@@ -232,6 +232,15 @@ class JointObjective(_HalftoneObjective):
         if self.weights["perceptual"]:
             terms["perceptual"] = self.vgg(restored, batch["colour"])
         return _weigh(terms, self.weights)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """As for every halftone objective; with decoder_input "orientation", of the start's target."""
+        if self.decoder_input == "halftone":
+            return super().predict(batch)
+        colour, network = batch["colour"], self.network
+        halftone = start_target("orientation", network.noise, colour, network.condition(colour))
+        return {"halftone": halftone, "restored": network.decode(halftone), "target": colour}
 
 
 def _weigh(terms: LossTerms, weights: dict[str, float]) -> LossTerms:

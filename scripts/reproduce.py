@@ -22,12 +22,12 @@ VALIDATION = 100
 """Photographs for validation, as in the paper; at most a tenth of all."""
 
 STAGES = {
-    "invhalf": ("train_invhalf.py", None),
-    "warm": ("train_warm.py", "extractor_ckpt"),
-    "decoder": ("train.py", "initial_ckpt"),
-    "joint": ("train.py", "initial_ckpt"),
+    "invhalf": ("train_invhalf.py", {}),
+    "decoder": ("train.py", {}),
+    "warm": ("train_warm.py", {"extractor_ckpt": "invhalf", "initial_ckpt": "decoder"}),
+    "joint": ("train.py", {"initial_ckpt": "warm"}),
 }
-"""Script of each training, and the config key for the checkpoint of the previous one."""
+"""Script of each training, and which earlier training's checkpoint each config key takes, if the recipe has it."""
 RECIPES = {
     **{kind: {stage: f"paper_{kind}_{stage}" for stage in STAGES} for kind in ("cpu", "gpu")},
     "released": {"invhalf": "inversehalf", "warm": "invhalf_warm", "joint": "invhalf_full"},
@@ -51,17 +51,17 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
     data, out = args.out / "dataset", args.out
     common = [f"data_dir={data}", f"save_dir={out}", *args.set]
     vgg = {None: [], "none": ["vggLossWeight=0"]}.get(args.vgg_weights, [f"vgg_weights={args.vgg_weights}"])
-    trainings, checkpoint = [], None
+    trainings, checkpoints = [], {}
     for stage, config in RECIPES[args.recipe].items():
-        script, key = STAGES[stage]
-        own = [f"{key}={checkpoint}"] if key else []
+        script, sources = STAGES[stage]
+        own = [f"{key}={checkpoints[source]}" for key, source in sources.items() if source in checkpoints]
         own += vgg if stage == "joint" and args.recipe == "released" else []
         trainings.append([script, "--config", f"scripts/{config}.json", "--resume", "auto", *_settings(own + common)])
         name = json.loads((ROOT / "scripts" / f"{config}.json").read_text(encoding="utf-8"))["name"]
-        checkpoint = out / name / "model_best.pth.tar"
+        checkpoints[stage] = out / name / "model_best.pth.tar"
     prepare = ["-m", "dataset.prepare", "--photos", str(photos), "--out", str(data)]
     prepare += ["--val_share", f"{share:.8f}", "--size", str(args.size)]
-    measure = ["--model", str(checkpoint), "--save_dir", str(out / "measured")]
+    measure = ["--model", str(checkpoints["joint"]), "--save_dir", str(out / "measured")]
     return [prepare, *trainings, ["evaluate.py", *measure, "--data_dir", str(data / "HalftoneVOC2012/val/target_c")]]
 
 

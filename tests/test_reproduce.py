@@ -26,7 +26,7 @@ ENTRY = {
 TINY = ["width=4", "trainer.epochs=1", "trainer.max_steps=2", "data_loader.batch_size=2", "cuda=false"]
 TINY += ["data_loader.crop_size=32"]
 STEPS = {
-    "cpu": ["dataset.prepare", "train_invhalf.py", "train_warm.py", "train.py", "train.py", "evaluate.py"],
+    "cpu": ["dataset.prepare", "train_invhalf.py", "train.py", "train_warm.py", "train.py", "evaluate.py"],
     "released": ["dataset.prepare", "train_invhalf.py", "train_warm.py", "train.py", "evaluate.py"],
 }
 
