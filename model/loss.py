@@ -4,6 +4,7 @@ Every loss is a scalar, a mean over images and pixels. Source: Xia et al., ICCV 
 the released training.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -25,10 +26,15 @@ def gray(colour: Tensor) -> Tensor:
     return blue_weight * blue + green_weight * green + red_weight * red
 
 
-def chroma(colour: Tensor) -> Tensor:
-    """ITU-R BT.601 Cr and Cb: (N, 3, H, W) → (N, 2, H, W)."""
+def opponents(colour: Tensor) -> Tensor:
+    """Orange against blue, (Cr - Cb) / √2, and magenta against green, √2 (Cr + Cb): (N, 3, H, W) → (N, 2, H, W).
+
+    Cr and Cb as in ITU-R BT.601. In photographs they are the principal axes of chroma; the second, which has half the
+    standard deviation, is doubled, so that a mean squared error does not neglect greens.
+    """
     luma = gray(colour)
-    return torch.cat((CR_SCALE * (colour[:, 2:] - luma), CB_SCALE * (colour[:, :1] - luma)), dim=1)
+    cr, cb = CR_SCALE * (colour[:, 2:] - luma), CB_SCALE * (colour[:, :1] - luma)
+    return torch.cat(((cr - cb) / math.sqrt(2), math.sqrt(2) * (cr + cb)), dim=1)
 
 
 def tone_loss(halftone: Tensor, target: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from model.loss import (
     RESTORE_LOSSES,
     PerceptualLoss,
     blue_noise_loss,
-    chroma,
     gray,
+    opponents,
     quantize_loss,
     structure_loss,
     tone_loss,
@@ -185,7 +185,7 @@ class JointObjective(_HalftoneObjective):
     """Stage 2: encoder and decoder together, with the terms of the halftone and of the restoration.
 
     weights   of tone, quantize, structure, blue_noise (also of tone on constant colours), restore, chroma (mean squared
-              error of Cr and Cb) and perceptual
+              error of `model.loss.opponents`) and perceptual
     restore   name of the restoration loss, one of RESTORE_LOSSES
     vgg       the perceptual loss, required if its weight is above 0
     bit_flip  probability of flipping each pixel of the halftone before decoding, for robustness to damage
@@ -228,7 +228,7 @@ class JointObjective(_HalftoneObjective):
         if self.weights["restore"]:
             terms["restore"] = self.restore(restored, batch["colour"])
         if self.weights["chroma"]:
-            terms["chroma"] = mse_loss(chroma(restored), chroma(batch["colour"]))
+            terms["chroma"] = mse_loss(opponents(restored), opponents(batch["colour"]))
         if self.weights["perceptual"]:
             terms["perceptual"] = self.vgg(restored, batch["colour"])
         return _weigh(terms, self.weights)

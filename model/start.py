@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.loss import chroma, gray
+from model.loss import gray, opponents
 from model.noise import NOISE, blue_levels
 
 PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""(row, column) offsets of the neighbours that carry colour: Cr E-W against N-S, Cb one diagonal against the other."""
+"""(row, column) offsets of the neighbours that carry colour: magenta and green E-W against N-S, orange and blue one
+diagonal against the other."""
 FILTERS = {"white": (0.125, 0.375, 5.0), "blue": (0.0, 0.25, 3.0)}
 """b, a and s of `orientation`, by the kind of noise: white noise is also high-pass filtered."""
 READABLE = (0.25, 0.85)
@@ -50,11 +51,13 @@ def orientation(noise_kind: str, colour: Tensor, noise: Tensor, amplitude: Tenso
     """Noise of unit variance, (N, 1, H, W), in which chroma determines the correlation of neighbouring pixels.
 
     g(p) = n(p) - Σ_k (b + a tanh(s c_k(p))) (n(p + d_k) + n(p - d_k)), divided by its standard deviation, with d_k the
-    PAIRS and c = (Cr, -Cr, Cb, -Cb): where c_k is positive, neighbours along d_k tend to differ.
+    PAIRS and c = (m, -m, o, -o), (o, m) the `opponents`: where c_k is positive, neighbours along d_k tend to differ.
     """
     base, default, slope = FILTERS[noise_kind]
-    cr, cb = ((default if amplitude is None else amplitude) * torch.tanh(slope * chroma(colour))).split(1, dim=1)
-    weights = torch.cat((torch.ones_like(cr), *(-(base + part) for part in (cr, -cr, cb, -cb))), dim=1)
+    strength = default if amplitude is None else amplitude
+    orange, magenta = (strength * torch.tanh(slope * opponents(colour))).split(1, dim=1)
+    signals = (magenta, -magenta, orange, -orange)
+    weights = torch.cat((torch.ones_like(orange), *(-(base + signal) for signal in signals)), dim=1)
     sums = [noise] + [torch.roll(noise, (y, x), (2, 3)) + torch.roll(noise, (-y, -x), (2, 3)) for y, x in PAIRS]
     filtered = (weights * torch.cat(sums, dim=1)).sum(dim=1, keepdim=True)
     covariance = torch.tensor(_covariance(noise_kind)).to(colour.device, non_blocking=True)

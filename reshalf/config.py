@@ -80,7 +80,7 @@ class JointConfig(ResHalfConfig):
     name: FolderName = "invhalf_full"
     restoreLoss: RestoreLoss = "l2_loss"
     restoreLossWeight: Weight = 1.0
-    chromaLossWeight: Weight = 0.0  # of the mean squared error of Cr and Cb
+    chromaLossWeight: Weight = 0.0  # of the mean squared error of two opponent colours (model.loss.opponents)
     vggLossWeight: Weight = 2e-4  # of the perceptual term
     vgg_weights: str | None = None  # file of VGG19's weights; null: torchvision downloads them
     # "orientation": the decoder alone is trained, on random dithers that carry colour as the start's target does, or
