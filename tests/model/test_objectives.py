@@ -1,5 +1,7 @@
 """The three objectives: totals, frozen parts, terms that are not computed, and decrease in training."""
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import interpolate, mse_loss
@@ -8,7 +10,7 @@ from model import loss
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.prior import Prior
 from model.reshalf import InverseHalf, ResHalf
-from model.start import start_target
+from model.start import readable_dither, start_target
 
 WARM = {"tone": 0.6, "quantize": 0.2, "structure": 0.0, "blue_noise": 0.3, "feature": 1.0}
 JOINT = {
@@ -115,17 +117,40 @@ def test_terms_are_float32_where_the_networks_run_in_bfloat16():
     torch.testing.assert_close(terms["tone"], loss.tone_loss(photo, loss.gray(data["colour"])))
 
 
-def test_the_chroma_term_is_the_error_of_cr_and_cb():
+def test_the_chroma_term_is_the_error_of_the_opponent_colours():
     data, network = batch(), tiny()
     *_, halftone = encode_both(network, data)
     torch.manual_seed(7)
     terms = JointObjective(network, JOINT | {"chroma": 2.0})(data)
-    found, true = loss.chroma(network.decode(halftone)), loss.chroma(data["colour"])
+    found, true = loss.opponents(network.decode(halftone)), loss.opponents(data["colour"])
     torch.testing.assert_close(terms["chroma"], mse_loss(found, true))
     torch.manual_seed(7)
     torch.testing.assert_close(terms["total"], JointObjective(network, JOINT)(data)["total"] + 2 * terms["chroma"])
     red, luma = torch.tensor([-1.0, -1.0, 1.0]).view(1, 3, 1, 1), 2 * 0.299 - 1
-    assert loss.chroma(red).flatten().tolist() == pytest.approx([0.713 * (1 - luma), 0.564 * (-1 - luma)])
+    cr, cb = 0.713 * (1 - luma), 0.564 * (-1 - luma)
+    expected = [(cr - cb) / math.sqrt(2), math.sqrt(2) * (cr + cb)]
+    assert loss.opponents(red).flatten().tolist() == pytest.approx(expected)
+
+
+def test_a_decoder_can_learn_from_the_dithers_that_carry_colour():
+    data, network = batch(), ResHalf(4, noise="blue")
+    settings = {"freeze": "encoder", "decoder_input": "orientation"}
+    objective = JointObjective(network, JOINT, **settings)
+    torch.manual_seed(7)
+    terms = objective(data)
+    torch.manual_seed(7)
+    condition = network.condition(data["colour"], seed=None)
+    halftone = readable_dither("blue", data["colour"], condition)
+    torch.testing.assert_close(terms["restore"], mse_loss(network.decode(halftone), data["colour"]))
+    terms["total"].backward()
+    assert all(parameter.grad is None for parameter in network.encoder.parameters())
+    shown = objective.predict(data)
+    expected = start_target("orientation", "blue", data["colour"], network.condition(data["colour"]))
+    assert torch.equal(shown["halftone"], expected)
+    torch.testing.assert_close(shown["restored"], network.decode(expected))
+    for other in ({"freeze": "none"}, {"network": tiny(Prior())}):
+        with pytest.raises(ValueError, match='decoderInput "orientation" needs'):
+            JointObjective(**({"network": network, "weights": JOINT} | settings | other))
 
 
 @pytest.mark.parametrize("target", ["random", "orientation"])

@@ -1,13 +1,14 @@
 """The targets of the start: dithers of the right mean that carry colour."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from model.loss import gray
 from model.noise import KINDS, NOISE, noise_channel
-from model.start import PAIRS, orientation, start_target
+from model.start import PAIRS, orientation, readable_dither, start_target
 
 SIDE = 128
 
@@ -44,17 +45,40 @@ def test_the_oriented_threshold_is_uniform_whatever_the_colour(kind):
         assert ((shares - 1 / 8).abs() < 0.03).all()  # one period of the mask deviates more than white noise
 
 
+def correlations(dots):
+    """Mean products of neighbours along each of the PAIRS, a list over images."""
+    return [(dots * torch.roll(dots, offset, (2, 3))).mean((1, 2, 3)).tolist() for offset in PAIRS]
+
+
+MAGENTA, GREEN, ORANGE, BLUE = (0.3, -0.3, 0.3), (-0.3, 0.3, -0.3), (-0.5, 0.1, 0.5), (0.5, -0.1, -0.5)
+"""BGR."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_correlation_of_neighbours_follows_cr_and_cb(kind):
-    """Cr lowers the correlation E-W and raises it N-S, Cb does so with the diagonals; the opposite colour reverses."""
-    cr, cb = (0.0, -0.299 / 0.587, 1.0), (1.0, -0.114 / 0.587, 0.0)  # both of luma 0
-    colours = constant(*([0.4 * sign * part for part in chroma] for chroma in (cr, cb) for sign in (1, -1)))
-    dots = start_target("orientation", kind, colours, noise(kind, 4))
-    east, south, falling, rising = (
-        (dots * torch.roll(dots, offset, (2, 3))).mean((1, 2, 3)).tolist() for offset in PAIRS
-    )
+def test_the_correlation_of_neighbours_follows_the_opponent_colours(kind):
+    """Magenta lowers the correlation E-W and raises it N-S, orange does so with the diagonals; opposites reverse it."""
+    colours = constant(MAGENTA, GREEN, ORANGE, BLUE)
+    colours = colours - gray(colours)  # of mid gray luma, so that only the noise decides
+    east, south, falling, rising = correlations(start_target("orientation", kind, colours, noise(kind, 4)))
     assert east[0] < east[1] - 0.1 and south[0] > south[1] + 0.1
     assert falling[2] < falling[3] - 0.1 and rising[2] > rising[3] + 0.1
+
+
+def test_a_readable_dither_carries_colour_at_least_as_strongly_as_the_start():
+    colours = constant(*[ORANGE, BLUE] * 8)
+    colours = colours - gray(colours)
+    dots, weakest = (
+        make("blue", colours, noise("blue", 16)) for make in (readable_dither, partial(start_target, "orientation"))
+    )
+    contrast = [
+        [abs(a - b) for a, b in zip(each[::2], each[1::2], strict=True)] for each in map(diagonal, (dots, weakest))
+    ]
+    assert sum(contrast[0]) > 1.1 * sum(contrast[1])
+    assert set(dots.unique().tolist()) == {-1.0, 1.0}
+
+
+def diagonal(dots):
+    return correlations(dots)[2]
 
 
 def test_the_random_target_is_a_threshold_dither_by_the_noise_channel():
