@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import cv2
@@ -160,12 +161,13 @@ class ResHalf(nn.Module):
         on_cpu = next(self.decoder.parameters()).device.type == "cpu"
         return self.prior is not None and isinstance(self.decoder, Subpixel) and on_cpu and has_integer_convolution()
 
-    def as_int8(self, network: Subpixel) -> FixedPoint:
-        """The decoder or the proxy quantized to int8, on its device; needs a prior.
+    def as_int8(self, network: Subpixel, device: torch.device | None = None) -> FixedPoint:
+        """The decoder or the proxy quantized to int8; needs a prior.
 
+        device  where it computes; None: where the network is
         Cached until the weights or the device change. Raises FloatingPointError where activations are not finite.
         """
-        device = next(network.parameters()).device
+        device = device or next(network.parameters()).device
         key = _checksum(network), device
         cached_key, quantized = self._int8.get(network, (None, None))
         if cached_key != key:
@@ -176,6 +178,8 @@ class ResHalf(nn.Module):
     def _quantized(self, network: Subpixel, device: torch.device) -> FixedPoint:
         bgr = calibration_photograph()
         colour, dots = (to_tensor(levels).to(device) for levels in (bgr, self.prior.search(bgr).halftone()))
+        if next(network.parameters()).device != device:
+            network = deepcopy(network).to(device)
         inputs, linear = self.prior.decoder_inputs(dots)
         return FixedPoint(network, inputs, colour - linear)
 
@@ -208,12 +212,15 @@ class ResHalf(nn.Module):
         rounds  number of queries to the proxy, if there is one; None: prior.guided_rounds, or BEST_ROUNDS with `best`
         best    query the decoder itself, a Subpixel
         A pure function of the photograph, the prior's settings and the weights of the queried network; needs a prior.
+        The proxy is queried on the CPU, so that the halftone does not depend on the device; `best` uses the decoder's
+        device, where another order of summation moves some dots.
         """
         if rounds is None:
             rounds = BEST_ROUNDS if best else self.prior.guided_rounds
         if self.proxy is None or rounds == 0:
             return self.prior.classical_halftone(bgr)
-        return guided_halftone(self.prior, self.as_int8(self.decoder if best else self.proxy), bgr, rounds)
+        queried = self.as_int8(self.decoder) if best else self.as_int8(self.proxy, torch.device("cpu"))
+        return guided_halftone(self.prior, queried, bgr, rounds)
 
     def prior_key(self) -> str:
         """Cache key of everything that `prior_halftone` depends on except the photograph."""

@@ -142,7 +142,7 @@ def test_one_process_per_gpu_trains_under_torchrun(arguments, tmp_path):
 def test_halftones_and_restorations_equal_those_of_the_cpu(astronaut):
     gpu, cpu = (ResHalfCodec(device=device) for device in ("cuda", "cpu"))
     halftone = cpu.halftone(astronaut)
-    assert (gpu.halftone(astronaut) == halftone).mean() >= 0.999
+    np.testing.assert_array_equal(gpu.halftone(astronaut), halftone)
     assert abs(psnr(astronaut, gpu.restore(halftone)) - psnr(astronaut, cpu.restore(halftone))) < 0.05
     float32 = ResHalfCodec(load_reshalf(SHIPPED), "cuda", precision="float32").restore(halftone)
     difference = np.abs(
@@ -150,7 +150,8 @@ def test_halftones_and_restorations_equal_those_of_the_cpu(astronaut):
     )
     assert (difference <= 1).mean() > 0.999
     best = [ResHalfCodec(device=device, best=True, rounds=2).halftone(astronaut) for device in ("cuda", "cpu")]
-    assert (best[0] == best[1]).mean() >= 0.999
+    on_gpu, on_cpu = (psnr(astronaut, cpu.restore(each)) for each in best)  # sums in another order move some dots
+    assert abs(on_gpu - on_cpu) < 0.1
 
 
 def test_the_int8_gradient_equals_that_of_the_cpu(astronaut):
@@ -192,7 +193,7 @@ def test_the_command_halftones_and_restores_a_folder(tmp_path):
         where = ["--data_dir", str(ROOT / "test_imgs"), "--save_dir", str(tmp_path / device), "--device", device]
         assert inference_fast.main(where) == 0
     for path in (tmp_path / "cpu/halftone").iterdir():
-        assert (read_halftone(tmp_path / "cuda/halftone" / path.name) == read_halftone(path)).mean() >= 0.999
+        np.testing.assert_array_equal(read_halftone(tmp_path / "cuda/halftone" / path.name), read_halftone(path))
 
 
 def test_a_scan_is_restored_as_on_the_cpu(astronaut):

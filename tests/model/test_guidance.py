@@ -9,6 +9,7 @@ import torch
 from model import guidance
 from model.error_gradient import by_autograd
 from model.load import build_network
+from model.prior import Prior
 from model.reshalf import ResHalf, calibration_photograph
 from model.subpixel import Subpixel
 
@@ -161,3 +162,12 @@ def test_the_calibration_photograph_is_deterministic_with_the_statistics_of_a_ph
     centred = first.astype(float) - first.mean(axis=(0, 1))
     neighbours = (centred[:, 1:] * centred[:, :-1]).mean() / centred.var()
     assert 0.7 < neighbours < 0.99
+
+
+def test_the_proxy_is_queried_on_the_cpu_wherever_the_network_is(monkeypatch):
+    network, devices = ResHalf(4, Prior(guidance=0.05), 1, "subpixel"), []
+    monkeypatch.setattr(network, "as_int8", lambda queried, device=None: devices.append((queried, device)))
+    monkeypatch.setattr("model.reshalf.guided_halftone", lambda prior, queried, bgr, rounds: bgr[..., 0])
+    network.prior_halftone(np.zeros((8, 8, 3), np.uint8))
+    network.prior_halftone(np.zeros((8, 8, 3), np.uint8), best=True)
+    assert devices == [(network.proxy, torch.device("cpu")), (network.decoder, None)]
