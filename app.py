@@ -32,14 +32,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def build(args: argparse.Namespace, folder: Path):
     """The page, a gr.Blocks that writes its files into `folder`. Raises UserError as ResHalfCodec does."""
     from images.files import MAX_PIXELS, list_images
-    from reshalf import ResHalfCodec
+    from reshalf import PAPER, ResHalfCodec
     from web.actions import Actions
     from web.page import build_page
     from web.samples import make_halftones, make_samples, make_scans
     from web.scratch import Scratch
 
     samples_folder = folder / "samples"
-    actions = Actions(ResHalfCodec(args.model, args.device), Scratch(samples_folder), MAX_PIXELS)
+    paper = ResHalfCodec(PAPER, args.device) if args.model is None else None
+    actions = Actions(ResHalfCodec(args.model, args.device), Scratch(samples_folder), MAX_PIXELS, paper)
     photos = list_images(HERE / "test_imgs")
     halftones = make_halftones(photos[:4], samples_folder, actions.codec.halftone)
     scans = make_scans(photos[:4], samples_folder)

@@ -5,6 +5,6 @@ halftone = codec.halftone(photograph)
 photograph = codec.restore(halftone)
 """
 
-from reshalf.codec import SHIPPED, ResHalfCodec, load_reshalf
+from reshalf.codec import PAPER, SHIPPED, ResHalfCodec, load_reshalf
 
-__all__ = ["SHIPPED", "ResHalfCodec", "load_reshalf"]
+__all__ = ["PAPER", "SHIPPED", "ResHalfCodec", "load_reshalf"]

@@ -17,6 +17,8 @@ from utils.errors import UserError
 from utils.pixels import to_tensor
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints/model_best.pth.tar"
+PAPER = SHIPPED.with_name("model_paper.pth.tar")
+"""Checkpoint of the paper's network, whose encoder is a trained hourglass."""
 HALO, HALO_WITHOUT_PRIOR = 32, 64
 """Pixels of context around a tile for hourglasses, whose receptive field is larger; multiples of 8, since an hourglass
 halves the resolution three times. Tiles differ from the whole image by at most one level of 255."""

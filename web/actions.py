@@ -28,6 +28,7 @@ from web.scratch import Scratch
 PHOTO, HALFTONE, RESTORED, SCAN, SCREENED = "photograph", "halftone", "restored", "scan", "new screen"
 NETWORK = "network"
 FAST, AS_TRAINED, BEST = "fast: error diffusion", "as trained", "best: ten times slower"
+PAPER = "the paper's network"
 
 Progress = Callable[[float, str], None]
 """Receives the completed share, 0 to 1, and the name of the current step."""
@@ -54,27 +55,31 @@ class Actions:
     codec       the network that dithers and restores
     scratch     folder of the results
     max_pixels  larger images are refused
+    paper       the paper's network, offered beside `codec`
     Every method takes the path of a file, options, and a `progress` callback. Raises UserError, one line that begins
     with the file's name.
     """
 
-    def __init__(self, codec: ResHalfCodec, scratch: Scratch, max_pixels: int):
+    def __init__(self, codec: ResHalfCodec, scratch: Scratch, max_pixels: int, paper: ResHalfCodec | None = None):
         self.codec, self.scratch, self.max_pixels = codec, scratch, max_pixels
-        self.searches = _searches(codec)
+        others = {PAPER: paper} if paper else {}
+        self.encoders = _searches(codec) | others
+        self.decoders = {AS_TRAINED: codec} | others
         self.descreeners: dict[str, Restorer | None] = dict.fromkeys(("bilateral", *BASELINES))  # best first
         if DESCREENER.exists():
             self.descreeners = {NETWORK: load_trained(DESCREENER, str(codec.device)).restore, **self.descreeners}
 
-    def dither(self, path: str | Path, search: str = AS_TRAINED, progress: Progress = _ignore) -> Result:
-        """Halftone a photograph with one of `searches`, then restore the colours from the halftone alone."""
+    def dither(self, path: str | Path, encoder: str = AS_TRAINED, progress: Progress = _ignore) -> Result:
+        """Halftone a photograph with one of `encoders`, then restore the colours from the halftone alone."""
         with _name_errors_without_folder(path):
             progress(0.0, "Reading the photograph")
             photo = read_image(path, max_pixels=self.max_pixels)
             start = time.perf_counter()
             progress(0.1, "Dithering")
-            halftone = self.searches[search].halftone(photo.bgr)
+            codec = self.encoders[encoder]
+            halftone = codec.halftone(photo.bgr)
             progress(0.3, "Restoring the colours")
-            restored = self.codec.restore(halftone)
+            restored = codec.restore(halftone)
             seconds = time.perf_counter() - start
             progress(0.9, "Measuring and writing")
             files = self._write(path, {PHOTO: photo.bgr, HALFTONE: halftone, RESTORED: restored}, photo.alpha)
@@ -86,14 +91,19 @@ class Actions:
         pairs = [(HALFTONE, RESTORED), (PHOTO, RESTORED), (PHOTO, HALFTONE)]
         return _result(photo.bgr, files, pairs, values | {"time": f"{seconds:.2f} s"}, (HALFTONE, RESTORED))
 
-    def restore(self, path: str | Path, force: bool = False, progress: Progress = _ignore) -> Result:
-        """Restore the colours of a halftone. Raises UserError for any other image unless `force` is set."""
+    def restore(
+        self, path: str | Path, force: bool = False, decoder: str = AS_TRAINED, progress: Progress = _ignore
+    ) -> Result:
+        """Restore the colours of a halftone with one of `decoders`, that of the network which made it.
+
+        Raises UserError for any other image unless `force` is set.
+        """
         with _name_errors_without_folder(path):
             progress(0.0, "Reading the halftone")
             halftone = read_halftone(path, force, max_pixels=self.max_pixels)
             start = time.perf_counter()
             progress(0.2, "Restoring the colours")
-            restored = self.codec.restore(halftone)
+            restored = self.decoders[decoder].restore(halftone)
             seconds = time.perf_counter() - start
             progress(0.9, "Writing")
             files = self._write(path, {HALFTONE: halftone, RESTORED: restored})

@@ -65,15 +65,19 @@ def build_page(actions: Actions, *samples: list[Sample]) -> gr.Blocks:
 
 def _dither_tab(actions: Actions, samples: list[Sample]) -> None:
     def options() -> list:
-        searches = list(actions.searches)
-        return [gr.Radio(searches, value=AS_TRAINED, label="Halftone search", visible=len(searches) > 1)]
+        return [_choice(actions.encoders, "Halftone by")]
 
     _tab("photograph", "Halftone and restore", samples, options, actions.dither)
 
 
+def _choice(choices: dict, label: str) -> gr.Radio:
+    return gr.Radio(list(choices), value=AS_TRAINED, label=label, visible=len(choices) > 1)
+
+
 def _restore_tab(actions: Actions, samples: list[Sample]) -> None:
     def options() -> list:
-        return [gr.Checkbox(label="Also restore images that are not halftones")]
+        force = gr.Checkbox(label="Also restore images that are not halftones")
+        return [force, _choice(actions.decoders, "Halftone made by")]
 
     _tab("halftone", "Restore colours", samples, options, actions.restore)
 

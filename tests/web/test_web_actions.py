@@ -1,6 +1,7 @@
 """Actions of the page, called directly."""
 
 import os
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -11,9 +12,10 @@ from PIL import Image
 from halftone.methods import METHODS
 from halftone.screens import am_cmyk
 from images.files import read_halftone, read_image, write_halftone, write_image
+from reshalf import PAPER as PAPER_CHECKPOINT
 from reshalf import ResHalfCodec
 from utils.errors import UserError
-from web.actions import AS_TRAINED, BEST, FAST, Actions
+from web.actions import AS_TRAINED, BEST, FAST, PAPER, Actions
 from web.scratch import LIFETIME, Scratch
 
 ROOT = Path(__file__).parents[2]
@@ -46,16 +48,24 @@ def test_dithering_returns_the_halftone_of_the_codec_with_one_bit_per_pixel(acti
     assert shares == sorted(shares) and shares[0] == 0
 
 
-def test_every_search_returns_a_different_halftone(photo, tmp_path):
-    actions = Actions(ResHalfCodec(device="cpu"), Scratch(tmp_path / "results"), 200_000)
-    assert list(actions.searches) == [FAST, AS_TRAINED, BEST]
-    found = [read_halftone(actions.dither(photo, search).downloads["halftone"]) for search in actions.searches]
-    assert np.array_equal(found[1], actions.codec.halftone(read_image(photo).bgr))
-    assert all((found[i] != found[j]).any() for i, j in ((0, 1), (0, 2), (1, 2)))
+def test_every_encoder_returns_a_halftone_of_its_own(photo, tmp_path):
+    paper = ResHalfCodec(PAPER_CHECKPOINT, "cpu")
+    actions = Actions(ResHalfCodec(device="cpu"), Scratch(tmp_path / "results"), 200_000, paper)
+    assert list(actions.encoders) == [FAST, AS_TRAINED, BEST, PAPER]
+    results = [actions.dither(photo, encoder) for encoder in actions.encoders]
+    found = [read_halftone(result.downloads["halftone"]) for result in results]
+    bgr = read_image(photo).bgr
+    assert np.array_equal(found[1], actions.codec.halftone(bgr)) and np.array_equal(found[3], paper.halftone(bgr))
+    assert all((one != other).any() for one, other in combinations(found, 2))
+    by_paper = actions.restore(results[3].downloads["halftone"], decoder=PAPER).downloads["restored"]
+    for path in (by_paper, results[3].downloads["restored"]):
+        np.testing.assert_array_equal(read_image(path).bgr, paper.restore(found[3]))
 
 
 def test_only_searches_the_network_supports_are_offered(actions):
-    assert list(actions.searches) == [FAST, AS_TRAINED]  # the checkpoint has no proxy
+    assert list(actions.encoders) == [FAST, AS_TRAINED] and list(actions.decoders) == [
+        AS_TRAINED
+    ]  # the checkpoint has no proxy
 
 
 def test_uploads_of_all_pixel_formats_are_read_as_read_image_does(actions, tmp_path):
