@@ -1,6 +1,11 @@
-"""Training recipes at equal CPU time: the paper's three stages, the dither prior, the prior with joint training.
+"""Training recipes at equal CPU time.
 
     python bench/recipes.py --data_dir dataset --out runs/recipes [--seconds 400] [--width 16] [--recipes paper joint]
+
+released  the paper's three stages with the released settings
+paper     the paper's network with scripts/paper_cpu_*.json
+prior     the dither prior: proxy, decoder
+joint     the same, then joint training with a correcting encoder
 
 All networks are hourglasses of one width; those with the prior have one level. The stages of a recipe together take
 --seconds of CPU time of one process, excluding validation and the prior's halftones; two short runs of each stage
@@ -32,22 +37,33 @@ class Stage:
     settings: tuple[str, ...] = ()
 
 
+COMMON = ("cuda=false", "multi-gpus=false")
 SHARED = ("data_loader.batch_size=8", "data_loader.crop_size=128", "data_loader.flip=true", "data_loader.num_workers=2")
 SHARED += ("precision=bf16-mixed", "channels_last=true", "ema_decay=0.998", "grad_clip=0.05", "optimizer.lr=0.0008")
-SHARED += ("lr_sheduler.name=cosine", "lr_sheduler.warmup_steps=50", "cuda=false", "multi-gpus=false")
-
-GUIDED = ("proxy_ckpt={proxy}", "decoder=hourglass", "levels=1", "restoreLoss=l2_loss", "restoreLossWeight=1")
+SHARED += ("lr_sheduler.name=cosine", "lr_sheduler.warmup_steps=50")
+GUIDED = (*SHARED, "proxy_ckpt={proxy}", "decoder=hourglass", "levels=1", "restoreLoss=l2_loss", "restoreLossWeight=1")
 JOINT = ("initial_ckpt={decoder}", "prior.correction=true", "quantizedTone=true")
+WARM = ("extractor_ckpt={paper_extractor}", "initial_ckpt={paper_decoder}")
+START = ("start.steps={half}", "lr_sheduler.restart_step={half}")
 STAGES = {
-    "extractor": Stage("train_invhalf.py", "inversehalf.json", 0.2),
-    "warm": Stage("train_warm.py", "invhalf_warm.json", 0.3, ("extractor_ckpt={extractor}",)),
-    "paper": Stage("train.py", "invhalf_full.json", 0.5, ("initial_ckpt={warm}", "vggLossWeight=0")),
-    "proxy": Stage("train.py", "reshalf_proxy.json", 0.15),
+    "extractor": Stage("train_invhalf.py", "inversehalf.json", 0.2, SHARED),
+    "warm": Stage("train_warm.py", "invhalf_warm.json", 0.3, (*SHARED, "extractor_ckpt={extractor}")),
+    "released": Stage("train.py", "invhalf_full.json", 0.5, (*SHARED, "initial_ckpt={warm}", "vggLossWeight=0")),
+    "paper_extractor": Stage("train_invhalf.py", "paper_cpu_invhalf.json", 0.05),
+    "paper_decoder": Stage("train.py", "paper_cpu_decoder.json", 0.35),
+    "paper_warm": Stage("train_warm.py", "paper_cpu_warm.json", 0.15, WARM + START),
+    "paper": Stage("train.py", "paper_cpu_joint.json", 0.45, ("initial_ckpt={paper_warm}",)),
+    "proxy": Stage("train.py", "reshalf_proxy.json", 0.15, SHARED),
     "prior": Stage("train.py", "reshalf_prior.json", 0.85, GUIDED),
     "decoder": Stage("train.py", "reshalf_prior.json", 0.5, GUIDED),
     "joint": Stage("train.py", "reshalf_prior.json", 0.35, GUIDED + JOINT),
 }
-RECIPES = {"paper": ("extractor", "warm", "paper"), "prior": ("proxy", "prior"), "joint": ("proxy", "decoder", "joint")}
+RECIPES = {
+    "released": ("extractor", "warm", "released"),
+    "paper": ("paper_extractor", "paper_decoder", "paper_warm", "paper"),
+    "prior": ("proxy", "prior"),
+    "joint": ("proxy", "decoder", "joint"),
+}
 
 
 def main() -> None:
@@ -78,25 +94,25 @@ def run(recipe: str, arguments: argparse.Namespace) -> dict:
     for name in RECIPES[recipe]:
         stage, count = STAGES[name], arguments.out / f"{name}.steps"
         if not count.exists():
-            settings = [*SHARED, f"data_dir={arguments.data_dir}", f"save_dir={arguments.out}"]
+            settings = [*COMMON, f"data_dir={arguments.data_dir}", f"save_dir={arguments.out}"]
             settings += [f"width={arguments.width}"] if name != "proxy" else []
-            settings += [text.format(**made) for text in stage.settings]
             for tried in (1, SHORT, LONG):  # a finished short run of an interrupted benchmark would not be repeated
                 shutil.rmtree(arguments.out / f"{name}_{tried}", ignore_errors=True)
             # The first of the three writes the cache of halftones, which the others read.
             _, short, long = (
-                train(stage, [*settings, f"name={name}_{tried}"], tried, False) for tried in (1, SHORT, LONG)
+                train(stage, tried, made, [*settings, f"name={name}_{tried}"]) for tried in (1, SHORT, LONG)
             )
             total = max(1, round(stage.share * arguments.seconds * (LONG - SHORT) / (long - short)))
-            train(stage, [*settings, f"name={name}"], total, True)
+            train(stage, total, made, [*settings, f"name={name}"], validate=True)
             count.write_text(str(total), encoding="utf-8")
         steps.append(int(count.read_text(encoding="utf-8")))
     return {"steps": steps} | measure(made[recipe], arguments.data_dir, arguments.out / f"{recipe}_evaluation")
 
 
-def train(stage: Stage, settings: list[str], steps: int, validate: bool) -> float:
-    """Train for `steps` steps; returns the CPU time in seconds."""
-    settings = [*settings, "trainer.epochs=1", f"trainer.steps_per_epoch={steps}", "trainer.save_epochs=1"]
+def train(stage: Stage, steps: int, made: dict[str, Path], settings: list[str], validate: bool = False) -> float:
+    """Train for `steps` steps; returns the CPU time in seconds. `made`: the checkpoints of the stages."""
+    own = [text.format(half=steps // 2, **made) for text in stage.settings]
+    settings = [*own, *settings, "trainer.epochs=1", f"trainer.steps_per_epoch={steps}", "trainer.save_epochs=1"]
     settings += ["trainer.monitor=loss"] + ([] if validate else ["trainer.validate_every=null"])
     command = [sys.executable, stage.script, "--config", f"scripts/{stage.config}", "--resume", "auto"]
     command += [word for text in settings for word in ("--set", text)]
