@@ -92,7 +92,7 @@ def measure(row: str, side: int, args: argparse.Namespace) -> dict:
 
 def by_autograd(prior, proxy, bgr: np.ndarray, halftone: np.ndarray) -> np.ndarray:
     """`error_gradient` without its numba loops."""
-    with error_gradient.PARALLEL_LOOP_LOCK:
+    with error_gradient.parallel_loop():
         return error_gradient.by_autograd(prior, proxy, bgr, halftone, proxy.device)
 
 

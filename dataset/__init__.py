@@ -1,1 +1,3 @@
 """Training sets: preparing, reading, batches."""
+
+import halftone  # noqa: F401  sets the threads before torch loads

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset.prefetch import prefetch
+from halftone.threads import available_cores, thread_count
 from images.files import read_halftone, read_image
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.hardware import available_memory
+from utils.progress import progress
 
 MEMORY_SHARE = 0.5
 """Largest share of the free memory that the photographs of all processes of a host take."""
@@ -132,7 +133,7 @@ class PhotoSet:
             colour[index], reference = self.sample(index)
             bits[index] = np.packbits(reference > 127, axis=-1)
 
-        threads = os.cpu_count() or 1
+        threads = available_cores()
         jobs = (partial(read, index) for index in range(len(self)))
         for _ in _progress(prefetch(jobs, threads, 4 * threads), len(self), f"reading {self.name}"):
             pass
@@ -145,6 +146,8 @@ class PhotoSet:
 
         It is applied to each photograph and to its mirror image: a prior's dots carry colour in the parity of their
         pixels, so a mirrored photograph needs its own halftone and a crop must start at an even offset.
+
+        `function` is called by several threads at once, `thread_count` of them.
 
         cache  file that stores the halftones; it is reused when the photographs, `key` and the halftones of the first
                photograph are the same
@@ -162,7 +165,8 @@ class PhotoSet:
                         return
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # damaged: compute again
                 pass
-        rest = (self._halftone_pair(function, index) for index in range(1, len(self)))
+        jobs = (partial(self._halftone_pair, function, index) for index in range(1, len(self)))
+        rest = prefetch(jobs, thread_count())
         halftones = [first, *_progress(rest, len(self) - 1, f"halftoning {self.name}")]
         self._prior = np.stack(halftones, axis=1)
         if cache is not None:
@@ -226,4 +230,4 @@ def _size(array: np.ndarray) -> str:
 
 
 def _progress(items: Iterator, total: int, description: str) -> Iterator:
-    return tqdm(items, total=total, desc=description, unit="photo", disable=os.environ.get("RANK", "0") != "0" or None)
+    return progress(items, description, total=total, unit="photo", disable=os.environ.get("RANK", "0") != "0")

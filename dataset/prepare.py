@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset.training_pairs import Pair, make_pairs, special_colours
+from halftone.threads import available_cores
 from images.files import list_images
 from utils.command import exit_code
 from utils.errors import UserError
@@ -110,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", type=at_least(8), default=256, help="side in pixels, default %(default)s")
     parser.add_argument("--specials", type=at_least(1), default=1587, help="constant colours, default %(default)s")
     parser.add_argument("--seed", type=int, default=131, help="of the split and the colours, default %(default)s")
-    parser.add_argument("--workers", type=at_least(1), default=os.cpu_count(), help="threads, default %(default)s")
+    parser.add_argument("--workers", type=at_least(1), default=available_cores(), help="threads, default %(default)s")
 
     def run() -> int:
         options = parser.parse_args(argv)

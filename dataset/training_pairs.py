@@ -16,6 +16,7 @@ from halftone.variable_diffusion import ostromoukhov
 from images.files import centre_crop, read_image, write_halftone, write_image
 from utils.errors import UserError
 from utils.files import write_json
+from utils.progress import progress
 
 COLOUR, REFERENCE = "target_c", "raw_ov"
 
@@ -98,7 +99,7 @@ def make_pairs(pairs: Sequence[Pair], out: Path, size: int, workers: int, source
     remove_changed(pairs, out, size, sources)
     missing = [pair for pair in pairs if not pair.exists(out)]
     skipped = []
-    with tqdm(total=len(pairs), initial=len(pairs) - len(missing), unit="image", disable=None) as bar:
+    with progress(total=len(pairs), initial=len(pairs) - len(missing), unit="image") as bar:
         for reason in prefetch((partial(make_pair, pair, out, size) for pair in missing), workers, 4 * workers):
             bar.update()
             if reason:

@@ -1,5 +1,9 @@
 """Classical halftoning: numpy arrays in, numpy arrays out. METHODS maps names to the methods for gray images."""
 
+import halftone.threads  # noqa: F401  before numba and torch load
+
+# isort: split
+
 from halftone.compile_cache import ensure_compile_cache
 
 ensure_compile_cache()  # before numba compiles anything

@@ -6,6 +6,7 @@ halftone can thus carry further signals at frequencies where the eye is least se
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
@@ -14,8 +15,7 @@ import cv2
 import numba
 import numpy as np
 
-PARALLEL_LOOP_LOCK = Lock()
-"""Held while numba runs a parallel loop: some of its threading layers abort the process if two threads run one."""
+_ONE_LOOP_AT_A_TIME = Lock()
 BAND_PIXELS = 1 << 22
 """Pixels per band when the initial gradient is computed, which bounds the memory of the filtering."""
 
@@ -34,6 +34,18 @@ class Term:
     filter: np.ndarray
     weight: float = 1.0
     carrier: tuple[int, int] = (0, 0)
+
+
+def parallel_loop() -> AbstractContextManager:
+    """Context of a parallel loop of numba: excludes other threads unless the threading layer allows several.
+
+    The layer "workqueue" aborts the process if two threads run a parallel loop. Before the first loop it is unknown.
+    """
+    try:
+        safe = numba.threading_layer() in ("omp", "tbb")
+    except ValueError:  # no loop has run yet
+        safe = False
+    return nullcontext() if safe else _ONE_LOOP_AT_A_TIME
 
 
 def gaussian_filter(sigma: float, radius: int) -> np.ndarray:
@@ -99,7 +111,7 @@ class Search:
         """Continue the search for at most `passes` passes over the image; a pass without a change ends it."""
         # Changes at the borders of two blocks searched in parallel must not overlap.
         block = max(32, *self._changes.shape[-2:])
-        with PARALLEL_LOOP_LOCK:
+        with parallel_loop():
             _search(self._dots, self._gradient, self._kernel, self._changes, passes, block)
 
     def _inside(self, rows: slice) -> np.ndarray:
@@ -274,7 +286,7 @@ def _search_block(dots, gradient, kernel, changes, tolerance, top, left, bottom,
     return count
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, parallel=True, nogil=True)
 def _search(dots, gradient, kernel, changes, passes, block):
     """Search (H + 2, W + 2) int8 dots in {-1, 1} with a border of zeros; updates dots and gradient in place."""
     height, width = dots.shape[0] - 2, dots.shape[1] - 2

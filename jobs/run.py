@@ -17,6 +17,7 @@ from jobs.tasks import OVERVIEW, Task
 from utils.command import ignore_broken_pipe
 from utils.errors import UserError, printable
 from utils.files import check_writable, remove_leftovers
+from utils.progress import progress
 
 OVERVIEW_ROWS = 8
 CONTINUE = "run the same command with --skip_existing to continue"
@@ -47,7 +48,9 @@ def _process(tasks: Sequence[Task], job: Job, quiet: bool) -> Outcome:
     outcome, start = Outcome(len(tasks)), time.perf_counter()
     results = pipelined(tasks, job.read, job.compute, job.write, job.is_large)
     try:
-        for number, (task, result) in enumerate(tqdm(results, job.title, len(tasks), unit="image", disable=quiet)):
+        for number, (task, result) in enumerate(
+            progress(results, job.title, total=len(tasks), unit="image", disable=quiet)
+        ):
             if result is None:
                 outcome.kept += 1
             elif isinstance(result, FileResult):

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halftone.dbs import PARALLEL_LOOP_LOCK
+from halftone.dbs import parallel_loop
 from model.composite import MIN_HEADROOM
 from model.fixed_point import FixedPoint, signed_byte
 from model.prior import BLUE_BY_CB, GREEN_BY_CB, GREEN_BY_CR, MAX_SATURATION, MIN_SATURATION, RED_BY_CR, Prior
@@ -40,7 +40,7 @@ def error_gradient(prior: Prior, proxy: FixedPoint, bgr: np.ndarray, halftone: n
 
     bgr  (H, W, 3) BGR uint8; halftone (H, W) uint8 in {0, 255}, its first row and column of even parity
     """
-    with PARALLEL_LOOP_LOCK:  # with autograd too: FixedPoint masks gradients in parallel
+    with parallel_loop():  # with autograd too: FixedPoint masks gradients in parallel
         if proxy.device.type == "cpu":
             return _by_numba(prior, proxy, bgr, halftone)
         return by_autograd(prior, proxy, bgr, halftone, proxy.device)
@@ -162,7 +162,7 @@ def _gain_row(y, planes, amplitude, gain):
         gain[x] = HALF * np.log((ONE + saturation) / (ONE - saturation)) / (saturation * amplitude)
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=True, nogil=True)
 def _blur(signal, luma_taps, chroma_taps, rows, columns, amplitude, planes, gain):
     """Halftone (H, W) in {-1, 1} → L, μ, u, v in `planes` (4, H, W) and g in `gain` (H, W)."""
     for y in numba.prange(len(signal)):
@@ -186,7 +186,7 @@ def _add_blur_adjoint_row(y, planes, luma_taps, chroma_taps, target):
             target[x] += even[x] - odd[x] if kind == 2 else even[x] + odd[x]
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=True, nogil=True)
 def _add_blur_adjoint(planes, luma_taps, chroma_taps, gradient):
     """Add the terms of ∂E/∂h that pass through L, μ, u, v; `planes` has their derivatives, times 1 / n and carrier."""
     for y in numba.prange(len(gradient)):
@@ -210,7 +210,7 @@ def _demodulate_rows(top, signal, planes, gain, scale, linear, inputs):
             linear[j, 8 + phase], inputs[j, 12 + phase] = red, signed_byte(red, scale)
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=True, nogil=True)
 def _demodulate(signal, planes, gain, scale, linear, inputs):
     """D in `linear` (h, w, 12) and the proxy's quantized input (h, D) in `inputs` (h, w, 16), in 2 × 2 blocks."""
     for i in numba.prange(len(linear)):
@@ -233,7 +233,7 @@ def _differentiate_error_rows(top, bgr, linear, scale, errors, quantized):
                 errors[j, at], quantized[j, at] = error, signed_byte(error, scale)
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=True, nogil=True)
 def _differentiate_error(bgr, linear, scale, errors, quantized):
     """Replace P(h, D) in `errors` (h, w, 12) by e = 2 (D + P - t), and quantize it."""
     for i in numba.prange(len(linear)):
@@ -272,7 +272,7 @@ def _differentiate_demodulation_row(y, planes, gain, amplitude, rows, columns, e
         planes[3, y, x] = by_v * rows[2, y] * columns[1, x]
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=True, nogil=True)
 def _differentiate_demodulation(planes, gain, amplitude, rows, columns, errors, back, gradient):
     """Replace L, μ, u, v in `planes` by the derivatives with respect to them, times 1 / n and carrier.
 

@@ -307,7 +307,7 @@ def _pack(planes, scale, packed):
                         packed[n, y, x, 4 * channel + phase] = signed_byte(source[2 * x + phase % 2], scale)
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=True, nogil=True)
 def _mask(gradient, activation):
     for i in numba.prange(len(gradient)):
         gradient[i] = gradient[i] if activation[i] else np.uint8(ZERO_POINT)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError
-from utils.hardware import available_memory, cpu_flags
+from utils.hardware import available_memory, has_bf16
 from utils.pixels import to_uint8
 from utils.tiling import windows
 
@@ -128,10 +128,3 @@ def memory_errors(what: str) -> Iterator[None]:
         if is_out_of_memory(error):
             raise MemoryError(f"not enough memory for {what}") from error
         raise
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies in bfloat16 (on a CPU: AVX-512 BF16 or AMX)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())

@@ -5,6 +5,8 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import numba
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 
@@ -31,11 +33,12 @@ def halftone_streams(config: ResHalfConfig, network: ResHalf, fabric: Fabric) ->
         streams["flat"] = BatchStream(flat_grays(), batch_size=batch_size, shuffle=False, seed=config.seed)
     if network.prior is not None:
         threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the photographs are halftoned side by side
         sets = [each for stream in filter(None, streams.values()) for each in (stream.photos, stream.specials)]
         with fabric.rank_zero_first(local=True):  # the other processes of the host read its cache
             for photo_set in filter(None, sets):
                 _add_prior(photo_set, network, Path(config.data_dir))
-        torch.set_num_threads(threads)  # numba's parallel loops change it, and the order of torch's sums depends on it
+        torch.set_num_threads(threads)
     return streams
 
 
@@ -43,7 +46,16 @@ def _add_prior(photo_set: PhotoSet, network: ResHalf, data_dir: Path) -> None:
     key = network.prior_key()
     file = f".prior_{photo_set.name.replace(', ', '_')}_{zlib.crc32(key.encode()):08x}.npz"
     cache = data_dir / file if photo_set.name != "arrays" and os.access(data_dir, os.W_OK) else None
-    photo_set.add_prior(network.prior_halftone, cache=cache, key=key)
+
+    def halftone(bgr: np.ndarray) -> np.ndarray:
+        threads = numba.get_num_threads()
+        numba.set_num_threads(1)  # of this thread
+        try:
+            return network.prior_halftone(bgr)
+        finally:
+            numba.set_num_threads(threads)
+
+    photo_set.add_prior(halftone, cache=cache, key=key)
     if cache:
         with suppress(OSError):  # another user's file, or already removed
             os.utime(cache)

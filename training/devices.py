@@ -13,8 +13,10 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.strategies import DDPStrategy
 
+from halftone.threads import thread_count
 from training.config import TrainConfig
 from utils.errors import UserError
+from utils.hardware import has_bf16
 
 COLLECTIVE_TIMEOUT = timedelta(hours=3)
 """Longest wait of a process for the others, for example at the end of a validation."""
@@ -57,6 +59,7 @@ def end_with_parent(seconds: float = 2.0) -> None:
 def make_fabric(config: TrainConfig) -> Fabric:
     """Fabric for a config, its processes launched.
 
+    Precision: float32 instead of bfloat16, with a warning, on a CPU that would only emulate it.
     Processes: those of torchrun; otherwise with `multi-gpus` one per GPU, on the largest number of GPUs that divides
     the joint batch. A warning reports unused GPUs, and CUDA that is configured but missing (the CPU is used). Raises
     UserError when the joint batch is not divisible by the number of torchrun's processes or not shuffled, a host has
@@ -81,20 +84,26 @@ def make_fabric(config: TrainConfig) -> Fabric:
     if world > 1 and not config.data_loader.shuffle:
         raise UserError(f"data_loader.shuffle: found false for {world} processes, allowed: true")
     device = "cuda" if cuda else "cpu"
+    bf16 = config.precision == "bf16-mixed" and (cuda or has_bf16(torch.device("cpu")))
     fabric = Fabric(
         accelerator=device,
         devices=per_host,
         num_nodes=hosts,
         strategy=DDPStrategy(timeout=COLLECTIVE_TIMEOUT) if world > 1 else "auto",
-        plugins=[_Autocast(device)] if config.precision == "bf16-mixed" else None,
+        plugins=[_Autocast(device)] if bf16 else None,
     )
     if world > 1 and not torchrun and os.environ.get("LOCAL_RANK", "0") != "0":
         end_with_parent()
     fabric.launch()
     # Set by torchrun but not by Fabric's launcher; read by dataset.photo_set.
     os.environ |= {"RANK": str(fabric.global_rank), "LOCAL_WORLD_SIZE": str(per_host)}
+    if per_host > 1:
+        torch.set_num_threads(thread_count(per_host))
     if config.cuda and not cuda and fabric.is_global_zero:
         print("warning: cuda is true but there is no CUDA device; training on the CPU", file=sys.stderr)
+    if config.precision == "bf16-mixed" and not bf16 and fabric.is_global_zero:
+        reason = "this processor has no bfloat16 instructions"
+        print(f"warning: precision is bf16-mixed, but {reason}; training in float32", file=sys.stderr)
     if per_host < gpus and fabric.is_global_zero:
         reason = f"data_loader.batch_size {batch} is not divisible by more"
         print(f"warning: training on {per_host} of {gpus} GPUs: {reason}", file=sys.stderr)

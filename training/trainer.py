@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from tqdm import tqdm
 
 from training.average import WeightAverage
 from training.checkpoints import check_resumable, restore_optimizer, write_rotating
@@ -29,6 +28,7 @@ from training.stop_signal import StopSignal
 from training.validation import measure, plot_spectrum
 from utils.checkpoint import BEST, LAST, write_checkpoint
 from utils.errors import Interrupted, UserError
+from utils.progress import progress
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 
@@ -109,7 +109,7 @@ class Trainer:
         # Log lines of the steps and of the end of epoch that will be repeated are removed.
         logged = (self.step - 1) // self.steps_per_epoch if self._epoch_end_due else self.epoch
         self.log = RunLog(self.config.run_dir, self.step, logged, not self._epoch_end_due) if first else None
-        self.bar = tqdm(total=self.total_steps, initial=self.step, unit="step", disable=not first)
+        self.bar = progress(total=self.total_steps, initial=self.step, unit="step", disable=not first)
         self._interval_start = (time.perf_counter(), self.step)
         batches = self.batches()
         try:

@@ -27,6 +27,13 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(flag for flag in flags if not flag.startswith(("avx512", "amx", "avx_vnni")))
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies in bfloat16 (on a CPU: AVX-512 BF16 or AMX)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
+
+
 def available_memory() -> int:
     """Bytes that can be allocated without swapping: the minimum of the machine's and the container's free memory."""
     try:

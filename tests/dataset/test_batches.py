@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataset import photo_set as photo_set_module
 from dataset.batches import BatchStream
 from dataset.photo_set import PhotoSet
 from images.files import write_halftone, write_image
@@ -201,6 +202,22 @@ def test_priors_are_cached_for_the_next_run(tmp_path):
         change().add_prior(counted, cache=cache, key="b")
         assert len(calls) == 14
         cache.write_bytes(cache.read_bytes()[:-100])
+
+
+def test_photographs_are_halftoned_side_by_side(monkeypatch):
+    monkeypatch.setattr(photo_set_module, "thread_count", lambda: 3)
+    together, calls = threading.Barrier(3, timeout=60), []
+
+    def halftone(bgr):
+        calls.append(bgr)
+        if len(calls) > 2:  # after the first photograph and its mirror image, in rounds of three
+            together.wait()
+        return parity_halftone(bgr)
+
+    photos, expected = photo_set(), photo_set()
+    photos.add_prior(halftone)
+    expected.add_prior(parity_halftone)
+    np.testing.assert_array_equal(photos._prior, expected._prior)
 
 
 def test_a_changed_function_invalidates_the_cache(tmp_path):

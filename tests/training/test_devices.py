@@ -8,6 +8,7 @@ import torch
 from training import devices
 from training.devices import make_fabric
 from training.random_state import random_state, set_random_state
+from utils import hardware
 from utils.errors import UserError
 
 
@@ -26,6 +27,16 @@ def test_a_run_on_the_cpu_does_not_initialise_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_rng_state", fail)
     state = random_state()
     set_random_state(state | {"cuda": state["torch"]})  # as a run on a GPU saved it
+
+
+@pytest.mark.parametrize("flags", [set(), {"avx512_bf16"}, {"amx_bf16"}])
+def test_bfloat16_is_used_only_where_the_processor_has_it(toy, tmp_path, monkeypatch, capsys, flags):
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+    fabric = make_fabric(toy.make_config(tmp_path, cuda=False, precision="bf16-mixed"))
+    warning = "precision is bf16-mixed, but this processor has no bfloat16 instructions; training in float32"
+    assert (warning in capsys.readouterr().err) == (not flags)
+    with fabric.autocast():
+        assert torch.is_autocast_enabled("cpu") == bool(flags)
 
 
 @pytest.fixture
