@@ -108,6 +108,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
         reason = f"data_loader.batch_size {batch} is not divisible by more"
         print(f"warning: training on {per_host} of {gpus} GPUs: {reason}", file=sys.stderr)
     torch.backends.cudnn.benchmark = cuda
+    if cuda:
+        torch.set_float32_matmul_precision("high")  # TF32, as cuDNN's convolutions use by default
     if config.compile:
         _check_compiler(fabric.device)
     return fabric

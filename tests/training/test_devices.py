@@ -50,6 +50,7 @@ def launched(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+        monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
         monkeypatch.setattr(devices.os, "environ", {})
         return devices.os.environ, settings
 
