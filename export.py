@@ -3,9 +3,10 @@
     python export.py [--format onnx] [--model CKPT] [--save_dir OUT]
 
 writes OUT/decoder.onnx: halftone (N, 1, H, W) → photograph (N, 3, H, W), and, if the encoder has weights,
-OUT/encoder.onnx: colour (N, 3, H, W) and guide (N, 1, H, W) → halftone (N, 1, H, W). All tensors are float32 in
-[-1, 1], BGR; a halftone is -1 (black) or 1 (white); the photograph is not clipped. Any N, H, W ≥ 1. The input "guide"
-is the encoder's condition: noise of standard deviation 0.3, or the classical halftone for a checkpoint with a prior.
+OUT/encoder.onnx: colour (N, 3, H, W) and condition (N, 1, H, W) → halftone (N, 1, H, W). All tensors are float32 in
+[-1, 1], BGR; a halftone is -1 (black) or 1 (white); the photograph is not clipped. Any N, H, W ≥ 1. The condition is
+noise of standard deviation 0.3 (white or blue, as in training: model/noise.py), or the classical halftone for a
+checkpoint with a prior.
 torch 2.6 warns of an ignored guard s0 >= 16, which can be ignored.
 Exit code: 0 success, 2 wrong usage.
 """

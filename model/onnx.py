@@ -63,7 +63,7 @@ def export_onnx(network: ResHalf, folder: Path) -> list[Path]:
     if network.encoder is not None:
         network.encoder = AnySize(network.encoder)
         encode = _Method(network, lambda colour, condition: network.encode(colour, condition=condition).halftone)
-        written.append(_write(encode, ["colour", "guide"], "halftone", folder / "encoder.onnx"))
+        written.append(_write(encode, ["colour", "condition"], "halftone", folder / "encoder.onnx"))
     return written
 
 
