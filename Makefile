@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo demo-descreen app figures reproduce test test-browser test-cuda lint clean
+.PHONY: help demo demo-descreen app figures reproduce test test-browser test-cuda gpu-check lint clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 18
@@ -32,6 +32,9 @@ test-browser: $(VENV)/ready  ## test the page in Chromium, which is installed if
 
 test-cuda: $(VENV)/ready  ## run the tests that need a GPU; fails without one
 	$(RUN) -m pytest -m cuda tests/cuda
+
+gpu-check: $(VENV)/ready  ## tests and benchmarks that need a GPU, in 8 minutes, into gpu_report.txt
+	$(RUN) bench/gpu_check.py
 
 lint: $(VENV)/ready  ## run ruff only
 	$(RUN) -m ruff check .
