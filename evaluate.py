@@ -4,7 +4,8 @@
 
 Prints a table and writes OUT/metrics.json, OUT/metrics.csv, OUT/spectra_gray.png, OUT/spectra_colour.png, and the
 measured halftones and restored photos. Definitions: metrics/quality.py, metrics/spectra.py, metrics/damage.py.
-Exit code: 0 success, 2 wrong usage, 130 or 143 interrupted.
+Bad photos are reported and left out.
+Exit code: 0 all measured, 2 wrong usage, 3 some photos were skipped, 130 or 143 interrupted.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from metrics import tables
 from reshalf import SHIPPED, evaluation
 from reshalf.codec import ResHalfCodec
 from utils.command import exit_code
+from utils.errors import printable
 from utils.files import checksum, write_json
 
 
@@ -37,7 +39,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def evaluate(arguments: argparse.Namespace) -> None:
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Measure, write and print; returns the exit code."""
     photos = evaluation.find_photos(arguments.data_dir, arguments.save_dir, arguments.list)
     figures = evaluation.evaluate(
         ResHalfCodec(arguments.model, arguments.device, precision="float32", seed=arguments.seed),
@@ -47,21 +50,27 @@ def evaluate(arguments: argparse.Namespace) -> None:
         robustness=not arguments.no_robustness,
         spectra=not arguments.no_spectra,
     )
+    skipped = figures["skipped"]
+    if skipped:
+        total = figures["photos"] + len(skipped)
+        print(printable(f"{len(skipped)} of {total} photos skipped: {', '.join(skipped)}"), file=sys.stderr)
+    if not figures["photos"]:
+        return 3
     content = {"model": arguments.model.name, "sha256": checksum(arguments.model), "seed": arguments.seed}
     content |= {"device": str(arguments.device), **figures}
     write_json(arguments.save_dir / "metrics.json", content)
     tables.write_csv(arguments.save_dir / "metrics.csv", figures["images"], figures["mean"])
     print(tables.table(figures["mean"]))
     print(f"{figures['photos']} photos; written to {arguments.save_dir}")
+    return 3 if skipped else 0
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.make_list:
         photos = evaluation.find_photos(arguments.data_dir, arguments.save_dir, arguments.list)
         write_photo_list(arguments.make_list, photos)
-    else:
-        evaluate(arguments)
-    return 0
+        return 0
+    return evaluate(arguments)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from training.run import run_stage
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
-    return run_stage(argv, JointConfig, __doc__, build_joint, halftone_streams)
+    return run_stage(argv, JointConfig, __doc__, build_joint, adapt=halftone_streams)
 
 
 if __name__ == "__main__":

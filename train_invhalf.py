@@ -8,12 +8,11 @@ import sys
 from reshalf.config import InvHalfConfig
 from reshalf.stages import build_invhalf
 from training.run import run_stage
-from training.streams import photo_streams
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
-    return run_stage(argv, InvHalfConfig, __doc__, build_invhalf, photo_streams)
+    return run_stage(argv, InvHalfConfig, __doc__, build_invhalf)
 
 
 if __name__ == "__main__":

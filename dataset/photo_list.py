@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from utils.errors import UserError
-from utils.files import atomic_write, checksum
+from utils.files import atomic_write, checksum, read_json
 
 
 def write_photo_list(path: str | Path, photos: Sequence[Path]) -> None:
@@ -21,7 +21,7 @@ def read_photo_list(path: str | Path, folder: str | Path) -> list[Path]:
     Raises UserError that names the list when it is invalid, or the photo when it is missing or has another checksum.
     """
     try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))["images"]
+        entries = read_json(path)["images"]
         listed = [(str(entry["name"]), str(entry["sha256"])) for entry in entries]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot read the list: {getattr(error, 'strerror', None) or error}") from None

@@ -1,6 +1,5 @@
 """Photographs with their reference halftones, from the original JSON lists: uint8, in memory or read from the files."""
 
-import json
 import os
 import zipfile
 import zlib
@@ -15,7 +14,7 @@ from dataset.prefetch import prefetch
 from halftone.threads import available_cores, thread_count
 from images.files import read_halftone, read_image
 from utils.errors import UserError
-from utils.files import atomic_write
+from utils.files import atomic_write, read_json
 from utils.hardware import available_memory
 from utils.progress import progress
 
@@ -57,7 +56,7 @@ class PhotoSet:
         """
         data_dir, path = Path(data_dir), Path(data_dir, list_file)
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = read_json(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from error
         except ValueError as error:

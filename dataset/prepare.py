@@ -15,27 +15,37 @@ from dataset.training_pairs import Pair, make_pairs, special_colours
 from halftone.threads import available_cores
 from images.files import list_images
 from utils.command import exit_code
-from utils.errors import UserError
-from utils.files import write_json
+from utils.errors import UserError, printable
+from utils.files import checksum_or_empty, write_json
 
 PHOTOS, SPECIALS = "HalftoneVOC2012", "special"
 SPECIAL_VALIDATION_STEP = 32  # every 32nd special colour is also in the validation list
 
 
 def split_photos(options: argparse.Namespace) -> tuple[list[Path], list[Path]]:
-    """Photographs for training and for validation. Raises UserError when either list is empty."""
+    """Photographs for training and for validation, without a photograph in both.
+
+    Photographs of --photos that are also in --val, as the same file or as a copy, are for validation only; their number
+    is printed. Raises UserError when either list is empty.
+    """
     output = [os.path.realpath(options.out / folder) for folder in (PHOTOS, SPECIALS)]
 
-    def photos_in(folder: Path, excluded: list[str]) -> list[Path]:
+    def photos_in(folder: Path) -> list[Path]:
         listed = list_images(folder, recursive=True)
         found = [Path(os.path.realpath(path.parent), path.name) for path in listed]
-        return sorted({path for path in found if not any(path.is_relative_to(other) for other in excluded)})
+        return sorted({path for path in found if not any(path.is_relative_to(other) for other in output)})
 
     if options.val:
-        train = photos_in(options.photos, [*output, os.path.realpath(options.val)])
-        val = photos_in(options.val, output)
+        photos, val = photos_in(options.photos), photos_in(options.val)
+        common = copies_among(photos, val)
+        train = [path for path in photos if path not in common]
+        if common:
+            overlap = f"--photos {options.photos} and --val {options.val} overlap"
+            if not train:
+                raise UserError(f"{overlap}: all photographs of --photos are also in --val, none is left to train on")
+            print(printable(f"{overlap}: {len(common)} photographs in both are for validation only"), file=sys.stderr)
     else:
-        photos = photos_in(options.photos, output)
+        photos = photos_in(options.photos)
         # Drawn by a hash of the name: photographs added later change the split of few others.
         digest = {
             path: hashlib.blake2b(f"{options.seed} {path.name}".encode(errors="replace")).digest() for path in photos
@@ -46,6 +56,15 @@ def split_photos(options: argparse.Namespace) -> tuple[list[Path], list[Path]]:
         if not photos:
             raise UserError(f"{folder}: no photographs, or too few to split")
     return train, val
+
+
+def copies_among(photos: list[Path], others: list[Path]) -> set[Path]:
+    """The files of `photos` that have the same bytes as one of `others`; unreadable files have none."""
+    sizes = {path: path.stat().st_size for path in {*photos, *others} if path.is_file()}
+    shared = {sizes[path] for path in photos if path in sizes} & {sizes[path] for path in others if path in sizes}
+    sums = {path: checksum_or_empty(path) for path, size in sizes.items() if size in shared}
+    theirs = {sums[path] for path in others if sums.get(path)} | set(others)
+    return {path for path in photos if path in theirs or sums.get(path) in theirs}
 
 
 def numbered(folder: str, sources: list) -> list[Pair]:

@@ -18,7 +18,6 @@ from descreen.system import PARTS, Descreener
 from model.load import load_network
 from training.pretrained import vgg_weights
 from training.run import run_stage
-from training.streams import photo_streams
 from utils.errors import UserError
 
 STAGES = {"CoarseNet": "coarse", "EdgeNet": "edge", "DetailsNet": "details"}
@@ -40,15 +39,15 @@ def build(config: DescreenConfig) -> nn.Module:
     return DetailsObjective(network, config.details, _gram("vgg19_bn", config, config.details.gram, GRAM_PATCH))
 
 
-def streams(config: DescreenConfig, network: Descreener, fabric: Fabric) -> dict:
+def scan_streams(config: DescreenConfig, network: Descreener, fabric: Fabric, photos: dict) -> dict:
     """The photographs of `photo_streams`, printed and scanned; validation scans are identical in every epoch."""
-    photos = photo_streams(config, network, fabric)
     edges, waves = config.model != "CoarseNet", network.settings["waves"]
+    scans = dict(photos)
     for name, kind in (("stream", "exact"), ("validation", "estimated")):
         if photos[name] is not None:
             options = {"rotate": name == "stream", "edges": edges, "waves": kind if waves else None}
-            photos[name] = ScanStream(photos[name], config.screens, **options)
-    return photos
+            scans[name] = ScanStream(photos[name], config.screens, **options)
+    return scans
 
 
 def _extend(config: DescreenConfig, parts: tuple[str, ...], path: str | None, key: str) -> Descreener:
@@ -80,7 +79,7 @@ def _gram(name: str, config: DescreenConfig, weight: float, patch: int | None = 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
-    return run_stage(argv, DescreenConfig, __doc__, build, streams)
+    return run_stage(argv, DescreenConfig, __doc__, build, adapt=scan_streams)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from halftone.screens import STANDARD_ANGLES
 from images.files import MAX_PIXELS, read_image, write_halftone, write_image
 from jobs.tasks import plan_tasks
 from utils.command import exit_code
-from utils.errors import UserError, name_errors, printable
+from utils.errors import UserError, did_you_mean, name_errors, printable
 from utils.files import check_folder, check_writable, make_parent
 
 COLOURS = ("gray", "rgb", "cmyk", "palette")
@@ -142,7 +142,7 @@ def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndar
             raise UserError("--colour palette takes neither --method nor --set nor --linear")
         return lambda bgr: diffuse_to_palette(bgr, palette)
     if name not in METHODS:
-        raise UserError(f"unknown method {name!r}, known: {', '.join(METHODS)}")
+        raise UserError(f"unknown method {name!r}, known: {', '.join(METHODS)}{did_you_mean(name, METHODS)}")
     method = METHODS[name]
     options = _options(method, arguments.set)
     known = method.options()
@@ -176,7 +176,8 @@ def _options(method: Method, settings: list[str]) -> dict[str, int | float | boo
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not separator or name not in known:
-            raise UserError(f"{method.name} has no option {setting!r}, known: {', '.join(known) or 'none'}")
+            listed = f"{', '.join(known) or 'none'}{did_you_mean(name, known)}"
+            raise UserError(f"{method.name} has no option {setting!r}, known: {listed}")
         options[name] = _value(known[name], text)
     return options
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from halftone.dbs import Search
 from model.composite import CARRIERS, MIN_HEADROOM, composite_search, diffuse_composite
 from utils.colour import BT601_BGR, CB_SCALE, CR_SCALE
+from utils.errors import did_you_mean
 from utils.filters import gaussian_blur, gaussian_taps
 
 DIFFUSED_PILOT = 0.05  # amplitude of the pilot in an error-diffused halftone
@@ -87,7 +88,9 @@ class Prior:
         known = {field.name: field.type for field in fields(cls)}
         for name, value in values.items():
             if name not in known:
-                raise ValueError(f"prior has no setting {name!r}; known are {', '.join(known)}")
+                raise ValueError(
+                    f"prior has no setting {name!r}; known are {', '.join(known)}{did_you_mean(name, known)}"
+                )
             accepted = (int, float) if known[name] is float else known[name]
             if not isinstance(value, accepted) or (isinstance(value, bool) and known[name] is not bool):
                 raise ValueError(f"prior.{name} must be {known[name].__name__}, not {value!r}")

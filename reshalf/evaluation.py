@@ -1,8 +1,10 @@
 """Evaluation of a ResHalf network through the files it writes, next to classical halftones and image codecs."""
 
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,7 +22,7 @@ from metrics.quality import SIZE, gray_of, mean_chroma, perceived_psnr, psnr, re
 from metrics.spectra import Spectrum, cut_patches, measure, plot
 from metrics.tables import Sections, mean_of
 from reshalf.codec import ResHalfCodec
-from utils.errors import UserError, name_errors
+from utils.errors import UserError, name_errors, printable
 from utils.files import check_folder, check_overwriting
 
 OURS = "network"
@@ -102,17 +104,21 @@ def evaluate(
     """Measure `codec` on `photos` and write the halftones, restored photos and plots of spectra to `save_dir`.
 
     references, robustness: as in `measure_photo`. spectra: also measure the constant fields of GRAYS and COLOURS.
-    Returns {"photos": count, "mean": Sections, "constant_fields": {field: {method: summary}}, "images": {file name:
-    Sections}}. Raises UserError for a photo that cannot be read or is too small.
+    Returns {"photos": count, "skipped": [file names], "mean": Sections, "constant_fields": {field: {method: summary}},
+    "images": {file name: Sections}}. A photo that cannot be read, is too small or does not fit into memory is reported
+    on standard error and skipped; where no photo is left, only the first two keys are returned.
     """
-    through_files = FileCodec(codec, save_dir)
-    for photo in tqdm(photos, desc="checking", unit="photo"):  # reports an unusable photo before the long measurement
-        check_size(read_image(photo).bgr, str(photo))
-    images = {}
-    for photo in tqdm(photos, desc="photos", unit="photo"):
-        images[photo.name] = measure_photo(
-            through_files, read_image(photo).bgr, photo.stem, references=references, robustness=robustness
-        )
+    through_files, skipped = FileCodec(codec, save_dir), []
+
+    def measure_file(photo: Path) -> Sections:
+        bgr = read_image(photo).bgr
+        return measure_photo(through_files, bgr, photo.stem, references=references, robustness=robustness)
+
+    # Bad photos are reported before the long measurement.
+    usable = _for_each(photos, "checking", lambda photo: check_size(read_image(photo).bgr, str(photo)), skipped)
+    images = {photo.name: found for photo, found in _for_each(usable, "photos", measure_file, skipped).items()}
+    if not images:
+        return {"photos": 0, "skipped": skipped}
     mean = mean_of(list(images.values()))
     levels = {}
     if spectra:
@@ -123,7 +129,20 @@ def evaluate(
         for kind, names in (("gray", GRAYS), ("colour", COLOURS)):
             plot(save_dir / f"spectra_{kind}.png", {name: flat[name] for name in names})
     mean["gray ramp"] = {OURS: {"mean chroma": gray_ramp_chroma(codec)}}
-    return {"photos": len(images), "mean": mean, "constant_fields": levels, "images": images}
+    return {"photos": len(images), "skipped": skipped, "mean": mean, "constant_fields": levels, "images": images}
+
+
+def _for_each(photos: Iterable[Path], title: str, work: Callable[[Path], Any], skipped: list[str]) -> dict[Path, Any]:
+    """The result of `work` for each photo; those for which it fails are reported and added to `skipped`."""
+    results = {}
+    for photo in tqdm(photos, desc=title, unit="photo"):
+        try:
+            with name_errors(photo):
+                results[photo] = work(photo)
+        except UserError as error:
+            tqdm.write(printable(f"skipped: {error}"), file=sys.stderr)
+            skipped.append(photo.name)
+    return results
 
 
 def check_size(bgr: np.ndarray, name: str) -> None:

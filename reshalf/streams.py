@@ -14,20 +14,20 @@ from dataset.batches import BatchStream
 from dataset.photo_set import PhotoSet
 from model.reshalf import ResHalf
 from reshalf.config import ResHalfConfig
-from training.streams import photo_streams
 from training.validation import flat_grays
 
 CACHES_KEPT = 4
 """Cache files of classical halftones kept for each photo set, most recently used first; one per prior and proxy."""
 
 
-def halftone_streams(config: ResHalfConfig, network: ResHalf, fabric: Fabric) -> dict[str, BatchStream | None]:
+def halftone_streams(
+    config: ResHalfConfig, network: ResHalf, fabric: Fabric, streams: dict[str, BatchStream | None]
+) -> dict[str, BatchStream | None]:
     """The streams of `photo_streams` and, with validation, "flat", constant grays for the spectrum plot.
 
     With a prior, batches contain its classical halftones.
     """
-    streams = photo_streams(config, network, fabric)
-    streams["flat"] = None
+    streams = streams | {"flat": None}
     if streams["validation"]:
         batch_size = config.data_loader.batch_size
         streams["flat"] = BatchStream(flat_grays(), batch_size=batch_size, shuffle=False, seed=config.seed)

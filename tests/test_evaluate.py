@@ -133,10 +133,39 @@ def test_an_invalid_input_is_one_error_line_that_names_the_file(capsys, tmp_path
     in_the_way.write_text("")
     assert "file" in refused(capsys, "--model", model, "--data_dir", photos, "--save_dir", in_the_way)
     assert "device nonsense: " in refused(capsys, "--model", model, "--data_dir", photos, "--device", "nonsense")
+
+
+def test_bad_photos_are_listed_and_the_others_are_measured(capsys, tmp_path, model, photos):
+    parts = ["--no_references", "--no_robustness", "--no_spectra", "--device", "cpu", "--save_dir", tmp_path / "out"]
+    command = ["--model", model, "--data_dir", photos, *parts]
     (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:200])
-    assert "broken.png" in refused(capsys, "--model", model, "--data_dir", photos, *out)
-    cv2.imwrite(str(photos / "broken.png"), np.zeros((20, 99, 3), np.uint8))
-    assert "broken.png: 99×20 is too small" in refused(capsys, "--model", model, "--data_dir", photos, *out)
+    cv2.imwrite(str(photos / "small.png"), np.zeros((20, 99, 3), np.uint8))
+    code, printed = run(capsys, *command)
+    assert code == 3 and "2 photos; written to" in printed.out
+    assert f"skipped: {photos / 'broken.png'}: truncated or damaged" in printed.err
+    assert f"skipped: {photos / 'small.png'}: 99×20 is too small" in printed.err
+    assert "2 of 4 photos skipped: broken.png, small.png" in printed.err
+    found = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert list(found["images"]) == ["a.png", "b.png"] and found["skipped"] == ["broken.png", "small.png"]
+    for good in ("a.png", "b.png"):
+        (photos / good).unlink()
+    code, printed = run(capsys, *command)
+    assert code == 3 and "2 of 2 photos skipped" in printed.err and not printed.out
+
+
+def test_a_photo_that_does_not_fit_into_memory_is_skipped(capsys, tmp_path, model, photos, monkeypatch):
+    halftone = evaluation.ResHalfCodec.halftone
+
+    def scarce(codec, bgr):
+        if len(bgr) == 40:
+            raise MemoryError
+        return halftone(codec, bgr)
+
+    monkeypatch.setattr(evaluation.ResHalfCodec, "halftone", scarce)
+    parts = ["--no_references", "--no_robustness", "--no_spectra", "--device", "cpu", "--save_dir", tmp_path / "out"]
+    code, printed = run(capsys, "--model", model, "--data_dir", photos, *parts)
+    assert code == 3 and "skipped: a: not enough memory" in printed.err and "1 of 2 photos skipped" in printed.err
+    assert list(json.loads((tmp_path / "out/metrics.json").read_text())["images"]) == ["b.png"]
 
 
 def test_photos_with_the_same_stem_are_refused(capsys, tmp_path, model, photos):

@@ -4,13 +4,15 @@ The keys are those of the released system (`lr_sheduler` and `multi-gpus` includ
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from utils.errors import UserError
+from utils.errors import UserError, did_you_mean
+from utils.files import read_json
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")]
@@ -116,7 +118,9 @@ _ALLOWED = {
     "model_type": "a JSON object",
     "dict_type": "a JSON object",
     "string_pattern_mismatch": "a folder name, without slashes",
+    "bool_type": "true or false",
 }
+_PYTHON_WORDS = {"True": "true or false", "False": "true or false", "None": "null"}
 
 
 def load_config(kind: type[Config], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -125,21 +129,37 @@ def load_config(kind: type[Config], path: str | Path | None = None, overrides: I
     kind  class of the config, with its defaults
     Raises UserError, one line with the key, the value found and the values allowed.
     """
-    values = _read_json(path) if path is not None else {}
-    where = str(path) if path is not None else "config"
+    from_file = _read_json(path) if path is not None else {}
+    values, where = deepcopy(from_file), str(path) if path is not None else "config"
+    overrides = list(overrides)
     for override in overrides:
         _apply(values, override)
+    errors = _errors(kind, values)
+    if errors and errors[0]["loc"] not in [error["loc"] for error in _errors(kind, from_file)]:
+        where = next((f"--set {override}" for override in reversed(overrides) if _sets(override, errors[0])), where)
     return parse_config(kind, values, where)
 
 
 def parse_config(kind: type[Config], values: dict[str, Any], where: str = "config") -> Config:
     """Validate a plain dict. Raises UserError; its message begins with `where`."""
+    if errors := _errors(kind, values):
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise UserError(f"{where}: {_explain(kind, errors[0])}{more}")
+    return kind.model_validate(values)
+
+
+def _errors(kind: type[BaseModel], values: dict[str, Any]) -> list[Any]:
     try:
-        return kind.model_validate(values)
+        kind.model_validate(values)
     except ValidationError as error:
-        first, *others = error.errors()
-        more = f" (and {len(others)} more)" if others else ""
-        raise UserError(f"{where}: {_explain(kind, first)}{more}") from None
+        return error.errors()
+    return []
+
+
+def _sets(override: str, error: Any) -> bool:
+    """Whether an override sets the key of an error, a section that contains it or a key in it."""
+    pairs = zip(override.partition("=")[0].split("."), map(str, error["loc"]), strict=False)
+    return all(ours == theirs for ours, theirs in pairs)
 
 
 def flatten_config(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -152,7 +172,7 @@ def flatten_config(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _read_json(path: str | Path) -> dict[str, Any]:
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = read_json(path)
     except OSError as error:
         raise UserError(f"{path}: cannot read the config: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -168,6 +188,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         raise UserError(f"--set {override}: allowed: key=value, for example --set optimizer.lr=0.001")
+    if text in _PYTHON_WORDS:
+        raise UserError(f"--set {override}: found {text}, allowed: {_PYTHON_WORDS[text]}, as in JSON")
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
@@ -184,7 +206,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _explain(model: type[TrainConfig], item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key, known: {', '.join(_known_keys(model, item['loc'][:-1]))}"
+        known = _known_keys(model, item["loc"][:-1])
+        elsewhere = [path for path in _all_keys(model) if path.rpartition(".")[2] == item["loc"][-1]]
+        hint = f"; did you mean {elsewhere[0]}?" if elsewhere else did_you_mean(str(item["loc"][-1]), known)
+        return f"{key}: unknown key, known: {', '.join(known)}{hint}"
     allowed = _ALLOWED.get(item["type"]) or item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"{key}: found {_show(item['input'])}, allowed: {allowed}"
 
@@ -193,6 +218,15 @@ def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     for part in path:
         model = model.model_fields[part].annotation  # sections have no alias and are never optional
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """All keys of a config and its sections, dotted."""
+    for name, field in model.model_fields.items():
+        path = prefix + (field.alias or name)
+        yield path
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _all_keys(field.annotation, f"{path}.")
 
 
 def _show(value: Any) -> str:

@@ -16,6 +16,7 @@ from training.devices import make_fabric
 from training.initial import load_initial
 from training.protocols import Objective
 from training.random_state import seed_all
+from training.streams import photo_streams
 from training.trainer import Trainer
 from utils.checkpoint import BEST
 from utils.command import exit_code
@@ -23,15 +24,25 @@ from utils.errors import UserError
 from utils.files import atomic_write, locked, remove_leftovers
 
 Build = Callable[[Any], Objective]
-Streams = Callable[[Any, nn.Module, Fabric], dict[str, Any]]
+Streams = Callable[[Any, Fabric], dict[str, Any]]
+Adapt = Callable[[Any, nn.Module, Fabric, dict[str, Any]], dict[str, Any]]
 
 
-def run_stage(argv: list[str] | None, kind: type[TrainConfig], description: str, build: Build, streams: Streams) -> int:
+def run_stage(
+    argv: list[str] | None,
+    kind: type[TrainConfig],
+    description: str,
+    build: Build,
+    streams: Streams = photo_streams,
+    adapt: Adapt | None = None,
+) -> int:
     """Parse `argv`, check the input, train. Exit codes: 0 done, 2 error in the input, 128 + n signal n.
 
-    kind     class of the stage's config, which `build` and `streams` receive
+    kind     class of the stage's config, which the functions receive
     build    config → objective on the CPU; its ValueError or UserError is reported before anything is written
-    streams  config, network, fabric → the Trainer's streams by argument name
+    streams  config, fabric → the Trainer's streams by argument name; called before `build`, so that the data is checked
+             before weights are loaded or downloaded
+    adapt    config, network, fabric, streams → the streams that the network needs; None: as they are
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-c", "--config", help="JSON file that changes the defaults")
@@ -47,19 +58,21 @@ def run_stage(argv: list[str] | None, kind: type[TrainConfig], description: str,
         if arguments.dry_run:
             print(json.dumps(config.dump(), indent=4))
         else:
-            _train(config, arguments.resume, build, streams)
+            _train(config, arguments.resume, build, streams, adapt)
         return 0
 
     return exit_code(run)
 
 
-def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: Streams) -> None:
+def _train(config: TrainConfig, resume: str | None, build: Build, make_streams: Streams, adapt: Adapt | None) -> None:
     fabric = make_fabric(config)
     report = print if fabric.is_global_zero else (lambda message: None)
     report(json.dumps(config.dump(), indent=4))
     path, checkpoint = find_common_state(fabric, config, resume, report)
+    streams = make_streams(config, fabric)
     objective = _build(config, checkpoint is not None, build, report)
-    streams = make_streams(config, objective.network, fabric)
+    if adapt is not None:
+        streams = adapt(config, objective.network, fabric, streams)
     trainer = Trainer(config, fabric, objective, **streams, resume=checkpoint, resume_path=str(path))
     config.run_dir.mkdir(parents=True, exist_ok=True)
     lock = locked(config.run_dir / ".lock", f"{config.run_dir}: another training is writing into it")

@@ -1,14 +1,13 @@
 """Streams of batches of the photographs listed in a config."""
 
 from lightning.fabric import Fabric
-from torch import nn
 
 from dataset.batches import BatchStream
 from dataset.photo_set import PhotoSet
 from training.config import TrainConfig
 
 
-def photo_streams(config: TrainConfig, network: nn.Module, fabric: Fabric) -> dict[str, BatchStream | None]:
+def photo_streams(config: TrainConfig, fabric: Fabric) -> dict[str, BatchStream | None]:
     """The Trainer's arguments "stream", training batches, and "validation", whole photographs in order, or None.
 
     Raises UserError for a bad list, a bad file or a crop that does not fit.

@@ -87,11 +87,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def strip_prefixes(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the `module.` of DataParallel and the `_orig_mod.` of torch.compile where every key begins with them."""
-    for prefix in ("module.", "_orig_mod.", "module."):
-        if state_dict and all(key.startswith(prefix) for key in state_dict):
-            state_dict = {key.removeprefix(prefix): value for key, value in state_dict.items()}
-    return dict(state_dict)
+    """Remove the names that wrappers insert into keys.
+
+    `_orig_mod.` of torch.compile is removed anywhere, since single parts may have been compiled; `module.` of
+    DataParallel only where every key begins with it.
+    """
+    state_dict = {key.replace("_orig_mod.", ""): value for key, value in state_dict.items()}
+    if state_dict and all(key.startswith("module.") for key in state_dict):
+        state_dict = {key.removeprefix("module."): value for key, value in state_dict.items()}
+    return state_dict
 
 
 def _root_reason(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Errors that the user can fix, and how they are printed."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def name_errors(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path}: not enough memory for an image of this size") from error
     except FloatingPointError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean X?" with the known name most similar to a misspelt one; "" where none is similar."""
+    by_lower_case = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f"; did you mean {by_lower_case[found[0]]}?" if found else ""
 
 
 def printable(text: object) -> str:

@@ -88,6 +88,14 @@ def checksum_or_empty(path: Path) -> str:
         return ""
 
 
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+
+    Raises OSError, and ValueError where it is no JSON.
+    """
+    return json.loads(Path(path).read_bytes())
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write strict JSON atomically: NaN becomes null, infinities the strings "inf" and "-inf"."""
     text = json.dumps(_strict(content), indent=1, allow_nan=False)

@@ -67,6 +67,32 @@ def test_validation_folder_is_not_trained_on(photos):
     assert (len(colour["train"]["inputs"]), len(colour["val"]["inputs"])) == (4, 2)
 
 
+def test_photographs_for_both_training_and_validation_are_reported(photos, capsys):
+    assert run(photos, "--val", str(photos / "sub")) == 0
+    assert "overlap: 2 photographs in both are for validation only" in capsys.readouterr().err
+    for val in (photos, photos.parent):
+        assert run(photos, "--val", str(val)) == 2
+        error = capsys.readouterr().err
+        assert f"--photos {photos} and --val {val} overlap: all photographs of --photos" in error
+        assert error.count("\n") == 1
+
+
+def test_copies_of_validation_photographs_are_not_trained_on(photos, capsys):
+    val = photos.parent / "val"
+    val.mkdir()
+    (val / "copy.png").write_bytes((photos / "0.png").read_bytes())
+    (val / "link.png").symlink_to(photos / "1.png")
+    assert run(photos, "--val", str(val)) == 0
+    assert "overlap: 2 photographs in both" in capsys.readouterr().err
+    colour, _ = lists(photos)
+    assert (len(colour["train"]["inputs"]), len(colour["val"]["inputs"])) == (4, 2)
+    (val / "copy.png").unlink()
+    (val / "link.png").unlink()
+    write_image(val / "other.png", np.zeros((40, 40, 3), np.uint8))
+    assert run(photos, "--val", str(val)) == 0
+    assert "overlap" not in capsys.readouterr().err
+
+
 def test_square_is_the_centre(tmp_path):
     wide = np.zeros((10, 31, 3), np.uint8)
     wide[:, 10:20] = 255

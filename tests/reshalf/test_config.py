@@ -27,6 +27,7 @@ def test_the_defaults_of_the_new_keys_keep_the_original_behaviour():
         "data_loader.special_batch_size": None, "lr_sheduler.restart_step": 0, "lr_sheduler.restart_lr": None,
         "vgg_weights": None, "ema_decay": None, "grad_clip": None, "precision": "32-true",
         "channels_last": False, "compile": False, "freeze": "none", "quantizedTone": False, "bitFlip": 0.0,
+        "decoderInput": "halftone",
         "data_loader.crop_size": None, "data_loader.flip": False,
         "trainer.max_steps": None, "trainer.log_every": 50, "trainer.validate_every": 1,
         "trainer.steps_per_epoch": None, "trainer.monitor": "loss", "trainer.save_steps": None,
@@ -88,6 +89,46 @@ def test_an_error_is_one_line_with_key_value_found_and_values_allowed(override, 
     message = str(caught.value)
     assert "\n" not in message
     assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("lr_scheduler.name=cosine", "did you mean lr_sheduler?"),
+        ("trainer.epoch=3", "did you mean epochs?"),
+        ("epochs=3", "did you mean trainer.epochs?"),
+        ("multi_gpus=false", "did you mean multi-gpus?"),
+        ("restoreloss=l1_loss", "did you mean restoreLoss?"),
+        ("cuda=False", "cuda=False: found False, allowed: true or false"),
+        ("cuda=no", 'cuda: found "no", allowed: true or false'),
+        ("initial_ckpt=None", "initial_ckpt=None: found None, allowed: null"),
+    ],
+)
+def test_a_misspelt_override_is_blamed_itself_and_corrected(tmp_path, override, hint):
+    file = tmp_path / "c.json"
+    file.write_text('{"trainer": {"epochs": 3}}')
+    with pytest.raises(UserError) as caught:
+        load_config(JointConfig, file, ["seed=1", override, "width=8"])
+    message = str(caught.value)
+    assert hint in message and message.startswith(f"--set {override}: ") and str(file) not in message
+
+
+def test_the_file_is_blamed_for_its_own_mistakes(tmp_path):
+    file = tmp_path / "c.json"
+    for text, override in (('{"seeds": 3}', "width=8"), ('{"trainer": {"epoch": 3}}', "trainer.epochs=5")):
+        file.write_text(text)
+        with pytest.raises(UserError, match="unknown key") as caught:
+            load_config(JointConfig, file, [override])
+        assert str(caught.value).startswith(f"{file}: ") and "--set" not in str(caught.value)
+    file.write_text('{"seed": "three"}')
+    assert load_config(JointConfig, file, ["seed=3"]).seed == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_accepted(tmp_path, encoding):
+    file = tmp_path / "c.json"
+    file.write_text('{"seed": 5}', encoding=encoding)
+    assert load_config(JointConfig, file).seed == 5
 
 
 @pytest.mark.parametrize(

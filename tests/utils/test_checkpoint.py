@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from model.load import load_network
+from model.reshalf import ResHalf
 from training.checkpoints import find_checkpoint, write_rotating
 from utils.checkpoint import (
     BEST,
@@ -59,6 +60,23 @@ def test_numpy_numbers_and_module_prefix_of_released_checkpoints_are_read(tmp_pa
     write_checkpoint(file, {"state_dict": {"module.a.b": torch.ones(2)}, "monitor_best": np.float64(0.25)})
     checkpoint = read_checkpoint(file)
     assert list(checkpoint["state_dict"]) == ["a.b"] and checkpoint["monitor_best"] == 0.25
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_a_checkpoint_of_a_compiled_network_loads(tmp_path, prefix):
+    network = ResHalf(width=4)
+    file = tmp_path / "c.pth.tar"
+    write_checkpoint(file, {"state_dict": {prefix + key: value for key, value in network.state_dict().items()}})
+    assert load_network(file).width == 4
+
+
+def test_a_checkpoint_with_one_compiled_part_loads(tmp_path):
+    network = ResHalf(width=4)
+    compiled = {key.replace("encoder.", "encoder._orig_mod.", 1): value for key, value in network.state_dict().items()}
+    assert compiled.keys() != network.state_dict().keys()
+    write_checkpoint(tmp_path / "c.pth.tar", {"state_dict": compiled})
+    loaded = load_network(tmp_path / "c.pth.tar").state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in network.state_dict().items())
 
 
 def test_a_bare_state_dict_counts_as_a_checkpoint(tmp_path):
