@@ -25,7 +25,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--model", type=Path, default=SHIPPED, help="checkpoint of a ResHalf (default: the shipped one)")
-    add("--data_dir", type=Path, required=True, help="folder of photos")
+    add("--data_dir", type=Path, required=True, help="folder of photos, or one photo")
     add("--save_dir", type=Path, default=Path("result/evaluation"), help="output folder (default: %(default)s)")
     add("--list", type=Path, help="measure only the photos in this list, checked by SHA-256")
     add("--make_list", type=Path, metavar="FILE", help="write a list of the photos in --data_dir to FILE and stop")

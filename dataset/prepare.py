@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset.training_pairs import Pair, make_pairs, special_colours
-from images.files import list_images
+from images.listing import list_images
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import write_json
