@@ -76,8 +76,10 @@ def run(args: argparse.Namespace) -> int:
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
     made_by = {"checkpoint": checksum_or_empty(args.model), "decoding": args.decoding}
     made_by |= {} if args.decoding else choices
-    if args.background:
+    if args.background:  # these two are absent by default, as in the manifests of earlier releases
         made_by["background"] = list(args.background)
+    if args.halftone_format:
+        made_by["halftone_format"] = args.halftone_format
     job = FolderJob(
         manifest=Manifest(args.save_dir, made_by),
         folders=folders,

@@ -22,7 +22,7 @@ from images.tiff import decode_tiff
 
 # Silence the decoders' own messages; a damaged file is reported in one error line instead.
 warnings.filterwarnings("ignore", module="PIL")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)  # OpenCV 4, or 5
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "PPM", "AVIF", "JPEG2000", "QOI", "SGI", "SUN")
@@ -75,9 +75,10 @@ def decode(file: BinaryIO, max_pixels: int, suffix: str = "") -> Pixels:
 
 
 def _open_header(file: BinaryIO, signature: bytes, suffix: str) -> Pillow.Image:
-    weak = FORMATS_BY_ENDING.get(suffix.lower())
+    Pillow.init()
+    wanted = (*FORMATS, FORMATS_BY_ENDING.get(suffix.lower()))
     try:
-        return open_image(file, formats=(*FORMATS, weak) if weak else FORMATS)
+        return open_image(file, formats=[name for name in wanted if name in Pillow.OPEN])
     except Pillow.UnidentifiedImageError:
         file.seek(0)
         _check_jpeg(file.read())

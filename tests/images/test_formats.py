@@ -72,6 +72,9 @@ def test_a_suffix_that_cannot_hold_the_image_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.ppm", "a.pnm", "a.qoi", "a.sgi", "a.tga", "a.pcx"])
 def test_other_lossless_formats_are_read(tmp_path, name):
+    Pillow.init()
+    if name == "a.qoi" and "QOI" not in Pillow.SAVE:
+        pytest.skip("this Pillow reads QOI but does not write it")
     Pillow.fromarray(RGB).save(tmp_path / name)
     np.testing.assert_array_equal(read_image(tmp_path / name).bgr, BGR)
 
