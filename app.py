@@ -31,7 +31,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def build(args: argparse.Namespace, folder: Path):
     """The page, a gr.Blocks that writes its files into `folder`. Raises UserError as ResHalfCodec does."""
-    from images.files import MAX_PIXELS, list_images
+    from images.files import MAX_PIXELS
+    from images.listing import list_images
     from reshalf import PAPER, ResHalfCodec
     from web.actions import Actions
     from web.page import build_page

@@ -12,8 +12,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 from dataset.photo_list import write_photo_list
 from metrics import tables
 from reshalf import SHIPPED, evaluation
@@ -27,11 +25,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--model", type=Path, default=SHIPPED, help="checkpoint of a ResHalf (default: the shipped one)")
-    add("--data_dir", type=Path, required=True, help="folder of photos")
+    add("--data_dir", type=Path, required=True, help="folder of photos, or one photo")
     add("--save_dir", type=Path, default=Path("result/evaluation"), help="output folder (default: %(default)s)")
     add("--list", type=Path, help="measure only the photos in this list, checked by SHA-256")
     add("--make_list", type=Path, metavar="FILE", help="write a list of the photos in --data_dir to FILE and stop")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
+    add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     add("--seed", type=int, default=0, help="seed of the encoder's noise and of the flipped pixels")
     add("--no_references", "--no-references", action="store_true", help="skip classical halftones, JPEG and WebP")
     add("--no_robustness", "--no-robustness", action="store_true", help="skip flips, crops and round trips")
@@ -42,8 +40,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure, write and print; returns the exit code."""
     photos = evaluation.find_photos(arguments.data_dir, arguments.save_dir, arguments.list)
+    codec = ResHalfCodec(arguments.model, arguments.device, precision="float32", seed=arguments.seed)
     figures = evaluation.evaluate(
-        ResHalfCodec(arguments.model, arguments.device, precision="float32", seed=arguments.seed),
+        codec,
         photos,
         arguments.save_dir,
         references=not arguments.no_references,
@@ -57,7 +56,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if not figures["photos"]:
         return 3
     content = {"model": arguments.model.name, "sha256": checksum(arguments.model), "seed": arguments.seed}
-    content |= {"device": str(arguments.device), **figures}
+    content |= {"device": str(codec.device), **figures}
     write_json(arguments.save_dir / "metrics.json", content)
     tables.write_csv(arguments.save_dir / "metrics.csv", figures["images"], figures["mean"])
     print(tables.table(figures["mean"]))

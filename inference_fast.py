@@ -1,9 +1,9 @@
 """Dither a folder of photographs and restore them from the halftones, or restore a folder of halftones.
 
-    python inference_fast.py [--model CKPT] [--data_dir DIR] [--save_dir OUT] [--decoding]
+    python inference_fast.py [--model CKPT] [--data_dir DIR|FILE] [--save_dir OUT] [--decoding]
 
-writes OUT/halftone/NAME.png (one bit per pixel), OUT/restored/NAME.png, OUT/manifest.jsonl and OUT/overview.png, and
-prints a table. Several processes divide the inputs with --shard I/N each, or under torchrun.
+writes OUT/halftone/NAME.png (one bit per pixel; or .bmp, .pbm, .tif), OUT/restored/NAME.png, OUT/manifest.jsonl and
+OUT/overview.png, and prints a table. Several processes divide the inputs with --shard I/N each, or under torchrun.
 Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interrupted.
 """
 
@@ -11,28 +11,38 @@ import argparse
 import sys
 from pathlib import Path
 
+from images.encode import HALFTONE_SUFFIXES
 from images.files import MAX_PIXELS
+from images.transparency import BACKGROUND_HELP, WHITE
 from jobs.manifest import Manifest
 from jobs.run import run_folder
 from jobs.shards import parse_shard
 from jobs.tasks import HALFTONES, RESTORED, plan_tasks
 from reshalf import SHIPPED, ResHalfCodec
 from reshalf.folder_job import FolderJob
+from utils.colour import parse_colour
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import checksum_or_empty
 
 HERE = Path(__file__).parent
+FORMATS = [suffix[1:] for suffix in HALFTONE_SUFFIXES]
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
-    add("--data_dir", type=Path, help="photographs, or halftones with --decoding (default: test_imgs)")
+    add(
+        "--data_dir",
+        type=Path,
+        help="photographs, or halftones with --decoding; a folder or a file (default: test_imgs)",
+    )
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
     add("--decoding", action="store_true", help="the inputs are halftones: restore them")
     add("--force", action="store_true", help="with --decoding: also restore images that are not halftones")
+    add("--halftone_format", choices=FORMATS, help="file format of the halftones (default: png)")
+    add("--background", type=parse_colour, metavar="COLOUR", help=BACKGROUND_HELP)
     add("--recursive", action="store_true", help="include subfolders and keep their structure")
     add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
     quality = parser.add_mutually_exclusive_group()
@@ -56,24 +66,32 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--fast, --best and --rounds concern halftoning: not with --decoding")
     if args.force and not args.decoding:
         raise UserError("--force is for --decoding")
-    folders = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
-    tasks = plan_tasks(args.data_dir or HERE / "test_imgs", args.save_dir, args.recursive, folders)
+    if args.decoding and (args.halftone_format or args.background):
+        raise UserError("--halftone_format and --background concern halftoning: not with --decoding")
+    folders = {} if args.decoding else {HALFTONES: f".{args.halftone_format or 'png'}"}
+    folders |= {RESTORED: ".png"}
+    plan = plan_tasks(args.data_dir or HERE / "test_imgs", args.save_dir, args.recursive, folders)
     shard = parse_shard(args.shard)
     choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds, "best": args.best}
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
     made_by = {"checkpoint": checksum_or_empty(args.model), "decoding": args.decoding}
     made_by |= {} if args.decoding else choices
+    if args.background:  # these two are absent by default, as in the manifests of earlier releases
+        made_by["background"] = list(args.background)
+    if args.halftone_format:
+        made_by["halftone_format"] = args.halftone_format
     job = FolderJob(
         manifest=Manifest(args.save_dir, made_by),
         folders=folders,
         title="restoring" if args.decoding else "dithering",
         max_pixels=args.max_pixels,
         skip_existing=args.skip_existing,
+        background=args.background or WHITE,
         codec=codec,
         decoding=args.decoding,
         force=args.force,
     )
-    return run_folder(tasks, job, shard)
+    return run_folder(plan, job, shard)
 
 
 def main(argv: list[str] | None = None) -> int:

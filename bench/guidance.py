@@ -19,7 +19,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from images.files import list_images, read_image  # noqa: E402
+from images.files import read_image  # noqa: E402
+from images.listing import list_images  # noqa: E402
 from metrics.quality import gray_of, psnr, ssim, tone_psnr  # noqa: E402
 from reshalf import SHIPPED, ResHalfCodec  # noqa: E402
 

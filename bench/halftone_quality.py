@@ -14,7 +14,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from halftone import METHODS, Method  # noqa: E402
-from images.files import list_images, read_image  # noqa: E402
+from images.files import read_image  # noqa: E402
+from images.listing import list_images  # noqa: E402
 from metrics import spectra  # noqa: E402
 from metrics.quality import gray_of  # noqa: E402
 from reshalf.evaluation import FIELD, PATCH, field_spectrum, halftone_metrics  # noqa: E402

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dataset.batches import BatchStream  # noqa: E402
 from dataset.photo_set import PhotoSet  # noqa: E402
+from model.dct import low_frequency_dct  # noqa: E402
 from model.loss import PerceptualLoss, gray, quantize_loss, structure_loss, tone_loss  # noqa: E402
 from model.reshalf import ResHalf  # noqa: E402
 from reshalf.config import JointConfig  # noqa: E402
@@ -33,7 +34,6 @@ from reshalf.stages import joint_objective  # noqa: E402
 from training.config import parse_config  # noqa: E402
 from training.devices import make_fabric  # noqa: E402
 from training.trainer import Trainer  # noqa: E402
-from utils.dct import low_frequency_dct  # noqa: E402
 
 Step = Callable[[], None]
 LOOPS = ("released", "ours")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dataset.training_pairs import Pair, make_pairs, special_colours
 from halftone.threads import available_cores
-from images.files import list_images
+from images.listing import list_images
 from utils.command import exit_code
 from utils.errors import UserError, printable
 from utils.files import checksum_or_empty, write_json

@@ -14,6 +14,8 @@ from tqdm import tqdm
 from dataset.prefetch import prefetch
 from halftone.variable_diffusion import ostromoukhov
 from images.files import centre_crop, read_image, write_halftone, write_image
+from images.transparency import on_background
+from utils.command import warn
 from utils.errors import UserError
 from utils.files import write_json
 from utils.progress import progress
@@ -81,7 +83,9 @@ def make_pair(pair: Pair, out: Path, size: int) -> str | None:
         colour = np.full((size, size, 3), pair.source, np.uint8)
     else:
         try:
-            colour = centre_square(read_image(pair.source).bgr, size)
+            image = read_image(pair.source)
+            warn(pair.source, image.remarks)
+            colour = centre_square(on_background(image.bgr, image.alpha), size)
         except UserError as error:
             return str(error)
     write_image(out / pair.colour, colour)

@@ -8,10 +8,12 @@ from descreen.engine import DescreenEngine, baseline_restorer
 from descreen.scan_job import SCREENED, Rescreen, ScanJob
 from descreen.system import Descreener
 from images.files import MAX_PIXELS
+from images.transparency import BACKGROUND_HELP, WHITE
 from jobs.manifest import Manifest
 from jobs.run import run_folder
 from jobs.tasks import RESTORED, plan_tasks
 from model.load import load_network
+from utils.colour import parse_colour
 from utils.errors import UserError
 from utils.files import checksum_or_empty
 
@@ -22,12 +24,13 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the flags of both commands."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data_dir", type=Path, required=True, help="folder of scans")
+    add("--data_dir", type=Path, required=True, help="folder of scans, or one scan")
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
     add("--method", choices=["network", *BASELINES], default="network", help="the network (default) or a baseline")
     add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
     add("--strength", type=float, default=1.0, help="strength of the baseline (default: %(default)s)")
     add("--mask", choices=MASKS, default="gaussian", help="notch shape of fft_notch (default: %(default)s)")
+    add("--background", type=parse_colour, metavar="COLOUR", help=BACKGROUND_HELP)
     add("--recursive", action="store_true", help="include subfolders and keep their structure")
     add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
@@ -42,8 +45,8 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
     settings  the parameters of the new screen, for the manifest
     Raises UserError for wrong usage, a bad checkpoint, and a folder without images.
     """
-    folders = (RESTORED, SCREENED) if rescreen else (RESTORED,)
-    tasks = plan_tasks(args.data_dir, args.save_dir, args.recursive, folders)
+    folders = {RESTORED: ".png"} | ({SCREENED: ".png"} if rescreen else {})
+    plan = plan_tasks(args.data_dir, args.save_dir, args.recursive, folders)
     made_by = {"method": args.method, "rescreen": settings}
     if args.method == "network":
         restore = load_trained(args.model, args.device, args.tile).restore
@@ -53,16 +56,19 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
             raise UserError(f"--strength {args.strength}: allowed: above 0, up to 100")
         restore = baseline_restorer(args.method, args.strength, args.mask)
         made_by |= {"strength": args.strength, "mask": args.mask}
+    if args.background:
+        made_by["background"] = list(args.background)
     job = ScanJob(
         manifest=Manifest(args.save_dir, made_by),
         folders=folders,
         title="rescreening" if rescreen else "restoring",
         max_pixels=args.max_pixels,
         skip_existing=args.skip_existing,
+        background=args.background or WHITE,
         restore=restore,
         rescreen=rescreen,
     )
-    return run_folder(tasks, job)
+    return run_folder(plan, job)
 
 
 def load_trained(path: Path, device: str | None = None, tile: int | None = None) -> DescreenEngine:

@@ -21,7 +21,8 @@ from descreen.printing import draw_printing, print_and_scan
 from descreen.scan_job import SCREENED
 from descreen.screen_finder import find_screens
 from descreen.screening import rescreen
-from images.files import list_images, read_image, write_image
+from images.files import read_image, write_image
+from images.listing import list_images
 from images.overview import middle, write_overview
 from jobs.tasks import RESTORED
 from metrics.quality import psnr

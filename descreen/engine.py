@@ -14,6 +14,7 @@ from descreen.screen_finder import Screen, common_pitch, find_screens, shrink_fo
 from descreen.system import Descreener
 from descreen.waves import EstimatedWaves, concat_waves
 from model.tiler import Tiler
+from utils.checks import check_pixels
 from utils.pixels import to_tensor
 
 HALO = 128
@@ -40,8 +41,9 @@ class DescreenEngine(Tiler):
         screens  of the scan, by ink; None: detect them. Large pitches: the scan is restored at half or quarter size
         coarse   run the coarse network only
         notch    filter residual screen frequencies out of the restored image
-        Raises MemoryError when the smallest tile does not fit.
+        Raises ValueError for any other array, MemoryError when the smallest tile does not fit.
         """
+        check_pixels("a scan", scan, 3)
         screens = find_screens(scan) if screens is None else screens
         return _restore_shrunk(partial(self._restore, coarse=coarse, notch=notch), scan, screens)
 

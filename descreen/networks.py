@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from descreen.objects import CLASSES
 from halftone.inks import INKS
+from model.filters import gaussian_blur
 from model.hourglass import reflect_to_multiple
-from utils.filters import gaussian_blur
 
 COARSE_STRIDE = 32
 """Total stride of CoarseNet, five levels."""

@@ -2,7 +2,8 @@
 
     python -m halftone [--method NAME] [--set OPTION=VALUE] [--colour gray|rgb|cmyk|palette] IN OUT
 
-Writes the PNG file OUT or, for a folder IN, OUT/NAME.png for each image; gray halftones have one bit per pixel.
+Writes the file OUT in the format of its ending, .png, .bmp, .tif or .pbm, or for a folder IN, OUT/NAME.png for each
+image. Gray halftones have one bit per pixel; those of a palette are indexed.
 Exit code: 0 success, 2 invalid arguments, 3 some images were skipped, 130 or 143 interrupted.
 """
 
@@ -11,27 +12,43 @@ import inspect
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from halftone.diffusion_kernels import KERNELS
 from halftone.gallery import contact_sheet
 from halftone.inks import per_channel, per_ink
 from halftone.light import linear_light, luminance
 from halftone.methods import METHODS, Method
-from halftone.palette import diffuse_to_palette
+from halftone.palette import palette_indices, palette_pattern
 from halftone.screens import STANDARD_ANGLES
-from images.files import MAX_PIXELS, read_image, write_halftone, write_image
+from images.encode import HALFTONE_SUFFIXES, PALETTE_SUFFIXES
+from images.files import MAX_PIXELS, read_image, write_halftone, write_image, write_indexed
+from images.transparency import BACKGROUND_HELP, WHITE, on_background
 from jobs.tasks import plan_tasks
-from utils.command import exit_code
+from utils.colour import parse_colour
+from utils.command import exit_code, warn
 from utils.errors import UserError, did_you_mean, name_errors, printable
 from utils.files import check_folder, check_writable, make_parent
 
 COLOURS = ("gray", "rgb", "cmyk", "palette")
 DEFAULT = "ostromoukhov"
+
+
+class Indexed(NamedTuple):
+    """A halftone in the colours of a palette: uint8 indices (H, W) into BGR uint8 (P, 3)."""
+
+    indices: np.ndarray
+    palette: np.ndarray
+
+
+Convert = Callable[[np.ndarray], np.ndarray | Indexed]
+"""BGR uint8 (H, W, 3) → the output image."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,12 +75,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("input", nargs="?", type=Path, metavar="IN", help="an image or a folder of images")
-    add("output", nargs="?", type=Path, metavar="OUT", help="a PNG, or a folder where IN is one")
+    add("output", nargs="?", type=Path, metavar="OUT", help="a .png, .bmp, .tif or .pbm, or a folder where IN is one")
     add("--method", metavar="NAME", help=f"see --list (default: {DEFAULT})")
     add("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the method")
-    add("--linear", action="store_true", help="halftone linear light instead of sRGB levels (gray, rgb)")
+    add("--linear", action="store_true", help="halftone linear light instead of sRGB levels (not cmyk)")
     add("--colour", choices=COLOURS, help="gray is 1 bit (default); rgb and cmyk give 8 colours")
-    add("--palette", metavar="RRGGBB,...", help="the colours for --colour palette")
+    add("--palette", metavar="COLOUR,...", help="the colours of --colour palette: RRGGBB, RGB or CSS names")
+    add("--halftone_format", choices=[suffix[1:] for suffix in HALFTONE_SUFFIXES], help="for a folder (default: png)")
+    add("--background", type=parse_colour, metavar="COLOUR", default=WHITE, help=BACKGROUND_HELP)
     add("--recursive", action="store_true", help="include subfolders and keep their structure")
     add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
     add("--list", action="store_true", help="print every method with its source and options")
@@ -80,13 +99,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.gallery:
         if arguments.method or arguments.set or arguments.linear or arguments.colour or arguments.palette:
             raise UserError("--gallery shows all methods as they are: it takes no other options")
-        convert = _gallery
+        convert, suffixes = _gallery, (".png",)
     else:
-        convert = _conversion(arguments)
+        convert, suffixes = _conversion(arguments)
     if arguments.input.is_dir() and not arguments.gallery:
-        return _convert_folder(arguments, convert)
-    _check_output(arguments.input, arguments.output)
-    _convert(convert, arguments.input, arguments.output, arguments.max_pixels)
+        return _convert_folder(arguments, convert, suffixes)
+    if arguments.halftone_format:
+        raise UserError("--halftone_format is for a folder: the ending of OUT gives the format of a file")
+    _check_output(arguments.input, arguments.output, suffixes)
+    _convert(convert, arguments, arguments.input, arguments.output)
     return 0
 
 
@@ -94,9 +115,11 @@ def _gallery(bgr: np.ndarray) -> np.ndarray:
     return contact_sheet(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))
 
 
-def _check_output(photo: Path, target: Path) -> None:
-    if target.suffix.lower() != ".png":
-        raise UserError(f"{target}: halftones are written as .png")
+def _check_output(photo: Path, target: Path, suffixes: Sequence[str]) -> None:
+    if target.suffix.lower() not in suffixes:
+        *others, last = suffixes
+        allowed = f"{', '.join(others)} or {last}" if others else last
+        raise UserError(f"{target}: halftones are written as {allowed}")
     if os.path.realpath(photo) == os.path.realpath(target):
         raise UserError(f"{target} is the input and would be overwritten")
     if target.is_dir():
@@ -104,12 +127,17 @@ def _check_output(photo: Path, target: Path) -> None:
     check_folder(target.parent)
 
 
-def _convert_folder(arguments: argparse.Namespace, convert: Callable[[np.ndarray], np.ndarray]) -> int:
-    tasks, skipped = plan_tasks(arguments.input, arguments.output, arguments.recursive, (".",)), []
+def _convert_folder(arguments: argparse.Namespace, convert: Convert, suffixes: Sequence[str]) -> int:
+    suffix, skipped = f".{arguments.halftone_format or 'png'}", []
+    if suffix not in suffixes:
+        raise UserError(f"--halftone_format {suffix[1:]} stores no colours: allowed are {', '.join(suffixes)}")
+    plan = plan_tasks(arguments.input, arguments.output, arguments.recursive, {".": suffix})
     check_writable(arguments.output)
+    plan.print_remarks()
+    tasks = plan.tasks
     for path, name in tqdm(tasks, "halftoning", unit="image"):
         try:
-            _convert(convert, path, arguments.output / name, arguments.max_pixels)
+            _convert(convert, arguments, path, arguments.output / name.with_suffix(suffix))
         except UserError as error:
             tqdm.write(printable(f"skipped: {error}"), file=sys.stderr)
             skipped.append(name.with_name(path.name).as_posix())
@@ -118,29 +146,30 @@ def _convert_folder(arguments: argparse.Namespace, convert: Callable[[np.ndarray
     return 3 if skipped else 0
 
 
-def _convert(convert: Callable[[np.ndarray], np.ndarray], photo: Path, target: Path, max_pixels: int) -> None:
-    bgr = read_image(photo, max_pixels=max_pixels).bgr
+def _convert(convert: Convert, arguments: argparse.Namespace, photo: Path, target: Path) -> None:
+    image = read_image(photo, max_pixels=arguments.max_pixels)
+    warn(photo, image.remarks)
     try:
         with name_errors(photo):
-            result = convert(bgr)
+            result = convert(on_background(image.bgr, image.alpha, arguments.background))
     except (KeyError, ValueError) as error:
         raise UserError(f"{photo}: {error.args[0]}") from error
-    if result.ndim == 2 and not np.any((result != 0) & (result != 255)):
-        write_halftone(make_parent(target), result)
+    target = make_parent(target)
+    if isinstance(result, Indexed):
+        write_indexed(target, result.indices, result.palette, image.resolution)
+    elif result.ndim == 2 and not np.any((result != 0) & (result != 255)):
+        write_halftone(target, result, image.resolution)
     else:
-        write_image(make_parent(target), result)
+        write_image(target, result, resolution=image.resolution)
 
 
-def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that converts BGR uint8 (H, W, 3) to the output image."""
-    name, colour = arguments.method or DEFAULT, arguments.colour or "gray"
+def _conversion(arguments: argparse.Namespace) -> tuple[Convert, Sequence[str]]:
+    """The function that converts BGR uint8 (H, W, 3) to the output image, and the suffixes of files for it."""
+    name, colour = arguments.method or DEFAULT, arguments.colour or ("palette" if arguments.palette else "gray")
     if arguments.palette and colour != "palette":
         raise UserError("--palette is for --colour palette")
     if colour == "palette":
-        palette = _palette(arguments.palette)
-        if arguments.method or arguments.set or arguments.linear:
-            raise UserError("--colour palette takes neither --method nor --set nor --linear")
-        return lambda bgr: diffuse_to_palette(bgr, palette)
+        name = arguments.method or "floyd_steinberg"
     if name not in METHODS:
         raise UserError(f"unknown method {name!r}, known: {', '.join(METHODS)}{did_you_mean(name, METHODS)}")
     method = METHODS[name]
@@ -159,15 +188,45 @@ def _conversion(arguments: argparse.Namespace) -> Callable[[np.ndarray], np.ndar
             settings["seed"] = options.get("seed", 0) + number
         return method(gray, **settings)
 
+    if colour == "palette":
+        return _palette_conversion(arguments, method, options)
     if colour == "gray" and arguments.linear:
-        return lambda bgr: method(luminance(bgr), **options)
+        return (lambda bgr: method(luminance(bgr), **options)), HALFTONE_SUFFIXES
     if colour == "gray":
-        return lambda bgr: method(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), **options)
+        return (lambda bgr: method(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), **options)), HALFTONE_SUFFIXES
     if colour == "rgb":
-        return lambda bgr: per_channel(bgr, halftone)
+        return (lambda bgr: per_channel(bgr, halftone)), PALETTE_SUFFIXES
     if arguments.linear:
-        raise UserError("--linear is for gray and rgb: ink coverages are not levels of light")
-    return lambda bgr: per_ink(bgr, halftone_ink)
+        raise UserError("--linear is not for cmyk: ink coverages are not levels of light")
+    return (lambda bgr: per_ink(bgr, halftone_ink)), PALETTE_SUFFIXES
+
+
+def _palette_conversion(
+    arguments: argparse.Namespace, method: Method, options: dict[str, int | float | bool | str]
+) -> tuple[Convert, Sequence[str]]:
+    """As `_conversion`, to a palette: vector error diffusion with a fixed kernel, or a method of thresholds."""
+    palette = _palette(arguments.palette)
+    diffuses, compares = method.name in KERNELS, method.family in ("ordered", "AM screen")
+    if not (diffuses or compares):
+        names = [known for known, other in METHODS.items() if other.family in ("ordered", "AM screen")]
+        raise UserError(f"{method.name} knows black and white only; for palettes: {', '.join([*KERNELS, *names])}")
+    if diffuses and (other := [name for name in options if name != "serpentine"]):
+        raise UserError(f"option {other[0]} is for black and white; for palettes: serpentine")
+
+    def levels(colours: np.ndarray) -> np.ndarray:
+        return linear_light(np.arange(256, dtype=np.uint8)[None])[0][colours] if arguments.linear else colours
+
+    def convert(bgr: np.ndarray) -> np.ndarray | Indexed:
+        if diffuses:
+            indices = palette_indices(levels(bgr), levels(palette), method.name, **options)
+        else:
+            indices = palette_pattern(levels(bgr), levels(palette), lambda gray: method(gray, **options))
+        if arguments.output.suffix.lower() == ".pbm" or arguments.halftone_format == "pbm":
+            return palette[indices][..., 0]
+        return Indexed(indices.astype(np.uint8), palette)
+
+    bilevel = set(map(tuple, palette.tolist())) <= {(0, 0, 0), (255, 255, 255)}
+    return convert, HALFTONE_SUFFIXES if bilevel else PALETTE_SUFFIXES
 
 
 def _options(method: Method, settings: list[str]) -> dict[str, int | float | bool | str]:
@@ -196,14 +255,15 @@ def _value(option: inspect.Parameter, text: str) -> int | float | bool | str:
 
 
 def _palette(text: str | None) -> np.ndarray:
-    wanted = "--colour palette needs --palette with colours as RRGGBB,RRGGBB,..."
+    if not text:
+        raise UserError("--colour palette needs --palette with colours as RRGGBB,RRGGBB,...")
     try:
-        colours = [bytes.fromhex(colour.strip().lstrip("#")) for colour in (text or "").split(",")]
-    except ValueError as error:
-        raise UserError(wanted) from error
-    if any(len(colour) != 3 for colour in colours):
-        raise UserError(wanted)
-    return np.array([list(colour[::-1]) for colour in colours], np.uint8)
+        colours = [parse_colour(colour) for colour in text.split(",")]
+    except UserError as error:
+        raise UserError(f"--palette: {error}") from None
+    if len(colours) > 256:
+        raise UserError(f"--palette: {len(colours)} colours; 256 at most")
+    return np.array(colours, np.uint8)
 
 
 if __name__ == "__main__":

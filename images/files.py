@@ -1,77 +1,59 @@
 """Reading and writing of photographs and halftones.
 
-Input formats: JPEG, PNG, WebP, BMP, TIFF and GIF. EXIF orientation is undone. Gray becomes three equal channels.
-Palettes are resolved. 16-bit, 32-bit and float pixels are scaled by their type (float: 1.0 is white) to 8 bits. RGB and
-CMYK ICC profiles are converted to sRGB, since a halftone has no profile; gray profiles are ignored. Alpha is returned
-separately.
+Input formats: JPEG, PNG, WebP, BMP, TIFF, GIF, the PNM family, and the others of images/decode.py, recognized by
+content. EXIF orientation is undone. Gray becomes three equal channels. Palettes are resolved. 16-bit, 32-bit and float
+pixels are scaled by their type (float: 1.0 is white) to 8 bits. Declared colours (ICC profiles; cICP, gAMA and cHRM of
+PNG) are converted to sRGB, since a halftone has no profile. Alpha and resolution are returned separately; other
+metadata is not.
 """
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from images.decode import Pixels, Refused, decode
+from images.decode import decode
+from images.encode import encode_halftone, encode_image, encode_indexed
+from images.listing import OTHER_SUFFIXES
+from images.pixels import Pixels, Refused, Unrecognized
+from images.resolution import Resolution
+from utils.checks import check_pixels
 from utils.errors import UserError
 from utils.files import atomic_write
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})
-# Unsupported formats; they are listed, so that each is reported as skipped.
-OTHER_SUFFIXES = frozenset(
-    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".exr", ".hdr"}
-    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"}
-)
 MAX_PIXELS = 250_000_000
 # A pixel whose distance to both black and white is above this is gray; JPEG ringing stays below it.
 GRAY_MARGIN = 32
 MAX_GRAY_SHARE = 0.05
+# Parts of the decoders' messages about intact files.
+_UNSUPPORTED = ("unsupported", "not supported", "not implemented", "not available")
 
 
 class Image(NamedTuple):
-    """A photograph: `bgr` uint8 (H, W, 3), `alpha` uint8 (H, W) or None."""
+    """A photograph.
+
+    bgr         uint8 (H, W, 3)
+    alpha       uint8 (H, W), or None
+    resolution  pixels per inch along x and y, or None
+    remarks     warnings, each to follow the file's name in a line
+    """
 
     bgr: np.ndarray
     alpha: np.ndarray | None
+    resolution: Resolution | None = None
+    remarks: tuple[str, ...] = ()
 
 
-def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """Return all files in `folder` with an image suffix (any case), sorted; with `recursive` also in its subfolders.
+class Halftone(NamedTuple):
+    """A halftone: `dots` uint8 {0, 255} (H, W); resolution and remarks as of an Image."""
 
-    Hidden files are left out. Some paths that are no images are listed, so that `read_image` reports why they are
-    skipped: a folder named x.png and, with `recursive`, a folder without permission or a link to a parent folder. Other
-    folders named x.png are searched with `recursive`.
-    Raises UserError when `folder` is missing, not a folder or not readable.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    try:
-        return sorted(_images_in(folder, recursive, (os.path.realpath(folder),)))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
-
-
-def _images_in(folder: Path, recursive: bool, above: tuple[str, ...]) -> list[Path]:
-    found = []
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if not (recursive and path.is_dir()):
-            if path.suffix.lower() in IMAGE_SUFFIXES | OTHER_SUFFIXES:
-                found.append(path)
-            continue
-        real = os.path.realpath(path)
-        if real in above:
-            found.append(path)
-            continue
-        try:
-            found += _images_in(path, recursive, (*above, real))
-        except PermissionError:
-            found.append(path)
-    return found
+    dots: np.ndarray
+    resolution: Resolution | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -83,16 +65,22 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
     """
     pixels = _read(path, max_pixels)
     colour = pixels.colour
-    return Image(cv2.cvtColor(colour, cv2.COLOR_GRAY2BGR) if colour.ndim == 2 else colour, pixels.alpha)
+    bgr = cv2.cvtColor(colour, cv2.COLOR_GRAY2BGR) if colour.ndim == 2 else colour
+    return Image(bgr, pixels.alpha, pixels.resolution, pixels.remarks)
 
 
 def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a halftone: uint8 {0, 255} (H, W), thresholded at 128.
+    """The dots of `open_halftone`, uint8 {0, 255} (H, W)."""
+    return open_halftone(path, force, max_pixels=max_pixels).dots
+
+
+def open_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MAX_PIXELS) -> Halftone:
+    """Read a halftone on white, thresholded at 128.
 
     Raises UserError as `read_image` does, and, unless `force`, when more than 5 % of the pixels are neither black nor
     white.
     """
-    colour, alpha = _read(path, max_pixels)
+    colour, alpha, resolution, remarks = _read(path, max_pixels)
     if alpha is not None:  # composite on white
         colour = colour.copy()
         colour[alpha <= 127] = 255
@@ -102,7 +90,7 @@ def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MA
         if gray > MAX_GRAY_SHARE:
             raise UserError(f"{path}: not a halftone: {gray:.0%} of the pixels are neither black nor white")
     gray_levels = colour if colour.ndim == 2 else cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    return np.where(gray_levels > 127, np.uint8(255), np.uint8(0))
+    return Halftone(np.where(gray_levels > 127, np.uint8(255), np.uint8(0)), resolution, remarks)
 
 
 def _read(path: str | Path, max_pixels: int) -> Pixels:
@@ -116,10 +104,10 @@ def _read(path: str | Path, max_pixels: int) -> Pixels:
         if not stat.S_ISREG(mode):
             raise Refused("not a regular file")
         with open(path, "rb") as file:
-            return decode(file, max_pixels)
+            return decode(file, max_pixels, path.suffix)
     except Refused as refusal:
         suffix, reason = path.suffix.lower(), str(refusal)
-        if suffix in OTHER_SUFFIXES:
+        if suffix in OTHER_SUFFIXES | {".avif", ".jp2"} and isinstance(refusal, Unrecognized):
             reason = f"{suffix[1:].upper()} files are not read: export it as JPEG, PNG or TIFF"
         raise UserError(f"{path}: {reason}") from None
     except MemoryError:
@@ -133,7 +121,9 @@ def _read(path: str | Path, max_pixels: int) -> Pixels:
 
 
 def _damaged(error: Exception) -> str:
-    return f"truncated or damaged ({(str(error) or type(error).__name__).splitlines()[0]})"
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    unsupported = any(word in reason.lower() for word in _UNSUPPORTED)
+    return f"of a kind that is not supported ({reason})" if unsupported else f"truncated or damaged ({reason})"
 
 
 def centre_crop(image: np.ndarray, side: int) -> np.ndarray:
@@ -142,45 +132,54 @@ def centre_crop(image: np.ndarray, side: int) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def write_image(path: str | Path, bgr: np.ndarray, alpha: np.ndarray | None = None) -> None:
+def write_image(
+    path: str | Path, bgr: np.ndarray, alpha: np.ndarray | None = None, resolution: Resolution | None = None
+) -> None:
     """Write `bgr` uint8 (H, W, 3), with `alpha` uint8 (H, W) as a fourth channel, in the format of the path's suffix.
 
-    Gray images, uint8 (H, W), are written with one channel and take no alpha. The file is written atomically. Raises
-    UserError when it cannot be written.
+    Gray images, uint8 (H, W), are written with one channel and take no alpha. `resolution`, pixels per inch along x and
+    y, is stored in PNG, BMP and TIFF. The file is written atomically. Raises UserError when it cannot be written.
     """
-    _check_pixels("bgr", bgr, (3,) if bgr.ndim == 3 or alpha is not None else ())
+    check_pixels("bgr", bgr, 1 if getattr(bgr, "ndim", 3) == 2 and alpha is None else 3)
     if alpha is not None:
-        _check_pixels("alpha", alpha, ())
+        check_pixels("alpha", alpha, 1)
         bgr = cv2.merge([bgr, alpha])
-    # For restored photographs, run lengths are faster and 10 % smaller than the default strategy.
-    png = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    _encode(Path(path), bgr, png if str(path).lower().endswith(".png") else [])
+    _write(path, encode_image, bgr, resolution)
 
 
-def write_halftone(path: str | Path, halftone: np.ndarray) -> None:
-    """Write `halftone` (H, W), bool or uint8 {0, 255}, as a PNG of one bit per pixel.
+def write_halftone(path: str | Path, halftone: np.ndarray, resolution: Resolution | None = None) -> None:
+    """Write `halftone` (H, W), bool or uint8 {0, 255}, with one bit per pixel, as the path's suffix says.
 
-    The file is written atomically. Raises UserError when it cannot be written.
+    The suffix is one of `images.encode.HALFTONE_SUFFIXES`: PNG, BMP, PBM, or TIFF in Group 4. `resolution` as for
+    `write_image`. The file is written atomically. Raises UserError when it cannot be written.
     """
-    if halftone.dtype == bool:
+    if isinstance(halftone, np.ndarray) and halftone.dtype == bool:
         halftone = halftone.astype(np.uint8) * np.uint8(255)
-    _check_pixels("halftone", halftone, ())
+    check_pixels("halftone", halftone, 1)
     if not ((halftone == 0) | (halftone == 255)).all():
         raise ValueError("halftone must hold 0 and 255 only")
-    _encode(Path(path), halftone, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    _write(path, encode_halftone, halftone, resolution)
 
 
-def _check_pixels(name: str, array: np.ndarray, channels: tuple[int, ...]) -> None:
-    if array.dtype != np.uint8 or array.ndim != 2 + len(channels) or array.shape[2:] != channels or not array.size:
-        raise ValueError(f"{name} must be uint8 {('H', 'W', *channels)}, not {array.dtype} {array.shape}")
+def write_indexed(
+    path: str | Path, indices: np.ndarray, palette: np.ndarray, resolution: Resolution | None = None
+) -> None:
+    """Write the pixels `indices` uint8 (H, W) of a `palette` uint8 (P, 3) BGR as an indexed PNG, BMP or TIFF.
+
+    The order of the palette is kept. `resolution` as for `write_image`. The file is written atomically. Raises
+    UserError when it cannot be written.
+    """
+    check_pixels("indices", indices, 1)
+    _write(path, encode_indexed, indices, palette, resolution)
 
 
-def _encode(path: Path, array: np.ndarray, parameters: list[int]) -> None:
+def _write(path: str | Path, encode: Callable[..., bytes], *content) -> None:
     # Encode in memory, since OpenCV's file writing does not detect a full disk.
+    path = Path(path)
     try:
-        data = cv2.imencode(path.suffix, array, parameters)[1]
-    except cv2.error as error:
-        raise UserError(f"{path}: cannot be encoded: {error.err}") from error
+        data = encode(path.suffix, *content)
+    except (cv2.error, ValueError) as error:
+        raise UserError(f"{path}: cannot be encoded: {getattr(error, 'err', error)}") from error
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)

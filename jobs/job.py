@@ -2,16 +2,20 @@
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from images.files import read_image, write_halftone, write_image
+from images.files import Image, read_image, write_halftone, write_image
 from images.overview import middle
+from images.resolution import Resolution
+from images.transparency import WHITE, off_background, on_background
 from jobs.manifest import FileResult, Manifest
-from jobs.tasks import Task
+from jobs.tasks import RESTORED, Task
+from utils.command import warn
 from utils.errors import name_errors
 from utils.files import checksum_or_empty, make_parent
 
@@ -23,11 +27,16 @@ Outputs = dict[str, np.ndarray]
 
 
 class Loaded(NamedTuple):
-    """An input: SHA-256 of the file, image, uint8 (H, W, 3) BGR or a halftone (H, W), and alpha channel."""
+    """An input: image, uint8 (H, W, 3) BGR on the background or a halftone (H, W), and the SHA-256 of its file.
 
-    checksum: str
+    alpha, resolution and remarks are those of `images.files.Image`.
+    """
+
     image: np.ndarray
-    alpha: np.ndarray | None
+    alpha: np.ndarray | None = None
+    resolution: Resolution | None = None
+    remarks: tuple[str, ...] = ()
+    checksum: str = ""
 
 
 @dataclass(kw_only=True)
@@ -35,17 +44,20 @@ class Job(ABC):
     """Reads, computes and writes the tasks of a folder; the three methods run in parallel (jobs/pipeline.py).
 
     manifest       of the output folder
-    folders        subfolders of the output folder, in the order in which the overview shows them
+    folders        subfolders of the output folder, in the order in which the overview shows them, and the suffix of
+                   the files in each
     title          label of the progress bar
     max_pixels     larger inputs are refused
     skip_existing  skip tasks that an earlier run has finished with the same settings
+    background     BGR colour behind transparent photographs
     """
 
     manifest: Manifest
-    folders: tuple[str, ...]
+    folders: Mapping[str, str]
     title: str
     max_pixels: int
     skip_existing: bool
+    background: tuple[int, int, int] = WHITE
 
     @abstractmethod
     def convert(self, image: np.ndarray) -> tuple[Outputs, str]:
@@ -60,20 +72,23 @@ class Job(ABC):
     def columns(self, result: FileResult) -> str:
         """The job's own columns of a line of the table."""
 
-    def load(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        """The input image and its alpha channel. Raises UserError for a bad file."""
-        return read_image(path, max_pixels=self.max_pixels)
+    def load(self, path: Path) -> Loaded:
+        """The input, a photograph on the background. Raises UserError for a bad file."""
+        photo: Image = read_image(path, max_pixels=self.max_pixels)
+        return Loaded(*photo)._replace(image=on_background(photo.bgr, photo.alpha, self.background))
 
     def scores(self, image: np.ndarray, outputs: Outputs) -> dict[str, float] | None:
         """Quality measures of the outputs; None where there is no reference."""
         return None
 
     def read(self, task: Task) -> Loaded | None:
-        """The task's input, or None when it is skipped. Raises UserError for a bad file."""
+        """The task's input, or None when it is skipped; remarks are printed. Raises UserError for a bad file."""
         checksum = checksum_or_empty(task.path)
         if self.skip_existing and self.manifest.covers(task.key, checksum):
             return None
-        return Loaded(checksum, *self.load(task.path))
+        loaded = self.load(task.path)
+        warn(task.path, loaded.remarks)
+        return loaded._replace(checksum=checksum)
 
     def compute(self, task: Task, loaded: Loaded) -> tuple[Loaded, Outputs, FileResult]:
         """The outputs. Raises UserError when memory does not suffice or a network's output is not finite."""
@@ -83,17 +98,21 @@ class Job(ABC):
         return loaded, outputs, FileResult(loaded.image.shape[:2], time.perf_counter() - start, None, note)
 
     def write(self, task: Task, computed: tuple[Loaded, Outputs, FileResult]) -> FileResult:
-        """Write the outputs, then add them to the manifest. Raises UserError when they cannot be written."""
+        """Write the outputs, then add them to the manifest. Raises UserError when they cannot be written.
+
+        All have the resolution of the input, and the restored photograph its transparency.
+        """
         loaded, outputs, result = computed
-        paths = {self.manifest.folder / folder / task.name: output for folder, output in outputs.items()}
+        paths = {folder: self._path(folder, task) for folder in outputs}
         with name_errors(task.path):
-            for path, output in paths.items():
+            for folder, output in outputs.items():
+                path, alpha = make_parent(paths[folder]), loaded.alpha if folder == RESTORED else None
                 if output.ndim == 2:
-                    write_halftone(make_parent(path), output)
+                    write_halftone(path, output, loaded.resolution)
                 else:
-                    write_image(make_parent(path), output, loaded.alpha)
+                    write_image(path, off_background(output, alpha, self.background), alpha, loaded.resolution)
         result = result._replace(scores=self.scores(loaded.image, outputs))
-        self.manifest.add(task.key, loaded.checksum, list(paths), result)
+        self.manifest.add(task.key, loaded.checksum, list(paths.values()), result)
         return result
 
     def is_large(self, loaded: Loaded) -> bool:
@@ -102,5 +121,9 @@ class Job(ABC):
 
     def overview_row(self, task: Task) -> list[np.ndarray]:
         """The middle of the input and of each output, as read from their files. Raises UserError as `load` does."""
-        outputs = (self.manifest.folder / folder / task.name for folder in self.folders)
-        return [middle(self.load(task.path)[0]), *(middle(read_image(path).bgr) for path in outputs)]
+        outputs = (read_image(self._path(folder, task)) for folder in self.folders)
+        shown = [on_background(output.bgr, output.alpha, self.background) for output in outputs]
+        return [middle(self.load(task.path).image), *map(middle, shown)]
+
+    def _path(self, folder: str, task: Task) -> Path:
+        return self.manifest.folder / folder / task.name.with_suffix(self.folders[folder])

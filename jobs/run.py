@@ -13,7 +13,7 @@ from jobs.job import Job
 from jobs.manifest import FileResult
 from jobs.pipeline import pipelined
 from jobs.shards import Outcome, Shard, combined_outcome
-from jobs.tasks import OVERVIEW, Task
+from jobs.tasks import OVERVIEW, Plan, Task
 from utils.command import ignore_broken_pipe
 from utils.errors import UserError, printable
 from utils.files import check_writable, remove_leftovers
@@ -24,14 +24,16 @@ CONTINUE = "run the same command with --skip_existing to continue"
 SINGLE = Shard()
 
 
-def run_folder(tasks: list[Task], job: Job, shard: Shard = SINGLE) -> int:
+def run_folder(plan: Plan, job: Job, shard: Shard = SINGLE) -> int:
     """Process this shard's tasks, skipping bad files; returns the exit code: 0 all done, 3 some were not processed.
 
     The last shard prints the table of all finished tasks and writes OUT/overview.png. Temporary files of killed runs
     are removed from the output folders.
     """
-    out, mine = job.manifest.folder, shard.of(tasks)
+    out, tasks, mine = job.manifest.folder, plan.tasks, shard.of(plan.tasks)
     check_writable(out)
+    if shard.index == 0:
+        plan.print_remarks()
     parents = {task.name.parent for task in mine}
     remove_leftovers({out, *(folder / parent for folder in out.glob("*/") for parent in parents)})
     if shard.count == 1:

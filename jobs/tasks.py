@@ -1,11 +1,13 @@
 """Which files of a folder are inputs, and the names of their outputs."""
 
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from images.files import OTHER_SUFFIXES, list_images
-from utils.errors import UserError
+from images.listing import IMAGE_SUFFIXES, survey
+from utils.errors import UserError, printable
 from utils.files import check_folder, check_overwriting
 
 HALFTONES, RESTORED = "halftone", "restored"
@@ -25,35 +27,60 @@ class Task(NamedTuple):
         return self.name.as_posix()
 
 
-def plan_tasks(source: Path, out: Path, recursive: bool, folders: Sequence[str]) -> list[Task]:
-    """The tasks of the folder `source`; the outputs go to `folders` in `out`. Images below `out` are not inputs.
+class Plan(NamedTuple):
+    """The tasks of a folder, and remarks about its files for the user."""
 
-    Raises UserError when two inputs have the same output, when an output would overwrite an input, when there are no
+    tasks: list[Task]
+    remarks: list[str]
+
+    def print_remarks(self) -> None:
+        """Print the remarks to standard error, one line each."""
+        for remark in self.remarks:
+            print(printable(remark), file=sys.stderr)
+
+
+def plan_tasks(source: Path, out: Path, recursive: bool, folders: Mapping[str, str]) -> Plan:
+    """The tasks of the folder or file `source`; the outputs go to `folders` in `out`, with the suffix of each.
+
+    Images below `out` are not inputs. Raises UserError when an output would overwrite an input, when there are no
     inputs, and when an output folder is a file.
     """
     for folder in folders:
         check_folder(out / folder)
     if source.resolve() == out.resolve():
         raise UserError(f"{out}: the output folder must differ from the input folder")
-    tasks: list[Task] = []
-    taken: dict[Path, Path] = {}
-    apart = not source.resolve().is_relative_to(out.resolve())
-    for path in list_images(source, recursive):
-        if apart and path.parent.resolve().is_relative_to(out.resolve()):
-            continue
-        relative = path.relative_to(source)
-        if path.is_dir() or path.suffix.lower() in OTHER_SUFFIXES:  # refused when it is read
-            tasks.append(Task(path, relative.with_name(f"{relative.name}.png")))
-            continue
-        name = relative.with_name(relative.stem + ".png")
-        if name in taken:
-            raise UserError(f"{path} and {taken[name]} would both be written as {name}: rename one of them")
-        tasks.append(Task(path, name))
-        taken[name] = path
-    if not tasks:
+    inside = source.resolve().is_relative_to(out.resolve())
+    inputs, ignored = survey(source, recursive, None if inside else out.resolve())
+    if not inputs:
         raise UserError(f"{source}: contains no images")
-    for path, name in tasks:
-        if clash := next((taken[parent] for parent in name.parents if parent in taken), None):
-            raise UserError(f"{path} needs a folder where {clash} would be written: rename one of them")
-    check_overwriting(taken.values(), (out / folder / name for folder in folders for _, name in tasks))
-    return tasks
+    names, remarks = output_names(inputs, source if source.is_dir() else source.parent)
+    if ignored:
+        remarks.append(f"{source}: {ignored} other file{'s' * (ignored > 1)} ignored")
+    outputs = (out / folder / name.with_suffix(suffix) for folder, suffix in folders.items() for name in names.values())
+    check_overwriting((path for path in inputs if path.is_file()), outputs)
+    return Plan([Task(path, name) for path, name in names.items()], remarks)
+
+
+def output_names(paths: Sequence[Path], base: Path) -> tuple[dict[Path, Path], list[str]]:
+    """The name of each file's output, NAME.png relative to the folder `base`, and a remark if some are longer.
+
+    Files that differ in their ending only, as a.jpg and a.png, keep it: a.jpg.png and a.png.png.
+    """
+    long = {path: path.relative_to(base).with_name(f"{path.name}.png") for path in paths}
+    names = {path: name.with_name(f"{path.stem}.png") for path, name in long.items()}
+    for path in paths:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:  # without ending, or refused when it is read
+            names[path] = long[path]
+    apart = 0
+    while True:
+        taken = Counter(names.values()) + Counter(parent for name in set(names.values()) for parent in name.parents)
+        clashing = [path for path, name in names.items() if taken[name] > 1 and name != long[path]]
+        if not clashing:
+            break
+        apart += len(clashing)
+        names |= {path: long[path] for path in clashing}
+    if not apart:
+        return names, []
+    example = next(path for path in paths if names[path] == long[path] and path.suffix.lower() in IMAGE_SUFFIXES)
+    count = f"{apart} files have the name of another but for the ending"
+    return names, [f"{base}: {count}; their results keep it: {example.name} becomes {names[example].name}"]

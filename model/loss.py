@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
+from model.dct import low_frequency_dct
+from model.filters import gaussian_blur
 from utils.colour import BT601_BGR, CB_SCALE, CR_SCALE, IMAGENET_MEAN, IMAGENET_STD
-from utils.dct import low_frequency_dct
-from utils.filters import gaussian_blur
 
 LOW_FREQUENCY_SHARE = 50 / 256
 """Share of the DCT's rows and columns that count as low frequencies: 50 at 256 pixels."""

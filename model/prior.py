@@ -13,9 +13,9 @@ from torch import Tensor
 
 from halftone.dbs import Search
 from model.composite import CARRIERS, MIN_HEADROOM, composite_search, diffuse_composite
+from model.filters import gaussian_blur, gaussian_taps
 from utils.colour import BT601_BGR, CB_SCALE, CR_SCALE
 from utils.errors import did_you_mean
-from utils.filters import gaussian_blur, gaussian_taps
 
 DIFFUSED_PILOT = 0.05  # amplitude of the pilot in an error-diffused halftone
 MAX_SATURATION, MIN_SATURATION = 0.95, 1e-6

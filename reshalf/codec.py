@@ -13,6 +13,7 @@ from model.load import load_network
 from model.noise import noise_channel
 from model.reshalf import ResHalf
 from model.tiler import Tiler, memory_errors
+from utils.checks import check_pixels
 from utils.errors import UserError
 from utils.pixels import to_tensor
 
@@ -76,8 +77,7 @@ class ResHalfCodec(Tiler):
         Deterministic for a photograph and a seed. Raises ValueError for any other array, MemoryError where the smallest
         tile does not fit, FloatingPointError where the network's output is not finite.
         """
-        if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
-            raise ValueError(f"a photograph must be uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
+        check_pixels("a photograph", bgr, 3)
         if self.network.prior is None:
             noise = noise_channel(self.network.noise, 1, *bgr.shape[:2], self.seed)  # once, so that tiles agree
             return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
@@ -96,8 +96,7 @@ class ResHalfCodec(Tiler):
         Halftones with a pilot may be cropped, mirrored and turned by multiples of 90°; the restoration is aligned with
         the given halftone. Raises ValueError for any other array, MemoryError and FloatingPointError as `halftone`.
         """
-        if halftone.dtype != np.uint8 or halftone.ndim != 2 or not halftone.size:
-            raise ValueError(f"a halftone must be uint8 (H, W), not {halftone.dtype} {halftone.shape}")
+        check_pixels("a halftone", halftone, 1)
         if cv2.calcHist([halftone], [0], None, [256], [0, 256])[1:255].any():
             raise ValueError("a halftone must hold 0 and 255 only")
         aligned, undo = self.network.align_to_pilot(halftone)

@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,18 @@ from halftone.error_diffusion import error_diffusion
 from halftone.eye import nasanen
 from halftone.ordered import blue_noise, white_noise
 from halftone.variable_diffusion import ostromoukhov
-from images.files import list_images, read_halftone, read_image, write_halftone, write_image
-from jobs.tasks import HALFTONES, RESTORED
+from images.files import read_halftone, read_image, write_halftone, write_image
+from images.listing import list_images
+from images.resolution import Resolution
+from images.transparency import off_background, on_background
+from jobs.tasks import HALFTONES, RESTORED, Plan, output_names
 from metrics.codecs import code_within
 from metrics.damage import damages
 from metrics.quality import SIZE, gray_of, mean_chroma, perceived_psnr, psnr, restoration_metrics, ssim, tone_psnr
 from metrics.spectra import Spectrum, cut_patches, measure, plot
 from metrics.tables import Sections, mean_of
 from reshalf.codec import ResHalfCodec
+from utils.command import warn
 from utils.errors import UserError, name_errors, printable
 from utils.files import check_folder, check_overwriting
 
@@ -61,11 +65,11 @@ class FileCodec:
         for made in (self.halftones, self.restorations):
             made.mkdir(parents=True, exist_ok=True)
 
-    def halftone(self, bgr: np.ndarray, name: str) -> tuple[np.ndarray, int]:
+    def halftone(self, bgr: np.ndarray, name: str, resolution: Resolution | None = None) -> tuple[np.ndarray, int]:
         """Encode (H, W, 3) BGR uint8 into halftone/NAME.png: (H, W) {0, 255} as read back, and the file's bits."""
         path = self.halftones / f"{name}.png"
         with name_errors(name):
-            write_halftone(path, self.codec.halftone(bgr))
+            write_halftone(path, self.codec.halftone(bgr), resolution)
         return read_halftone(path), 8 * path.stat().st_size
 
     def restore(self, halftone: np.ndarray, name: str) -> np.ndarray:
@@ -73,16 +77,19 @@ class FileCodec:
         with name_errors(name):
             return self.codec.restore(halftone)
 
-    def save(self, restored: np.ndarray, name: str) -> None:
-        """Write restored/NAME.png."""
-        write_image(self.restorations / f"{name}.png", restored)
+    def save(
+        self, restored: np.ndarray, name: str, alpha: np.ndarray | None = None, resolution: Resolution | None = None
+    ) -> None:
+        """Write restored/NAME.png with the photo's transparency and resolution."""
+        write_image(self.restorations / f"{name}.png", off_background(restored, alpha), alpha, resolution)
 
 
-def find_photos(folder: Path, save_dir: Path, photo_list: Path | None = None) -> list[Path]:
-    """Return the photos of `folder`, or those of it that `photo_list` names.
+def find_photos(folder: Path, save_dir: Path, photo_list: Path | None = None) -> dict[Path, str]:
+    """Return the photos of `folder`, or those of it that `photo_list` names, with the names of their outputs.
 
+    Photos that differ in their ending only have it in the name, which is printed once.
     Raises UserError when there are none, when `save_dir` cannot be created, and when an output file in it would
-    overwrite a photo or another output file.
+    overwrite a photo.
     """
     photos = read_photo_list(photo_list, folder) if photo_list else list_images(folder)
     if not photos:
@@ -90,16 +97,14 @@ def find_photos(folder: Path, save_dir: Path, photo_list: Path | None = None) ->
     outputs = [save_dir / kind for kind in (HALFTONES, RESTORED)]
     for output in outputs:
         check_folder(output)
-    check_overwriting(photos, (output / f"{photo.stem}.png" for output in outputs for photo in photos))
-    stems: dict[str, Path] = {}
-    for photo in photos:
-        if stems.setdefault(photo.stem, photo) != photo:
-            raise UserError(f"{photo}: its halftone would overwrite that of {stems[photo.stem].name}")
-    return photos
+    names, remarks = output_names(photos, photos[0].parent)
+    Plan([], remarks).print_remarks()
+    check_overwriting(photos, (output / name for output in outputs for name in names.values()))
+    return {photo: name.stem for photo, name in names.items()}
 
 
 def evaluate(
-    codec: ResHalfCodec, photos: Sequence[Path], save_dir: Path, *, references: bool, robustness: bool, spectra: bool
+    codec: ResHalfCodec, photos: dict[Path, str], save_dir: Path, *, references: bool, robustness: bool, spectra: bool
 ) -> dict:
     """Measure `codec` on `photos` and write the halftones, restored photos and plots of spectra to `save_dir`.
 
@@ -110,12 +115,24 @@ def evaluate(
     """
     through_files, skipped = FileCodec(codec, save_dir), []
 
-    def measure_file(photo: Path) -> Sections:
-        bgr = read_image(photo).bgr
-        return measure_photo(through_files, bgr, photo.stem, references=references, robustness=robustness)
+    def check(photo: Path) -> None:
+        image = read_image(photo)
+        warn(photo, image.remarks)
+        check_size(image.bgr, str(photo))
 
-    # Bad photos are reported before the long measurement.
-    usable = _for_each(photos, "checking", lambda photo: check_size(read_image(photo).bgr, str(photo)), skipped)
+    def measure_file(photo: Path) -> Sections:
+        image = read_image(photo)
+        return measure_photo(
+            through_files,
+            on_background(image.bgr, image.alpha),
+            photos[photo],
+            references=references,
+            robustness=robustness,
+            alpha=image.alpha,
+            resolution=image.resolution,
+        )
+
+    usable = _for_each(photos, "checking", check, skipped)  # bad photos are reported before the long measurement
     images = {photo.name: found for photo, found in _for_each(usable, "photos", measure_file, skipped).items()}
     if not images:
         return {"photos": 0, "skipped": skipped}
@@ -167,15 +184,25 @@ def halftone_metrics(halftone: np.ndarray, photo_bgr: np.ndarray) -> dict[str, f
     }
 
 
-def measure_photo(codec: FileCodec, bgr: np.ndarray, name: str, *, references: bool, robustness: bool) -> Sections:
+def measure_photo(
+    codec: FileCodec,
+    bgr: np.ndarray,
+    name: str,
+    *,
+    references: bool,
+    robustness: bool,
+    alpha: np.ndarray | None = None,
+    resolution: Resolution | None = None,
+) -> Sections:
     """All metrics of one photo (H, W, 3) BGR uint8 that passes `check_size`: halftone, restoration, robustness.
 
-    The halftone is the one in its file. references: also measure classical halftones, and JPEG and WebP at 1 bit per
-    pixel and at the bits of the halftone's file. robustness: also restore damaged halftones.
+    alpha, resolution: of the photo, for its files. The halftone is the one in its file. references: also measure
+    classical halftones, and JPEG and WebP at 1 bit per pixel and at the bits of the halftone's file. robustness: also
+    restore damaged halftones.
     """
-    halftone, file_bits = codec.halftone(bgr, name)
+    halftone, file_bits = codec.halftone(bgr, name, resolution)
     restored = codec.restore(halftone, name)
-    codec.save(restored, name)
+    codec.save(restored, name, alpha, resolution)
     pixels = halftone.size
     halftones = {OURS: halftone_metrics(halftone, bgr)}
     restorations = {OURS: {**restoration_metrics(bgr, restored), "bits/pixel": file_bits / pixels}}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from images.files import read_halftone
-from jobs.job import Job, Outputs
+from images.files import open_halftone
+from jobs.job import Job, Loaded, Outputs
 from jobs.manifest import FileResult
 from jobs.tasks import HALFTONES, RESTORED
 from metrics import quality
@@ -15,8 +15,8 @@ from reshalf.codec import ResHalfCodec
 
 @dataclass(kw_only=True)
 class FolderJob(Job):
-    """Writes OUT/halftone/NAME.png and OUT/restored/NAME.png; with `decoding`, the inputs are halftones and only the
-    latter is written.
+    """Writes OUT/halftone/NAME.png, or in another format, and OUT/restored/NAME.png; with `decoding`, the inputs are
+    halftones and only the latter is written.
 
     force  with `decoding`: accept inputs that are not halftones
     """
@@ -25,10 +25,11 @@ class FolderJob(Job):
     decoding: bool
     force: bool
 
-    def load(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        """A photograph and its alpha channel, or with `decoding` a halftone (H, W). Raises UserError for a bad file."""
+    def load(self, path: Path) -> Loaded:
+        """A photograph, or with `decoding` a halftone (H, W). Raises UserError for a bad file."""
         if self.decoding:
-            return read_halftone(path, self.force, max_pixels=self.max_pixels), None
+            dots, resolution, remarks = open_halftone(path, self.force, max_pixels=self.max_pixels)
+            return Loaded(dots, None, resolution, remarks)
         return super().load(path)
 
     def convert(self, picture: np.ndarray) -> tuple[Outputs, str]:

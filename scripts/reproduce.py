@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from images.files import list_images
+from images.listing import list_images
 from utils.command import exit_code
 from utils.errors import UserError
 

@@ -168,10 +168,12 @@ def test_a_photo_that_does_not_fit_into_memory_is_skipped(capsys, tmp_path, mode
     assert list(json.loads((tmp_path / "out/metrics.json").read_text())["images"]) == ["b.png"]
 
 
-def test_photos_with_the_same_stem_are_refused(capsys, tmp_path, model, photos):
+def test_photos_with_the_same_stem_are_both_measured_and_named_apart(capsys, tmp_path, model, photos):
+    parts = ["--no_references", "--no_robustness", "--no_spectra", "--device", "cpu"]
     cv2.imwrite(str(photos / "a.bmp"), cv2.imread(str(photos / "a.png")))
-    line = refused(capsys, "--model", model, "--data_dir", photos, "--save_dir", tmp_path / "out")
-    assert "a.png: its halftone would overwrite that of a.bmp" in line
+    code, printed = run(capsys, "--model", model, "--data_dir", photos, "--save_dir", tmp_path / "out", *parts)
+    assert code == 0 and "a.bmp becomes a.bmp.png" in printed.err
+    assert {"a.bmp.png", "a.png.png"} <= {path.name for path in (tmp_path / "out/halftone").iterdir()}
 
 
 def test_the_shipped_checkpoint_is_measured_by_default(photos):

@@ -90,24 +90,6 @@ def test_subfolders_keep_their_structure_and_outputs_are_not_inputs(run, checkpo
     assert written == ["a photo.v2.png", "more/deep/b.png", "ü.png"]
 
 
-@pytest.mark.parametrize("decoding", [False, True])
-def test_two_inputs_with_the_same_output_are_refused_before_any_work(
-    run, checkpoint, photos, tmp_path, capsys, decoding
-):
-    cv2.imwrite(str(photos / "ü.bmp"), photo())
-    assert run(checkpoint, photos, tmp_path / "out", *["--decoding"] * decoding) == 2
-    assert "would both be written" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_file_and_a_folder_with_the_same_name_are_refused(run, checkpoint, photos, tmp_path, capsys):
-    (photos / "x.png").mkdir()
-    cv2.imwrite(str(photos / "x.png/inner.png"), photo(8, 8))
-    cv2.imwrite(str(photos / "x.jpg"), photo(8, 8))
-    assert run(checkpoint, photos, tmp_path / "out", "--recursive") == 2
-    assert "needs a folder" in capsys.readouterr().err
-
-
 def test_a_photo_is_not_accepted_as_a_halftone_unless_forced(run, checkpoint, photos, tmp_path, capsys):
     assert run(checkpoint, photos, tmp_path / "out", "--decoding") == 3
     assert "a photo.v2.JPG" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import train
 import train_invhalf
 import train_warm
 from dataset import prepare
-from images.files import list_images
+from images.listing import list_images
 from scripts import reproduce
 
 ROOT = Path(__file__).parents[1]

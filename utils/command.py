@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+
+from tqdm import tqdm
 
 from utils.errors import Interrupted, UserError, printable
 
@@ -36,6 +38,12 @@ def exit_code(run: Callable[[], int]) -> int:
         return 128 + received
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def warn(about: object, remarks: Iterable[str]) -> None:
+    """Print a line "warning: …" for each remark about a file, above a progress bar if there is one."""
+    for remark in remarks:
+        tqdm.write(printable(f"warning: {about}: {remark}"), file=sys.stderr)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from descreen.screening import rescreen
 from halftone.light import luminance
 from halftone.methods import METHODS
 from halftone.screens import STANDARD_ANGLES
-from images.files import read_halftone, read_image, write_halftone, write_image
+from images.files import Halftone, Image, open_halftone, read_image, write_halftone, write_image
+from images.transparency import off_background, on_background
 from metrics import quality as scores
 from reshalf import ResHalfCodec
 from utils.errors import UserError, name_errors
@@ -77,19 +78,21 @@ class Actions:
             start = time.perf_counter()
             progress(0.1, "Dithering")
             codec = self.encoders[encoder]
-            halftone = codec.halftone(photo.bgr)
+            bgr = on_background(photo.bgr, photo.alpha)
+            halftone = codec.halftone(bgr)
             progress(0.3, "Restoring the colours")
             restored = codec.restore(halftone)
             seconds = time.perf_counter() - start
             progress(0.9, "Measuring and writing")
-            files = self._write(path, {PHOTO: photo.bgr, HALFTONE: halftone, RESTORED: restored}, photo.alpha)
-            values = {"restored, PSNR": f"{scores.psnr(photo.bgr, restored):.2f} dB"}
+            files = self._write(path, {PHOTO: photo.bgr, HALFTONE: halftone, RESTORED: restored}, photo)
+            values = {"restored, PSNR": f"{scores.psnr(bgr, restored):.2f} dB"}
             if min(halftone.shape) >= scores.SIZE:
-                values["restored, SSIM"] = f"{scores.ssim(photo.bgr, restored):.3f}"
-                values["halftone, tone (σ 1.5)"] = f"{scores.tone_psnr(halftone, photo.bgr):.2f} dB"
+                values["restored, SSIM"] = f"{scores.ssim(bgr, restored):.3f}"
+                values["halftone, tone (σ 1.5)"] = f"{scores.tone_psnr(halftone, bgr):.2f} dB"
         values["halftone, 1 bit per pixel"] = _bytes(files[HALFTONE].stat().st_size)
         pairs = [(HALFTONE, RESTORED), (PHOTO, RESTORED), (PHOTO, HALFTONE)]
-        return _result(photo.bgr, files, pairs, values | {"time": f"{seconds:.2f} s"}, (HALFTONE, RESTORED))
+        values["time"] = f"{seconds:.2f} s"
+        return _result(bgr, files, pairs, values, (HALFTONE, RESTORED), photo.remarks)
 
     def restore(
         self, path: str | Path, force: bool = False, decoder: str = AS_TRAINED, progress: Progress = _ignore
@@ -100,15 +103,16 @@ class Actions:
         """
         with _name_errors_without_folder(path):
             progress(0.0, "Reading the halftone")
-            halftone = read_halftone(path, force, max_pixels=self.max_pixels)
+            source = open_halftone(path, force, max_pixels=self.max_pixels)
+            halftone = source.dots
             start = time.perf_counter()
             progress(0.2, "Restoring the colours")
             restored = self.decoders[decoder].restore(halftone)
             seconds = time.perf_counter() - start
             progress(0.9, "Writing")
-            files = self._write(path, {HALFTONE: halftone, RESTORED: restored})
+            files = self._write(path, {HALFTONE: halftone, RESTORED: restored}, source)
         values = {"black pixels": f"{np.mean(halftone == 0):.0%}", "time": f"{seconds:.2f} s"}
-        return _result(halftone, files, [(HALFTONE, RESTORED)], values, (RESTORED,))
+        return _result(halftone, files, [(HALFTONE, RESTORED)], values, (RESTORED,), source.remarks)
 
     def descreen(
         self,
@@ -126,49 +130,58 @@ class Actions:
             scan = read_image(path, max_pixels=self.max_pixels)
             start = time.perf_counter()
             progress(0.1, "Detecting the screen")
-            screens = find_screens(scan.bgr)
+            bgr = on_background(scan.bgr, scan.alpha)
+            screens = find_screens(bgr)
             progress(0.2, "Descreening")
-            restored = (self.descreeners[method] or baseline_restorer(method, strength, "gaussian"))(scan.bgr, screens)
+            restored = (self.descreeners[method] or baseline_restorer(method, strength, "gaussian"))(bgr, screens)
             progress(0.6, "Rescreening")
             screened = rescreen(restored, screens, pitch, None if pitch is None else STANDARD_ANGLES, dot)
             seconds = time.perf_counter() - start
             progress(0.9, "Writing")
-            files = self._write(path, {SCAN: scan.bgr, RESTORED: restored, SCREENED: screened}, scan.alpha)
+            files = self._write(path, {SCAN: scan.bgr, RESTORED: restored, SCREENED: screened}, scan)
         pairs = [(SCAN, RESTORED), (SCAN, SCREENED), (RESTORED, SCREENED)]
-        remark = f"Detected screen: {describe(screens)}."
-        return _result(scan.bgr, files, pairs, {"time": f"{seconds:.2f} s"}, (RESTORED, SCREENED), remark)
+        remarks = (f"Detected screen: {describe(screens)}", *scan.remarks)
+        return _result(bgr, files, pairs, {"time": f"{seconds:.2f} s"}, (RESTORED, SCREENED), remarks)
 
     def classical(self, path: str | Path, method: str, linear: bool = False, progress: Progress = _ignore) -> Result:
         """Halftone the gray of a photograph with a method of halftone.METHODS; `linear`: in linear light."""
         with _name_errors_without_folder(path):
             progress(0.0, "Reading the photograph")
-            photo = read_image(path, max_pixels=self.max_pixels).bgr
+            source = read_image(path, max_pixels=self.max_pixels)
+            photo = on_background(source.bgr, source.alpha)
             gray = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
             start = time.perf_counter()
             progress(0.2, "Dithering")
             halftone = METHODS[method](luminance(photo) if linear else gray)
             seconds = time.perf_counter() - start
             progress(0.8, "Measuring and writing")
-            files = self._write(path, {"gray": cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), HALFTONE: halftone})
+            files = self._write(path, {"gray": cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), HALFTONE: halftone}, source)
             values = {}
             if min(gray.shape) >= scores.SIZE and not linear:
                 values["tone (σ 1.5)"] = f"{scores.tone_psnr(halftone, photo):.2f} dB"
         values |= {"1 bit per pixel": _bytes(files[HALFTONE].stat().st_size), "time": f"{seconds:.3f} s"}
-        return _result(gray, files, [("gray", HALFTONE)], values, (HALFTONE,), f"Source: {METHODS[method].source}.")
+        remarks = (f"Source: {METHODS[method].source}", *source.remarks)
+        return _result(gray, files, [("gray", HALFTONE)], values, (HALFTONE,), remarks)
 
-    def _write(self, path: str | Path, images: dict[str, np.ndarray], alpha: np.ndarray | None = None) -> dict:
-        """Write images as NAME_image.png, halftones with one bit per pixel; returns their paths by name."""
+    def _write(self, path: str | Path, images: dict[str, np.ndarray], source: Image | Halftone) -> dict:
+        """Write images as NAME_image.png, halftones with one bit per pixel; returns their paths by name.
+
+        All have the resolution of the source; the source itself and the restoration also have its transparency.
+        """
         folder, files = self.scratch.new(), {}
         for name, image in images.items():
             files[name] = folder / f"{Path(path).stem[:80]}_{name.replace(' ', '_')}.png"
             if image.ndim == 2:
-                write_halftone(files[name], image)
-            else:
-                write_image(files[name], image, alpha)
+                write_halftone(files[name], image, source.resolution)
+                continue
+            alpha = getattr(source, "alpha", None) if name in (PHOTO, SCAN, RESTORED) else None
+            image = off_background(image, alpha) if name == RESTORED else image
+            write_image(files[name], image, alpha, source.resolution)
         return files
 
 
-def _result(image, files, pairs, values, downloads, remark="") -> Result:
+def _result(image, files, pairs, values, downloads, remarks=()) -> Result:
+    remark = " ".join(f"{remark[:1].upper()}{remark[1:]}." for remark in remarks)
     return Result(image.shape[:2], files, pairs, values, {name: files[name] for name in downloads}, remark)
 
 

@@ -49,7 +49,7 @@ def build_page(actions: Actions, *samples: list[Sample]) -> gr.Blocks:
             "<h1>ResHalf</h1><p>A colour photograph is converted into a black-and-white halftone with one bit per "
             "pixel, and restored in colour from the halftone alone.</p><p><small>Everything happens on this machine. "
             f"Images up to {actions.max_pixels / 1e6:g} megapixels and {MAX_FILE.upper().replace('MB', ' MB')}: "
-            "JPEG, PNG, WebP, TIFF, BMP, GIF. Results are deleted after an hour.</small></p>",
+            "JPEG, PNG, WebP, TIFF, BMP, GIF, PNM. Results are deleted after an hour.</small></p>",
             elem_id="head",
         )
         with gr.Tab("Halftone"):

@@ -13,7 +13,8 @@ from descreen.printing import draw_printing, print_and_scan
 from descreen.screen_finder import common_pitch, find_screens, shrink_for
 from halftone.inks import INKS
 from halftone.screens import am_cmyk, am_screen
-from images.files import list_images, read_image
+from images.files import read_image
+from images.listing import list_images
 
 EVERY = list_images(Path(__file__).parents[2] / "test_imgs")
 ANGLES = (75.0, 15.0, 0.0, 45.0)

@@ -5,11 +5,14 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from halftone import METHODS
 from halftone.__main__ import main
+from halftone.light import linear_light
 from halftone.ordered import bayer
 from halftone.screens import am_cmyk
+from images.files import read_halftone
 
 BGR = np.random.RandomState(0).randint(0, 256, (30, 44, 3)).astype(np.uint8)
 GRAY = cv2.cvtColor(BGR, cv2.COLOR_BGR2GRAY)
@@ -72,6 +75,62 @@ def test_colour_halftones_equal_those_of_the_library(photo, tmp_path):
     assert written == {(0, 0, 0), (0, 0, 255), (255, 255, 255)}
 
 
+@pytest.mark.parametrize("kind", ["bmp", "pbm", "tif", "TIFF"])
+def test_the_ending_gives_the_format(photo, tmp_path, kind):
+    out = tmp_path / f"out.{kind}"
+    assert main(["--method", "bayer_8", str(photo), str(out)]) == 0
+    assert Image.open(out).mode == "1"
+    assert np.array_equal(read_halftone(out), bayer(GRAY))
+    assert main(["--halftone_format", "pbm", str(tmp_path / "photo.one.png"), str(tmp_path / "x.pbm")]) == 2
+    (tmp_path / "in").mkdir()
+    photo.rename(tmp_path / "in/p.png")
+    assert main(["--halftone_format", kind.lower(), str(tmp_path / "in"), str(tmp_path / "folder")]) == 0
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == [f"p.{kind.lower()}"]
+
+
+def test_a_transparent_photograph_is_halftoned_on_white_or_the_background(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([BGR * 0, np.zeros_like(GRAY)]))
+    for flags, level in (([], 255), (["--background", "black"], 0), (["--background", "fff"], 255)):
+        assert main([*flags, str(tmp_path / "a.png"), str(tmp_path / "out.png")]) == 0
+        assert (read_halftone(tmp_path / "out.png") == level).all()
+
+
+def test_halftones_of_all_kinds_keep_the_resolution(tmp_path):
+    Image.fromarray(BGR).save(tmp_path / "a.png", dpi=(200, 100))
+    for number, flags in enumerate(([], ["--colour", "rgb"], ["--palette", "red,white,black"])):
+        for suffix in ("png", "bmp", "tif"):
+            out = tmp_path / f"{number}.{suffix}"
+            assert main([*flags, str(tmp_path / "a.png"), str(out)]) == 0
+            assert Image.open(out).info["dpi"] == pytest.approx((200, 100), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--linear"], ["--method", "stucki"], ["--method", "bayer_8"], ["--method", "am_round"]]
+)
+def test_palettes_work_with_methods_and_linear_light_and_are_indexed(tmp_path, flags):
+    """The mean of a constant colour inside the palette's gamut is kept, in sRGB levels or in linear light."""
+    light = linear_light if "--linear" in flags else lambda levels: levels.astype(float)
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 64, 3), (90, 90, 170), np.uint8))
+    out = tmp_path / "out.png"
+    assert main([*flags, "--palette", "000,WHITE,#ff0000", str(tmp_path / "a.png"), str(out)]) == 0
+    written = Image.open(out)
+    assert written.mode == "P" and written.getpalette()[:9] == [0, 0, 0, 255, 255, 255, 255, 0, 0]
+    bgr = cv2.imread(str(out))
+    means = [light(np.ascontiguousarray(bgr[..., channel])).mean() for channel in (0, 2)]
+    wanted = [light(np.full((1, 1), level, np.uint8))[0, 0] for level in (90, 170)]
+    assert np.abs(np.subtract(means, wanted)).max() < 6
+
+
+def test_a_palette_of_black_and_white_dithers_as_the_method_itself(photo, tmp_path):
+    cv2.imwrite(str(tmp_path / "gray.png"), GRAY)
+    for method in ("bayer_4", "blue_noise", "floyd_steinberg"):
+        for suffix, colours in (("png", "white,black"), ("pbm", "000,fff")):
+            out = tmp_path / f"out.{suffix}"
+            assert main(["--method", method, "--palette", colours, str(tmp_path / "gray.png"), str(out)]) == 0
+            same = np.mean(read_halftone(out) == METHODS[method](GRAY))
+            assert same > (0.97 if method != "floyd_steinberg" else 0.9)
+
+
 def test_halftones_of_linear_light_are_darker(photo, tmp_path):
     means = []
     for flags in ([], ["--linear"]):
@@ -128,12 +187,19 @@ def test_the_gallery_shows_every_method(photo, tmp_path):
         (["--method", "am_line", "--set", "pitch=1", "{photo}", "{out}"], "photo.one.png: pitch must be at least 2"),
         (["--method", "green_noise", "--set", "kernel=x", "{photo}", "{out}"], "unknown kernel 'x', known"),
         (["--colour", "palette", "{photo}", "{out}"], "--palette"),
-        (["--colour", "palette", "--palette", "red", "{photo}", "{out}"], "RRGGBB"),
+        (["--colour", "palette", "--palette", "reddish", "{photo}", "{out}"], "RRGGBB"),
+        (["--palette", "fff,#12345", "{photo}", "{out}"], "'#12345' is not a colour"),
+        (
+            ["--palette", "red,white", "{photo}", "{folder}/out.pbm"],
+            "out.pbm: halftones are written as .png, .bmp, .tif",
+        ),
+        (["--palette", "red,white", "--halftone_format", "pbm", "{folder}/twins", "{folder}/out"], "stores no colours"),
+        (["--halftone_format", "pbm", "{photo}", "{out}"], "--halftone_format is for a folder"),
+        (["--background", "see-through", "{photo}", "{out}"], "'see-through' is not a colour"),
         (["--colour", "cmyk", "--linear", "{photo}", "{out}"], "--linear"),
         (["{photo}", "{folder}/out.jpg"], "out.jpg: halftones are written as .png"),
         (["{folder}/text.png", "{out}"], "text.png: not an image"),
         (["{folder}/empty", "{folder}/out"], "empty: contains no images"),
-        (["{folder}/twins", "{folder}/out"], "would both be written as a.png"),
         (["{photo}", "{photo}/out.png"], "photo.one.png: not a folder"),
         (["{photo}", "{photo}"], "photo.one.png is the input and would be overwritten"),
         (["{folder}", "{folder}"], "output folder must differ"),
@@ -141,7 +207,14 @@ def test_the_gallery_shows_every_method(photo, tmp_path):
         (["{photo}", "{folder}/empty"], "empty: halftones are written as .png"),
         (["--method", "am_line", "--set", "angle=nan", "{photo}", "{out}"], "angle must be a finite float, not 'nan'"),
         (["--method", "blue_noise", "--set", "size=200000", "{photo}", "{out}"], "not enough memory"),
-        (["--colour", "palette", "--method", "stucki", "--palette", "000000", "{photo}", "{out}"], "neither --method"),
+        (
+            ["--palette", "000", "--method", "ostromoukhov", "{photo}", "{out}"],
+            "ostromoukhov knows black and white only",
+        ),
+        (
+            ["--palette", "000", "--method", "stucki", "--set", "noise=1", "{photo}", "{out}"],
+            "for palettes: serpentine",
+        ),
         (["--gallery", "--method", "stucki", "{photo}", "{out}"], "no other options"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from images.files import list_images, read_halftone, read_image, write_halftone, write_image
+from images.files import read_halftone, read_image, write_halftone, write_image
 from utils.errors import UserError
 
 BGR = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8), (0, 0), 2)
@@ -51,42 +51,6 @@ def test_a_file_without_permission_is_refused_as_such(tmp_path):
         assert os.strerror(errno.EACCES) in refusal(path)
     finally:
         os.seteuid(me)
-
-
-def test_listing_is_sorted_ignores_case_and_skips_hidden_files(tmp_path):
-    for name in ("b.PNG", "a.b.jpeg", "c.tif", ".hidden.png", "notes.txt", "._a.jpg"):
-        (tmp_path / name).touch()
-    (tmp_path / "x.png").mkdir()
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "d.webp").touch()
-    assert [path.name for path in list_images(tmp_path)] == ["a.b.jpeg", "b.PNG", "c.tif", "x.png"]
-    found = [str(path.relative_to(tmp_path)) for path in list_images(tmp_path, recursive=True)]
-    assert found == ["a.b.jpeg", "b.PNG", "c.tif", "sub/d.webp"]
-
-
-def test_listing_reports_a_link_loop_once(tmp_path):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a.png").touch()
-    (tmp_path / "sub" / "up").symlink_to(tmp_path)
-    found = list_images(tmp_path, recursive=True)
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["sub/a.png", "sub/up"]
-    assert "link back" in refusal(found[1])
-
-
-def test_listing_follows_links_to_other_folders(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.png").touch()
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
-    assert list_images(tmp_path / "photos", recursive=True) == [tmp_path / "photos" / "linked" / "a.png"]
-
-
-def test_listing_of_a_missing_folder_or_a_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no such folder"):
-        list_images(tmp_path / "missing")
-    (tmp_path / "a.png").touch()
-    with pytest.raises(UserError, match="not a folder"):
-        list_images(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("alpha", [None, ALPHA])

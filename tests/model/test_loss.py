@@ -10,8 +10,8 @@ from scipy.fft import dctn
 from torchvision.models import vgg19
 
 from model import loss
-from utils.dct import low_frequency_dct
-from utils.filters import gaussian_blur, gaussian_taps
+from model.dct import low_frequency_dct
+from model.filters import gaussian_blur, gaussian_taps
 
 GOLDEN = {
     key: torch.from_numpy(value) for key, value in np.load(Path(__file__).parents[1] / "golden" / "losses.npz").items()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from images.files import list_images, read_image
+from images.files import read_image
+from images.listing import list_images
 from metrics.quality import psnr
 from model.hourglass import keep_variance
 from model.load import load_network

@@ -1,0 +1,92 @@
+"""Decoding of TIFF files: tifffile reads the header and deep pixels, Pillow 8-bit pixels of any colours and codec."""
+
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from images.colour_space import profile_to_srgb
+from images.pillow import check_size, from_pillow, open_image
+from images.pixels import Pixels, Refused, split, to_8bit, upright
+from images.resolution import RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION, tag_resolution
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 274
+
+
+def decode_tiff(file: BinaryIO, max_pixels: int) -> Pixels:
+    """Decode a TIFF of one image; thumbnails and masks beside it are ignored. Raises as `images.decode.decode`."""
+    import tifffile  # slow to import, and only needed for TIFFs
+
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages[0]
+        check_size(page.imagewidth, page.imagelength, max_pixels)
+        count = sum(not (other.is_reduced or other.is_mask) for other in map(tiff.pages.get, range(len(tiff.pages))))
+        if count > 1:
+            raise Refused(f"{count} pages; one image per file is required")
+        orientation = int(page.tags.valueof(_ORIENTATION, 1))
+        resolution = tag_resolution(
+            page.tags.valueof(X_RESOLUTION), page.tags.valueof(Y_RESOLUTION), page.tags.valueof(RESOLUTION_UNIT, 2)
+        )
+        if page.bitspersample <= 8 and page.sampleformat == tifffile.SAMPLEFORMAT.UINT:
+            pixels, turned = _shallow(file, page), True  # Pillow applies the orientation itself
+        else:
+            pixels, turned = _deep(file, page)
+    pixels = profile_to_srgb(pixels, page.iccprofile if page.photometric in (0, 1, 2, 3, 6) else None)
+    if turned:
+        if resolution and orientation in (5, 6, 7, 8):
+            resolution = resolution[::-1]
+        return pixels._replace(resolution=resolution)
+    return upright(pixels._replace(resolution=resolution), orientation)
+
+
+def _shallow(file: BinaryIO, page) -> Pixels:
+    """Pixels of up to 8 bits, with Pillow."""
+    file.seek(0)
+    try:
+        image = open_image(file, formats=["TIFF"])
+    except (Pillow.UnidentifiedImageError, SyntaxError):
+        raise _unsupported(page) from None
+    try:
+        return from_pillow(image, page.iccprofile)
+    except OSError as error:
+        if page.planarconfig == 2 and page.samplesperpixel > 1 or "not available" in str(error):
+            raise _unsupported(page) from None
+        raise
+
+
+def _deep(file: BinaryIO, page) -> tuple[Pixels, bool]:
+    """Pixels of 16 bits or more, and whether they are upright already."""
+    if page.dtype is None or page.bitspersample != page.dtype.itemsize * 8:
+        raise Refused(f"{page.bitspersample}-bit pixels; 8, 16, 32 or 64 are required")
+    if page.photometric not in (0, 1, 2):
+        raise Refused(f"{page.photometric.name} colours of {page.bitspersample} bits; gray or RGB is required")
+    planar = page.planarconfig == 2
+    turned = False
+    try:
+        array = page.asarray()
+        if planar and array.ndim == 3:
+            array = np.moveaxis(array, 0, 2)
+        colour, alpha = split(to_8bit(array), bgr=False)
+    except (ValueError, ImportError) as error:
+        # tifffile needs another package for some codecs; OpenCV supports the common ones, for interleaved pixels.
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
+            raise
+        array = None
+        if not planar or page.samplesperpixel == 1:
+            file.seek(0)
+            array = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        if array is None:
+            raise _unsupported(page) from None
+        (colour, alpha), turned = split(to_8bit(array), bgr=True), True
+    if page.photometric == 0:  # white is zero
+        colour = 255 - colour
+    return Pixels(colour, alpha), turned
+
+
+def _unsupported(page) -> Refused:
+    layout = "planar " if page.planarconfig == 2 and page.samplesperpixel > 1 else ""
+    kind = f"{layout}{page.bitspersample}-bit {getattr(page.photometric, 'name', page.photometric)} pixels"
+    compression = getattr(page.compression, "name", page.compression)
+    return Refused(f"{kind} with {compression} compression in a TIFF are not supported")
