@@ -75,15 +75,12 @@ def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MA
 
 
 def open_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MAX_PIXELS) -> Halftone:
-    """Read a halftone on white, thresholded at 128.
+    """The levels of `read_levels`, thresholded at 128.
 
     Raises UserError as `read_image` does, and, unless `force`, when more than 5 % of the pixels are neither black nor
     white.
     """
-    colour, alpha, resolution, remarks = _read(path, max_pixels)
-    if alpha is not None:  # composite on white
-        colour = colour.copy()
-        colour[alpha <= 127] = 255
+    colour, _, resolution, remarks = read_levels(path, max_pixels=max_pixels)
     darkest, brightest = (colour, colour) if colour.ndim == 2 else (colour.min(axis=2), colour.max(axis=2))
     if not force:
         gray = np.count_nonzero((brightest > GRAY_MARGIN) & (darkest < 255 - GRAY_MARGIN)) / darkest.size
@@ -91,6 +88,16 @@ def open_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MA
             raise UserError(f"{path}: not a halftone: {gray:.0%} of the pixels are neither black nor white")
     gray_levels = colour if colour.ndim == 2 else cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
     return Halftone(np.where(gray_levels > 127, np.uint8(255), np.uint8(0)), resolution, remarks)
+
+
+def read_levels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Read the levels of a halftone's file, white where it is transparent. Raises UserError as `read_image` does."""
+    pixels = _read(path, max_pixels)
+    if pixels.alpha is None:
+        return pixels
+    colour = pixels.colour.copy()
+    colour[pixels.alpha <= 127] = 255
+    return pixels._replace(colour=colour, alpha=None)
 
 
 def _read(path: str | Path, max_pixels: int) -> Pixels:

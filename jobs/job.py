@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from images.files import Image, read_image, write_halftone, write_image
+from images.files import read_image, write_halftone, write_image
 from images.overview import middle
 from images.resolution import Resolution
 from images.transparency import WHITE, off_background, on_background
@@ -74,7 +74,7 @@ class Job(ABC):
 
     def load(self, path: Path) -> Loaded:
         """The input, a photograph on the background. Raises UserError for a bad file."""
-        photo: Image = read_image(path, max_pixels=self.max_pixels)
+        photo = read_image(path, max_pixels=self.max_pixels)
         return Loaded(*photo)._replace(image=on_background(photo.bgr, photo.alpha, self.background))
 
     def scores(self, image: np.ndarray, outputs: Outputs) -> dict[str, float] | None:

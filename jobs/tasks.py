@@ -54,11 +54,14 @@ def plan_tasks(source: Path, out: Path, recursive: bool, folders: Mapping[str, s
     if not inputs:
         raise UserError(f"{source}: contains no images")
     names, remarks = output_names(inputs, source if source.is_dir() else source.parent)
-    if ignored:
-        remarks.append(f"{source}: {ignored} other file{'s' * (ignored > 1)} ignored")
     outputs = (out / folder / name.with_suffix(suffix) for folder, suffix in folders.items() for name in names.values())
     check_overwriting((path for path in inputs if path.is_file()), outputs)
-    return Plan([Task(path, name) for path, name in names.items()], remarks)
+    return Plan([Task(path, name) for path, name in names.items()], remarks + other_files(source, ignored))
+
+
+def other_files(source: Path, count: int) -> list[str]:
+    """The remark that `count` files of a folder are no images; empty for 0."""
+    return [f"{source}: {count} other file{'s' * (count > 1)} ignored"] if count else []
 
 
 def output_names(paths: Sequence[Path], base: Path) -> tuple[dict[Path, Path], list[str]]:

@@ -15,10 +15,10 @@ from halftone.eye import nasanen
 from halftone.ordered import blue_noise, white_noise
 from halftone.variable_diffusion import ostromoukhov
 from images.files import read_halftone, read_image, write_halftone, write_image
-from images.listing import list_images
+from images.listing import survey
 from images.resolution import Resolution
 from images.transparency import off_background, on_background
-from jobs.tasks import HALFTONES, RESTORED, Plan, output_names
+from jobs.tasks import HALFTONES, RESTORED, Plan, other_files, output_names
 from metrics.codecs import code_within
 from metrics.damage import damages
 from metrics.quality import SIZE, gray_of, mean_chroma, perceived_psnr, psnr, restoration_metrics, ssim, tone_psnr
@@ -91,14 +91,14 @@ def find_photos(folder: Path, save_dir: Path, photo_list: Path | None = None) ->
     Raises UserError when there are none, when `save_dir` cannot be created, and when an output file in it would
     overwrite a photo.
     """
-    photos = read_photo_list(photo_list, folder) if photo_list else list_images(folder)
+    photos, ignored = (read_photo_list(photo_list, folder), 0) if photo_list else survey(folder)
     if not photos:
         raise UserError(f"{folder}: no images")
     outputs = [save_dir / kind for kind in (HALFTONES, RESTORED)]
     for output in outputs:
         check_folder(output)
     names, remarks = output_names(photos, photos[0].parent)
-    Plan([], remarks).print_remarks()
+    Plan([], remarks + other_files(folder, ignored)).print_remarks()
     check_overwriting(photos, (output / name for output in outputs for name in names.values()))
     return {photo: name.stem for photo, name in names.items()}
 

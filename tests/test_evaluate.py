@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import evaluate
+from images.files import read_image
 from model.reshalf import InverseHalf, ResHalf
-from reshalf import evaluation
+from reshalf import ResHalfCodec, evaluation
 from utils.checkpoint import write_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent
@@ -174,6 +176,22 @@ def test_photos_with_the_same_stem_are_both_measured_and_named_apart(capsys, tmp
     code, printed = run(capsys, "--model", model, "--data_dir", photos, "--save_dir", tmp_path / "out", *parts)
     assert code == 0 and "a.bmp becomes a.bmp.png" in printed.err
     assert {"a.bmp.png", "a.png.png"} <= {path.name for path in (tmp_path / "out/halftone").iterdir()}
+
+
+def test_transparency_and_resolution_are_kept_and_other_files_counted(capsys, tmp_path, model):
+    (tmp_path / "in").mkdir()
+    clear = Image.new("RGBA", (40, 32), (0, 0, 0, 0))
+    clear.save(tmp_path / "in/a.png", dpi=(300, 150))
+    (tmp_path / "in/notes.txt").write_text("no image")
+    parts = ["--no_references", "--no_robustness", "--no_spectra", "--device", "cpu"]
+    flags = ["--model", model, "--data_dir", tmp_path / "in", "--save_dir", tmp_path / "out"]
+    code, printed = run(capsys, *flags, *parts)
+    assert code == 0 and "1 other file ignored" in printed.err
+    halftone, restored = (read_image(tmp_path / f"out/{folder}/a.png") for folder in ("halftone", "restored"))
+    assert halftone.resolution == restored.resolution == pytest.approx((300, 150), abs=0.02)
+    assert (restored.alpha == 0).all()
+    on_white = ResHalfCodec(model, "cpu").halftone(np.full((32, 40, 3), 255, np.uint8))
+    np.testing.assert_array_equal(halftone.bgr[..., 0], on_white)
 
 
 def test_the_shipped_checkpoint_is_measured_by_default(photos):

@@ -95,6 +95,24 @@ def test_uploads_of_all_pixel_formats_are_read_as_read_image_does(actions, tmp_p
     assert (alpha == 77).all()
 
 
+def test_transparent_photographs_are_on_white_and_files_keep_alpha_and_resolution(actions, tmp_path):
+    clear = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+    clear.paste((0, 0, 0, 255), (8, 0, 24, 20))
+    clear.save(tmp_path / "logo.png", dpi=(300, 150), icc_profile=b"damaged")
+    for work in (actions.dither, lambda path: actions.classical(path, "bayer_8")):
+        result = work(tmp_path / "logo.png")
+        assert (read_halftone(result.downloads["halftone"])[:, 26:] == 255).all()
+        assert "Its damaged colour profile is not supported" in result.remark
+        for path in result.downloads.values():
+            assert read_image(path).resolution == pytest.approx((300, 150), abs=0.02)
+    restored = read_image(actions.dither(tmp_path / "logo.png").downloads["restored"])
+    np.testing.assert_array_equal(restored.alpha, np.asarray(clear)[..., 3])
+    scan = actions.descreen(tmp_path / "logo.png", "gaussian", pitch=4.0)
+    assert (read_image(scan.downloads["restored"]).alpha == np.asarray(clear)[..., 3]).all()
+    screened = read_image(scan.downloads["new screen"])
+    assert screened.alpha is None and (screened.bgr[:, 34:] == 255).all()
+
+
 def test_restoring_accepts_halftones_and_with_force_any_image(actions, photo, tmp_path):
     halftone = actions.codec.halftone(read_image(photo).bgr)
     write_halftone(tmp_path / "dots.png", halftone)
