@@ -14,6 +14,7 @@ from images.transparency import off_background
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274
+_COLOURS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr"}
 _OPENCV_CODECS = (1, 5, 8, 32773, 32946)  # none, LZW, Deflate, PackBits; for others OpenCV may return other pixels
 
 
@@ -92,6 +93,7 @@ def _deep(file: BinaryIO, page) -> tuple[Pixels, bool]:
 
 def _unsupported(page) -> Refused:
     layout = "planar " if page.planarconfig == 2 and page.samplesperpixel > 1 else ""
-    kind = f"{layout}{page.bitspersample}-bit {getattr(page.photometric, 'name', page.photometric)} pixels"
+    colours = _COLOURS.get(page.photometric) or getattr(page.photometric, "name", page.photometric)
+    kind = f"{layout}{page.bitspersample}-bit {colours} pixels"
     compression = getattr(page.compression, "name", page.compression)
     return Refused(f"{kind} with {compression} compression in a TIFF are not supported")
