@@ -221,10 +221,11 @@ def _palette_conversion(
             indices = palette_indices(levels(bgr), levels(palette), method.name, **options)
         else:
             indices = palette_pattern(levels(bgr), levels(palette), lambda gray: method(gray, **options))
-        if arguments.output.suffix.lower() == ".pbm" or arguments.halftone_format == "pbm":
+        if bilevel and suffix in HALFTONE_SUFFIXES[1:]:  # of one bit; an indexed PNG of two colours has one as well
             return palette[indices][..., 0]
         return Indexed(indices.astype(np.uint8), palette)
 
+    suffix = f".{arguments.halftone_format}" if arguments.halftone_format else arguments.output.suffix.lower()
     bilevel = set(map(tuple, palette.tolist())) <= {(0, 0, 0), (255, 255, 255)}
     return convert, HALFTONE_SUFFIXES if bilevel else PALETTE_SUFFIXES
 

@@ -15,6 +15,7 @@ _DISPLAY_GAMMA, _GAMMA_TOLERANCE = 2.2, 0.05  # gAMA 0.45455 is what encoders wr
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 # ITU-T H.273, tables 2 and 3: the code points of cICP that are converted. Transfer None is the sRGB curve.
 _D65 = (0.3127, 0.329)
+_ADOBE_RGB = (_D65, (0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
 _CICP_PRIMARIES = {
     1: SRGB_CHROMATICITIES,
     5: (_D65, (0.64, 0.33), (0.29, 0.6), (0.15, 0.06)),
@@ -47,6 +48,16 @@ class Encoding(NamedTuple):
         """Whether the pixels are sRGB up to the rounding of such declarations, and left as they are."""
         close = self.gamma is None or abs(self.gamma / _DISPLAY_GAMMA - 1) <= _GAMMA_TOLERANCE
         return close and np.abs(np.subtract(self.chromaticities, SRGB_CHROMATICITIES)).max() < 0.005
+
+
+def exif_encoding(exif: Pillow.Exif | None) -> Encoding | None:
+    """Adobe RGB where a camera declares it in EXIF without a profile (DCF 2.0, option file R03), else None."""
+    try:
+        declared = exif.get_ifd(0x8769).get(0xA001)
+        adobe = declared == 2 or declared == 0xFFFF and exif.get_ifd(0xA005).get(1) == "R03"
+    except Exception:  # none, or a damaged EXIF block
+        return None
+    return Encoding(563 / 256, _ADOBE_RGB) if adobe else None
 
 
 def cicp_encoding(primaries: int, transfer: int, matrix: int, full_range: int) -> Encoding | str:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from images import pnm
-from images.colour_space import Encoding, encoding_to_srgb, profile_to_srgb, unconverted
+from images.colour_space import Encoding, encoding_to_srgb, exif_encoding, profile_to_srgb, unconverted
 from images.pillow import check_size, from_pillow, open_image
 from images.pixels import Pixels, Refused, Unrecognized, split, to_8bit, upright
 from images.png import SIGNATURE as PNG_SIGNATURE
@@ -65,6 +65,8 @@ def decode(file: BinaryIO, max_pixels: int, suffix: str = "") -> Pixels:
     exif, profile = _exif(header), header.info.get("icc_profile")
     mode, resolution = header.mode, header_resolution(header, exif)
     encoding = png.encoding() if png else None
+    if not (png or profile):
+        encoding = exif_encoding(exif)
     if header.format in _WITH_OPENCV and mode != "CMYK":
         pixels = _with_opencv(file, header, png, encoding)
     else:

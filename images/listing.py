@@ -64,7 +64,8 @@ def survey(source: str | Path, recursive: bool = False, except_below: Path | Non
     if not source.is_dir():
         if source.exists():
             return Listing([source], 0)
-        raise UserError(f"{source}: no such folder or file")
+        kind = "file" if source.suffix.lower() in IMAGE_SUFFIXES else "folder"
+        raise UserError(f"{source}: no such {kind}")
     try:
         images, others = _files_in(source, recursive, (os.path.realpath(source),), except_below)
     except OSError as error:

@@ -124,9 +124,10 @@ def test_palettes_work_with_methods_and_linear_light_and_are_indexed(tmp_path, f
 def test_a_palette_of_black_and_white_dithers_as_the_method_itself(photo, tmp_path):
     cv2.imwrite(str(tmp_path / "gray.png"), GRAY)
     for method in ("bayer_4", "blue_noise", "floyd_steinberg"):
-        for suffix, colours in (("png", "white,black"), ("pbm", "000,fff")):
+        for suffix, colours in (("png", "white,black"), ("pbm", "000,fff"), ("bmp", "#fff,#000")):
             out = tmp_path / f"out.{suffix}"
             assert main(["--method", method, "--palette", colours, str(tmp_path / "gray.png"), str(out)]) == 0
+            assert suffix == "png" or Image.open(out).mode == "1"
             same = np.mean(read_halftone(out) == METHODS[method](GRAY))
             assert same > (0.97 if method != "floyd_steinberg" else 0.9)
 

@@ -95,6 +95,16 @@ def test_an_unsupported_declaration_is_named_and_the_pixels_are_read_as_srgb(tmp
     assert len(found.remarks) == 1 and name in found.remarks[0] and "not supported" in found.remarks[0]
 
 
+@pytest.mark.parametrize("tags", [{0x8769: {0xA001: 2}}, {0x8769: {0xA001: 65535, 0xA005: {1: "R03"}}}])
+def test_adobe_rgb_of_cameras_is_converted(tmp_path, tags):
+    exif = Pillow.Exif()
+    exif.update(tags)
+    Pillow.new("RGB", (16, 16), (219, 0, 0)).save(tmp_path / "a.jpg", exif=exif, quality=100, subsampling=0)
+    assert np.abs(read_image(tmp_path / "a.jpg").bgr[0, 0].astype(int) - (0, 0, 255)).max() <= 4
+    Pillow.new("RGB", (16, 16), (219, 0, 0)).save(tmp_path / "b.jpg", quality=100, subsampling=0)
+    assert np.abs(read_image(tmp_path / "b.jpg").bgr[0, 0].astype(int) - (0, 0, 219)).max() <= 4
+
+
 def gray_profile(gamma: float) -> bytes:
     """A gray ICC profile of version 2 with a gamma curve."""
     tags = {

@@ -153,6 +153,19 @@ def test_a_transparent_colour_of_any_depth_becomes_alpha(tmp_path):
         np.testing.assert_array_equal(found.bgr[..., 1], marked, err_msg=name)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_of_a_tiff_that_are_multiplied_by_alpha_are_divided(tmp_path, dtype, channels):
+    alpha = np.tile(np.array([0, 64, 128, 255], np.float64), (8, 2))[..., None] / 255
+    stored = np.concatenate([np.full((8, 8, channels), 200 / 255) * alpha, alpha], axis=2) * np.iinfo(dtype).max
+    photometric = "rgb" if channels == 3 else "minisblack"
+    options = {"photometric": photometric, "extrasamples": ["assocalpha"], "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", stored.round().astype(dtype), **options)
+    found = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found.alpha, (alpha[..., 0] * 255).round())
+    assert np.abs(found.bgr[found.alpha > 0].astype(int) - 200).max() <= 2
+
+
 def test_a_background_is_put_behind_and_taken_away_again():
     alpha = np.arange(21 * 34).reshape(21, 34).astype(np.uint8)
     for background in ((255, 255, 255), (0, 0, 0), (10, 200, 90)):

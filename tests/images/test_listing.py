@@ -42,6 +42,8 @@ def test_listing_follows_links_to_other_folders(tmp_path):
 def test_listing_of_a_missing_folder_is_refused_and_a_file_is_its_own_list(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         list_images(tmp_path / "missing")
+    with pytest.raises(UserError, match="missing.JPG: no such file"):
+        list_images(tmp_path / "missing.JPG")
     (tmp_path / "a.data").touch()
     assert list_images(tmp_path / "a.data") == [tmp_path / "a.data"]
 
