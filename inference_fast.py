@@ -33,6 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
     add("--decoding", action="store_true", help="the inputs are halftones: restore them")
     add("--force", action="store_true", help="with --decoding: also restore images that are not halftones")
+    add("--invert", action="store_true", help="with --decoding: swap black and white (done by itself where certain)")
     add("--recursive", action="store_true", help="include subfolders and keep their structure")
     add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
     quality = parser.add_mutually_exclusive_group()
@@ -54,15 +55,16 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--decoding needs --data_dir, the folder of the halftones")
     if args.decoding and (args.fast or args.best or args.rounds is not None):
         raise UserError("--fast, --best and --rounds concern halftoning: not with --decoding")
-    if args.force and not args.decoding:
-        raise UserError("--force is for --decoding")
+    for flag in ("force", "invert"):
+        if getattr(args, flag) and not args.decoding:
+            raise UserError(f"--{flag} is for --decoding")
     folders = (RESTORED,) if args.decoding else (HALFTONES, RESTORED)
     tasks = plan_tasks(args.data_dir or HERE / "test_imgs", args.save_dir, args.recursive, folders)
     shard = parse_shard(args.shard)
     choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds, "best": args.best}
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
     made_by = {"checkpoint": checksum_or_empty(args.model), "decoding": args.decoding}
-    made_by |= {} if args.decoding else choices
+    made_by |= ({"invert": True} if args.invert else {}) if args.decoding else choices
     job = FolderJob(
         manifest=Manifest(args.save_dir, made_by),
         folders=folders,
@@ -72,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         codec=codec,
         decoding=args.decoding,
         force=args.force,
+        invert=args.invert,
     )
     return run_folder(tasks, job, shard)
 

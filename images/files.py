@@ -86,16 +86,25 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
     return Image(cv2.cvtColor(colour, cv2.COLOR_GRAY2BGR) if colour.ndim == 2 else colour, pixels.alpha)
 
 
+def read_levels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read the levels of a halftone's file, on white: uint8 (H, W) or BGR (H, W, 3). Raises UserError as `read_image`.
+
+    reshalf.repair makes a halftone of them.
+    """
+    colour, alpha = _read(path, max_pixels)
+    if alpha is not None:  # composite on white
+        colour = colour.copy()
+        colour[alpha <= 127] = 255
+    return colour
+
+
 def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a halftone: uint8 {0, 255} (H, W), thresholded at 128.
 
     Raises UserError as `read_image` does, and, unless `force`, when more than 5 % of the pixels are neither black nor
     white.
     """
-    colour, alpha = _read(path, max_pixels)
-    if alpha is not None:  # composite on white
-        colour = colour.copy()
-        colour[alpha <= 127] = 255
+    colour = read_levels(path, max_pixels=max_pixels)
     darkest, brightest = (colour, colour) if colour.ndim == 2 else (colour.min(axis=2), colour.max(axis=2))
     if not force:
         gray = np.count_nonzero((brightest > GRAY_MARGIN) & (darkest < 255 - GRAY_MARGIN)) / darkest.size

@@ -1,5 +1,6 @@
 """Base class of the jobs of both applications: reads inputs, times the computation, writes outputs and the manifest."""
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -7,12 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from images.files import read_image, write_halftone, write_image
 from images.overview import middle
 from jobs.manifest import FileResult, Manifest
 from jobs.tasks import Task
-from utils.errors import name_errors
+from utils.errors import name_errors, printable
 from utils.files import checksum_or_empty, make_parent
 
 LARGE = 16_000_000
@@ -22,12 +24,21 @@ Outputs = dict[str, np.ndarray]
 """Output images by folder: uint8 (H, W, 3) BGR, or a halftone (H, W)."""
 
 
+class Input(NamedTuple):
+    """An input: image, uint8 (H, W, 3) BGR or a halftone (H, W), alpha channel, and lines to print about it."""
+
+    image: np.ndarray
+    alpha: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
+
+
 class Loaded(NamedTuple):
-    """An input: SHA-256 of the file, image, uint8 (H, W, 3) BGR or a halftone (H, W), and alpha channel."""
+    """The SHA-256 of an input's file, and what was read from it."""
 
     checksum: str
     image: np.ndarray
     alpha: np.ndarray | None
+    remarks: tuple[str, ...]
 
 
 @dataclass(kw_only=True)
@@ -60,9 +71,9 @@ class Job(ABC):
     def columns(self, result: FileResult) -> str:
         """The job's own columns of a line of the table."""
 
-    def load(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        """The input image and its alpha channel. Raises UserError for a bad file."""
-        return read_image(path, max_pixels=self.max_pixels)
+    def load(self, path: Path) -> Input:
+        """The input. Raises UserError for a bad file."""
+        return Input(*read_image(path, max_pixels=self.max_pixels))
 
     def scores(self, image: np.ndarray, outputs: Outputs) -> dict[str, float] | None:
         """Quality measures of the outputs; None where there is no reference."""
@@ -77,9 +88,12 @@ class Job(ABC):
 
     def compute(self, task: Task, loaded: Loaded) -> tuple[Loaded, Outputs, FileResult]:
         """The outputs. Raises UserError when memory does not suffice or a network's output is not finite."""
+        for remark in loaded.remarks:
+            tqdm.write(printable(f"{task.path}: {remark}"), file=sys.stderr)
         start = time.perf_counter()
         with name_errors(task.path):
             outputs, note = self.convert(loaded.image)
+        note = "; ".join((*loaded.remarks, note)) if note else "; ".join(loaded.remarks)
         return loaded, outputs, FileResult(loaded.image.shape[:2], time.perf_counter() - start, None, note)
 
     def write(self, task: Task, computed: tuple[Loaded, Outputs, FileResult]) -> FileResult:

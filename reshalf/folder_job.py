@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from images.files import read_halftone
-from jobs.job import Job, Outputs
+from jobs.job import Input, Job, Outputs
 from jobs.manifest import FileResult
 from jobs.tasks import HALFTONES, RESTORED
 from metrics import quality
 from reshalf.codec import ResHalfCodec
+from reshalf.repair import read_repaired
 
 
 @dataclass(kw_only=True)
@@ -18,18 +18,21 @@ class FolderJob(Job):
     """Writes OUT/halftone/NAME.png and OUT/restored/NAME.png; with `decoding`, the inputs are halftones and only the
     latter is written.
 
-    force  with `decoding`: accept inputs that are not halftones
+    force   with `decoding`: accept inputs that are not halftones
+    invert  with `decoding`: swap black and white of all inputs
     """
 
     codec: ResHalfCodec
     decoding: bool
     force: bool
+    invert: bool
 
-    def load(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        """A photograph and its alpha channel, or with `decoding` a halftone (H, W). Raises UserError for a bad file."""
-        if self.decoding:
-            return read_halftone(path, self.force, max_pixels=self.max_pixels), None
-        return super().load(path)
+    def load(self, path: Path) -> Input:
+        """A photograph, or with `decoding` a halftone (H, W), repaired. Raises UserError for a bad file."""
+        if not self.decoding:
+            return super().load(path)
+        repaired = read_repaired(path, self.codec.has_pilot, self.invert, self.force, max_pixels=self.max_pixels)
+        return Input(repaired.halftone, remarks=repaired.remarks)
 
     def convert(self, picture: np.ndarray) -> tuple[Outputs, str]:
         """The halftone of a photograph and its restoration, or the restoration of a halftone; no note."""

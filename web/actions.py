@@ -19,9 +19,10 @@ from descreen.screening import rescreen
 from halftone.light import luminance
 from halftone.methods import METHODS
 from halftone.screens import STANDARD_ANGLES
-from images.files import read_halftone, read_image, write_halftone, write_image
+from images.files import read_image, write_halftone, write_image
 from metrics import quality as scores
 from reshalf import ResHalfCodec
+from reshalf.repair import read_repaired
 from utils.errors import UserError, name_errors
 from web.scratch import Scratch
 
@@ -86,11 +87,17 @@ class Actions:
         pairs = [(HALFTONE, RESTORED), (PHOTO, RESTORED), (PHOTO, HALFTONE)]
         return _result(photo.bgr, files, pairs, values | {"time": f"{seconds:.2f} s"}, (HALFTONE, RESTORED))
 
-    def restore(self, path: str | Path, force: bool = False, progress: Progress = _ignore) -> Result:
-        """Restore the colours of a halftone. Raises UserError for any other image unless `force` is set."""
+    def restore(
+        self, path: str | Path, force: bool = False, invert: bool = False, progress: Progress = _ignore
+    ) -> Result:
+        """Restore the colours of a halftone, which is repaired first (reshalf.repair); `invert` swaps black and white.
+
+        Raises UserError for any other image unless `force` is set.
+        """
         with _name_errors_without_folder(path):
             progress(0.0, "Reading the halftone")
-            halftone = read_halftone(path, force, max_pixels=self.max_pixels)
+            repaired = read_repaired(path, self.codec.has_pilot, invert, force, max_pixels=self.max_pixels)
+            halftone = repaired.halftone
             start = time.perf_counter()
             progress(0.2, "Restoring the colours")
             restored = self.codec.restore(halftone)
@@ -98,7 +105,8 @@ class Actions:
             progress(0.9, "Writing")
             files = self._write(path, {HALFTONE: halftone, RESTORED: restored})
         values = {"black pixels": f"{np.mean(halftone == 0):.0%}", "time": f"{seconds:.2f} s"}
-        return _result(halftone, files, [(HALFTONE, RESTORED)], values, (RESTORED,))
+        remark = " ".join(f"{line[0].upper()}{line[1:]}." for line in repaired.remarks)
+        return _result(halftone, files, [(HALFTONE, RESTORED)], values, (RESTORED,), remark)
 
     def descreen(
         self,

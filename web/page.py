@@ -73,7 +73,10 @@ def _dither_tab(actions: Actions, samples: list[Sample]) -> None:
 
 def _restore_tab(actions: Actions, samples: list[Sample]) -> None:
     def options() -> list:
-        return [gr.Checkbox(label="Also restore images that are not halftones")]
+        return [
+            gr.Checkbox(label="Also restore images that are not halftones"),
+            gr.Checkbox(label="Swap black and white (done by itself where certain)"),
+        ]
 
     _tab("halftone", "Restore colours", samples, options, actions.restore)
 
