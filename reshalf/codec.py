@@ -13,7 +13,7 @@ from model.load import load_network
 from model.noise import noise_channel
 from model.reshalf import ResHalf
 from model.tiler import Tiler, memory_errors
-from reshalf.repair import Repaired, repair_halftone
+from reshalf.repair import Repaired, check_array, repair_halftone
 from utils.errors import UserError
 from utils.pixels import to_tensor
 
@@ -75,6 +75,7 @@ class ResHalfCodec(Tiler):
         Deterministic for a photograph and a seed. Raises ValueError for any other array, MemoryError where the smallest
         tile does not fit, FloatingPointError where the network's output is not finite.
         """
+        check_array(bgr)
         if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
             raise ValueError(f"a photograph must be uint8 (H, W, 3), not {bgr.dtype} {bgr.shape}")
         if self.network.prior is None:
@@ -111,6 +112,7 @@ class ResHalfCodec(Tiler):
         Halftones with a pilot may be cropped, mirrored and turned by multiples of 90°; the restoration is aligned with
         the given halftone. Raises ValueError for any other array, MemoryError and FloatingPointError as `halftone`.
         """
+        check_array(halftone)
         if halftone.dtype != np.uint8 or halftone.ndim != 2 or not halftone.size:
             raise ValueError(f"a halftone must be uint8 (H, W), not {halftone.dtype} {halftone.shape}")
         if cv2.calcHist([halftone], [0], None, [256], [0, 256])[1:255].any():

@@ -12,7 +12,7 @@ import numpy as np
 
 from images.files import GRAY_MARGIN, MAX_GRAY_SHARE, MAX_PIXELS, read_levels
 from model.pilot import MIN_SCORE, Finding, detect_pilot
-from utils.errors import UserError
+from utils.errors import UserError, name_errors
 
 BLACK_AND_WHITE = (0, 255)
 MAX_REPEAT = 256
@@ -54,6 +54,7 @@ def repair_halftone(levels: np.ndarray, pilot: bool, invert: bool = False, force
     Raises ValueError, one line, for another array, and unless `force` for an image with more than 5 % of its pixels
     near neither of its two levels.
     """
+    check_array(levels)
     if levels.dtype == bool:
         levels = levels * np.uint8(255)
     if levels.dtype != np.uint8 or not levels.size or not (levels.ndim == 2 or levels.shape[2:] == (3,)):
@@ -73,13 +74,20 @@ def repair_halftone(levels: np.ndarray, pilot: bool, invert: bool = False, force
     return Repaired(halftone, ", ".join(undone), warning)
 
 
+def check_array(image: object) -> None:
+    """Raise ValueError for anything but an array, such as the None that cv2.imread returns for a missing file."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"not an image but {image!r:.50}: an array is needed (was the file found?)")
+
+
 def read_repaired(
     path: str | Path, pilot: bool, invert: bool = False, force: bool = False, *, max_pixels: int = MAX_PIXELS
 ) -> Repaired:
     """`repair_halftone` of a file. Raises UserError, one line that names the file and the reason."""
     levels = read_levels(path, max_pixels=max_pixels)
     try:
-        return repair_halftone(levels, pilot, invert, force)
+        with name_errors(path):
+            return repair_halftone(levels, pilot, invert, force)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
 

@@ -164,6 +164,23 @@ def test_other_arrays_are_refused(array):
         repair_halftone(array, True)
 
 
+def test_what_is_no_array_is_not_an_image(proxy):
+    codec = ResHalfCodec(proxy, "cpu")
+    for work in (codec.halftone, codec.restore, codec.repair):
+        with pytest.raises(ValueError, match="not an image but None"):
+            work(cv2.imread("missing.png"))
+
+
+def test_lack_of_memory_names_the_file(tmp_path, monkeypatch):
+    def scarce(*_):
+        raise MemoryError
+
+    cv2.imwrite(str(tmp_path / "a.png"), dots())
+    monkeypatch.setattr("reshalf.repair.detect_pilot", scarce)
+    with pytest.raises(UserError, match=r"a\.png: not enough memory"):
+        read_repaired(tmp_path / "a.png", True)
+
+
 def test_the_codec_repairs_for_its_own_network(proxy):
     assert not ResHalfCodec(proxy, "cpu").has_pilot
     codec = ResHalfCodec(device="cpu")
