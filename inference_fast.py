@@ -41,6 +41,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
     add("--decoding", action="store_true", help="the inputs are halftones: restore them")
     add("--force", action="store_true", help="with --decoding: also restore images that are not halftones")
+    add("--invert", action="store_true", help="with --decoding: swap black and white (done by itself where certain)")
     add("--halftone_format", choices=FORMATS, help="file format of the halftones (default: png)")
     add("--background", type=parse_colour, metavar="COLOUR", help=BACKGROUND_HELP)
     add("--recursive", action="store_true", help="include subfolders and keep their structure")
@@ -64,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--decoding needs --data_dir, the folder of the halftones")
     if args.decoding and (args.fast or args.best or args.rounds is not None):
         raise UserError("--fast, --best and --rounds concern halftoning: not with --decoding")
-    if args.force and not args.decoding:
-        raise UserError("--force is for --decoding")
+    for flag in ("force", "invert"):
+        if getattr(args, flag) and not args.decoding:
+            raise UserError(f"--{flag} is for --decoding")
     if args.decoding and (args.halftone_format or args.background):
         raise UserError("--halftone_format and --background concern halftoning: not with --decoding")
     folders = {} if args.decoding else {HALFTONES: f".{args.halftone_format or 'png'}"}
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds, "best": args.best}
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
     made_by = {"checkpoint": checksum_or_empty(args.model), "decoding": args.decoding}
-    made_by |= {} if args.decoding else choices
+    made_by |= ({"invert": True} if args.invert else {}) if args.decoding else choices
     if args.background:  # these two are absent by default, as in the manifests of earlier releases
         made_by["background"] = list(args.background)
     if args.halftone_format:
@@ -90,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         codec=codec,
         decoding=args.decoding,
         force=args.force,
+        invert=args.invert,
     )
     return run_folder(plan, job, shard)
 

@@ -58,7 +58,8 @@ class PhotoSet:
         try:
             entries = read_json(path)
         except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+            remedy = "" if path.exists() else "; python -m dataset.prepare makes it from a folder of photographs"
+            raise UserError(f"{path}: cannot be read: {error.strerror}{remedy}") from error
         except ValueError as error:
             raise UserError(f"{path}: not a JSON list: {error}") from error
         columns = entries.get(split) if isinstance(entries, dict) else None

@@ -48,14 +48,6 @@ class Image(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-class Halftone(NamedTuple):
-    """A halftone: `dots` uint8 {0, 255} (H, W); resolution and remarks as of an Image."""
-
-    dots: np.ndarray
-    resolution: Resolution | None = None
-    remarks: tuple[str, ...] = ()
-
-
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Read a photograph in upright orientation, BGR, 8 bits per channel.
 
@@ -70,24 +62,19 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
 
 
 def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The dots of `open_halftone`, uint8 {0, 255} (H, W)."""
-    return open_halftone(path, force, max_pixels=max_pixels).dots
-
-
-def open_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MAX_PIXELS) -> Halftone:
-    """The levels of `read_levels`, thresholded at 128.
+    """The levels of `read_levels`, thresholded at 128: uint8 {0, 255} (H, W).
 
     Raises UserError as `read_image` does, and, unless `force`, when more than 5 % of the pixels are neither black nor
     white.
     """
-    colour, _, resolution, remarks = read_levels(path, max_pixels=max_pixels)
+    colour = read_levels(path, max_pixels=max_pixels).colour
     darkest, brightest = (colour, colour) if colour.ndim == 2 else (colour.min(axis=2), colour.max(axis=2))
     if not force:
         gray = np.count_nonzero((brightest > GRAY_MARGIN) & (darkest < 255 - GRAY_MARGIN)) / darkest.size
         if gray > MAX_GRAY_SHARE:
             raise UserError(f"{path}: not a halftone: {gray:.0%} of the pixels are neither black nor white")
     gray_levels = colour if colour.ndim == 2 else cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    return Halftone(np.where(gray_levels > 127, np.uint8(255), np.uint8(0)), resolution, remarks)
+    return np.where(gray_levels > 127, np.uint8(255), np.uint8(0))
 
 
 def read_levels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:

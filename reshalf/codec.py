@@ -13,6 +13,7 @@ from model.load import load_network
 from model.noise import noise_channel
 from model.reshalf import ResHalf
 from model.tiler import Tiler, memory_errors
+from reshalf.repair import Repaired, repair_halftone
 from utils.checks import check_pixels
 from utils.errors import UserError
 from utils.pixels import to_tensor
@@ -89,6 +90,22 @@ class ResHalfCodec(Tiler):
         if self.network.encoder is None:
             return classical
         return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), to_tensor(classical[at])))
+
+    def repair(self, levels: np.ndarray, invert: bool = False, force: bool = False) -> Repaired:
+        """The halftone in an image that was changed on its way here, for `restore`; see reshalf.repair.
+
+        levels  uint8 or bool, (H, W) or BGR (H, W, 3): inverted, enlarged by whole factors, with other levels, …
+        invert  swap black and white; otherwise they are swapped where the pilot is found inverted
+        force   accept images that are not halftones
+        Returns the halftone, (H, W) uint8 in {0, 255}, what was undone and a warning. Raises ValueError for other
+        arrays and for images that are not halftones.
+        """
+        return repair_halftone(levels, self.has_pilot, invert, force)
+
+    @property
+    def has_pilot(self) -> bool:
+        """Whether the network's halftones carry the pilot."""
+        return self.network.prior is not None and self.network.prior.pilot > 0
 
     def restore(self, halftone: np.ndarray) -> np.ndarray:
         """Restore a photograph, (H, W, 3) uint8 BGR, from a halftone, (H, W) uint8 in {0, 255}.

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from images.files import open_halftone
 from jobs.job import Job, Loaded, Outputs
 from jobs.manifest import FileResult
 from jobs.tasks import HALFTONES, RESTORED
 from metrics import quality
 from reshalf.codec import ResHalfCodec
+from reshalf.repair import read_repaired
 
 
 @dataclass(kw_only=True)
@@ -18,19 +18,21 @@ class FolderJob(Job):
     """Writes OUT/halftone/NAME.png, or in another format, and OUT/restored/NAME.png; with `decoding`, the inputs are
     halftones and only the latter is written.
 
-    force  with `decoding`: accept inputs that are not halftones
+    force   with `decoding`: accept inputs that are not halftones
+    invert  with `decoding`: swap black and white of all inputs
     """
 
     codec: ResHalfCodec
     decoding: bool
     force: bool
+    invert: bool
 
     def load(self, path: Path) -> Loaded:
-        """A photograph, or with `decoding` a halftone (H, W). Raises UserError for a bad file."""
-        if self.decoding:
-            dots, resolution, remarks = open_halftone(path, self.force, max_pixels=self.max_pixels)
-            return Loaded(dots, None, resolution, remarks)
-        return super().load(path)
+        """A photograph, or with `decoding` a halftone (H, W), repaired. Raises UserError for a bad file."""
+        if not self.decoding:
+            return super().load(path)
+        read = read_repaired(path, self.codec.has_pilot, self.invert, self.force, max_pixels=self.max_pixels)
+        return Loaded(read.halftone, None, read.resolution, read.remarks)
 
     def convert(self, picture: np.ndarray) -> tuple[Outputs, str]:
         """The halftone of a photograph and its restoration, or the restoration of a halftone; no note."""

@@ -232,7 +232,7 @@ def test_a_dry_run_prints_the_resolved_config_and_creates_nothing(command, tmp_p
         (train, {"trainer__epoch": 1}, "trainer.epoch: unknown key, known: epochs"),
         (train, {"vggLossWeight": 0, "prior": {"halftoning": "x"}}, "prior has no setting 'halftoning'; known are"),
         (train, {"vggLossWeight": 0, "data_dir": "nowhere"}, "nowhere/HalftoneVOC2012.json: cannot be read"),
-        (train, {"vgg_weights": "nofile", "data_dir": "nowhere"}, "nowhere/HalftoneVOC2012.json: cannot be read"),
+        (train, {"vgg_weights": "nofile", "data_dir": "nowhere"}, "; python -m dataset.prepare makes it"),
         (train_warm, {"extractor_ckpt": "nofile", "data_dir": "nowhere"}, "nowhere/HalftoneVOC2012.json: cannot be"),
         (train, {"vggLossWeight": 0, "initial_ckpt": "nofile"}, "initial_ckpt: nofile: no such checkpoint file"),
         (train, {"vggLossWeight": 0, "data_loader__crop_size": 64}, "crop_size: 64 does not fit"),

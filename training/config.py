@@ -135,7 +135,8 @@ def load_config(kind: type[Config], path: str | Path | None = None, overrides: I
     for override in overrides:
         _apply(values, override)
     errors = _errors(kind, values)
-    if errors and errors[0]["loc"] not in [error["loc"] for error in _errors(kind, from_file)]:
+    in_file = [(error["loc"], error["input"]) for error in _errors(kind, from_file)]
+    if errors and (errors[0]["loc"], errors[0]["input"]) not in in_file:
         where = next((f"--set {override}" for override in reversed(overrides) if _sets(override, errors[0])), where)
     return parse_config(kind, values, where)
 

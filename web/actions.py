@@ -19,10 +19,11 @@ from descreen.screening import rescreen
 from halftone.light import luminance
 from halftone.methods import METHODS
 from halftone.screens import STANDARD_ANGLES
-from images.files import Halftone, Image, open_halftone, read_image, write_halftone, write_image
+from images.files import Image, read_image, write_halftone, write_image
 from images.transparency import off_background, on_background
 from metrics import quality as scores
 from reshalf import ResHalfCodec
+from reshalf.repair import RepairedFile, read_repaired
 from utils.errors import UserError, name_errors
 from web.scratch import Scratch
 
@@ -95,19 +96,27 @@ class Actions:
         return _result(bgr, files, pairs, values, (HALFTONE, RESTORED), photo.remarks)
 
     def restore(
-        self, path: str | Path, force: bool = False, decoder: str = AS_TRAINED, progress: Progress = _ignore
+        self,
+        path: str | Path,
+        force: bool = False,
+        invert: bool = False,
+        decoder: str = AS_TRAINED,
+        progress: Progress = _ignore,
     ) -> Result:
         """Restore the colours of a halftone with one of `decoders`, that of the network which made it.
+
+        The halftone is repaired first (reshalf.repair); `invert` swaps black and white.
 
         Raises UserError for any other image unless `force` is set.
         """
         with _name_errors_without_folder(path):
             progress(0.0, "Reading the halftone")
-            source = open_halftone(path, force, max_pixels=self.max_pixels)
-            halftone = source.dots
+            codec = self.decoders[decoder]
+            source = read_repaired(path, codec.has_pilot, invert, force, max_pixels=self.max_pixels)
+            halftone = source.halftone
             start = time.perf_counter()
             progress(0.2, "Restoring the colours")
-            restored = self.decoders[decoder].restore(halftone)
+            restored = codec.restore(halftone)
             seconds = time.perf_counter() - start
             progress(0.9, "Writing")
             files = self._write(path, {HALFTONE: halftone, RESTORED: restored}, source)
@@ -163,7 +172,7 @@ class Actions:
         remarks = (f"Source: {METHODS[method].source}", *source.remarks)
         return _result(gray, files, [("gray", HALFTONE)], values, (HALFTONE,), remarks)
 
-    def _write(self, path: str | Path, images: dict[str, np.ndarray], source: Image | Halftone) -> dict:
+    def _write(self, path: str | Path, images: dict[str, np.ndarray], source: Image | RepairedFile) -> dict:
         """Write images as NAME_image.png, halftones with one bit per pixel; returns their paths by name.
 
         All have the resolution of the source; the source itself and the restoration also have its transparency.

@@ -76,8 +76,11 @@ def _choice(choices: dict, label: str) -> gr.Radio:
 
 def _restore_tab(actions: Actions, samples: list[Sample]) -> None:
     def options() -> list:
-        force = gr.Checkbox(label="Also restore images that are not halftones")
-        return [force, _choice(actions.decoders, "Halftone made by")]
+        return [
+            gr.Checkbox(label="Also restore images that are not halftones"),
+            gr.Checkbox(label="Swap black and white (done by itself where certain)"),
+            _choice(actions.decoders, "Halftone made by"),
+        ]
 
     _tab("halftone", "Restore colours", samples, options, actions.restore)
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from model.pilot import PATTERN, UNKNOWN, detect_origin, pilot_wave
+from halftone.methods import METHODS
+from model.pilot import MIN_SCORE, PATTERN, UNKNOWN, detect_origin, detect_pilot, pilot_wave
 
 
 def dots(strength, height=128, width=128, seed=0):
@@ -43,6 +44,20 @@ def test_a_pilot_without_the_orientation_wave_identifies_crops():
 
 def test_random_dots_have_no_pilot():
     assert all(detect_origin(dots(0, seed=seed)[1:, 1:]) == UNKNOWN for seed in range(20))
+
+
+def test_an_inverted_pilot_is_distinguished_from_an_upright_one():
+    for turned in (dots(0.2), dots(0.2)[1:, ::-1], np.rot90(dots(0.2)), dots(0.2)[::-1, 2:].T):
+        upright, inverted = detect_pilot(turned), detect_pilot(255 - turned)
+        assert upright.present and inverted.present and upright.expected
+        assert inverted.inverted > MIN_SCORE**2 and upright.inverted == pytest.approx(-inverted.inverted)
+
+
+@pytest.mark.parametrize("method", ["bayer_4", "bayer_8", "dot_diffusion_knuth", "dot_diffusion_mese_8", "sierra"])
+def test_other_halftones_have_no_pilot_though_regular_ones_correlate_with_it(method):
+    gray = np.tile(np.linspace(20, 235, 256).astype(np.uint8), (256, 1))
+    found = detect_pilot(METHODS[method](gray))
+    assert found.expected and not found.present
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (3, 9), (4, 4), (5, 7)])

@@ -122,6 +122,8 @@ def test_the_file_is_blamed_for_its_own_mistakes(tmp_path):
         assert str(caught.value).startswith(f"{file}: ") and "--set" not in str(caught.value)
     file.write_text('{"seed": "three"}')
     assert load_config(JointConfig, file, ["seed=3"]).seed == 3
+    with pytest.raises(UserError, match="^--set seed=four: seed: found"):
+        load_config(JointConfig, file, ["seed=four"])
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

@@ -123,6 +123,14 @@ def test_restoring_accepts_halftones_and_with_force_any_image(actions, photo, tm
     assert actions.restore(photo, force=True).size == (40, 72)
 
 
+def test_a_changed_halftone_is_repaired_and_the_remark_says_so(actions, photo, tmp_path):
+    halftone = actions.codec.halftone(read_image(photo).bgr)
+    write_halftone(tmp_path / "dots.png", 255 - halftone.repeat(2, 0).repeat(2, 1))
+    result = actions.restore(tmp_path / "dots.png", invert=True)  # this network has no pilot
+    assert result.remark == "Found and undone: every pixel repeated 2 × 2 times: now 72 × 40."
+    np.testing.assert_array_equal(read_image(result.downloads["restored"]).bgr, actions.codec.restore(halftone))
+
+
 @pytest.mark.parametrize("work", ["dither", "restore", "descreen", "classical"])
 def test_an_unreadable_file_raises_one_line_that_begins_with_its_name_without_folder(actions, tmp_path, work):
     Image.new("1", (500, 401)).save(tmp_path / "large.png")
