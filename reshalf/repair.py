@@ -39,7 +39,7 @@ class Repaired(NamedTuple):
     @property
     def remarks(self) -> tuple[str, ...]:
         """Both texts as remarks about the file, without empty ones."""
-        return tuple(text for text in (self.undone and f"undone: {self.undone}", self.warning) if text)
+        return tuple(text for text in (self.undone and f"found and undone: {self.undone}", self.warning) if text)
 
 
 class RepairedFile(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from halftone.__main__ import main as halftone
-from images.files import open_halftone, read_image
+from images.files import read_image, read_levels
 
 WHITE = np.kron([[1, 0, 1, 1], [0, 0, 1, 0], [1, 1, 1, 0]], np.ones((8, 8))).astype(bool)
 """The bars, (24, 32); all eight orientations differ."""
@@ -100,8 +100,8 @@ def test_every_combination_is_halftoned_as_it_is_shown(files, tmp_path, capsys):
     made = {path.stem: path for path in tmp_path.iterdir()}
     assert set(made) == {name[: name.rindex(".")] for name in about}
     for name, (resolution, _) in about.items():
-        found = open_halftone(made[name[: name.rindex(".")]])
-        np.testing.assert_array_equal(found.dots == 255, WHITE, err_msg=name)
+        found = read_levels(made[name[: name.rindex(".")]])
+        np.testing.assert_array_equal(found.colour == 255, WHITE, err_msg=name)
         assert found.resolution == (resolution and pytest.approx(resolution, abs=0.02)), name
 
 
@@ -116,10 +116,10 @@ def test_a_sample_of_them_is_halftoned_and_restored(files, run, checkpoint, tmp_
         resolution, transparent = about[name]
         stem = name[: name.rindex(".")]
         dots, restored = (
-            open_halftone(tmp_path / f"out/halftone/{stem}.png"),
+            read_levels(tmp_path / f"out/halftone/{stem}.png"),
             read_image(tmp_path / f"out/restored/{stem}.png"),
         )
-        assert np.mean((dots.dots == 255) == WHITE) > 0.9, name
+        assert np.mean((dots.colour == 255) == WHITE) > 0.9, name
         expected = resolution and pytest.approx(resolution, abs=0.02)
         assert dots.resolution == restored.resolution == expected, name
         assert (restored.alpha is not None) == transparent, name

@@ -9,7 +9,7 @@ from PIL import Image
 
 import inference_fast
 from descreen import rescreen
-from images.files import open_halftone, read_image, write_image
+from images.files import read_halftone, read_image, write_image
 from reshalf import ResHalfCodec
 
 BGR = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8), (0, 0), 2)
@@ -46,7 +46,7 @@ def test_a_transparent_logo_is_halftoned_on_the_background_and_gets_its_alpha_ba
         np.where(alpha[..., None] == 0, np.uint8(shade), np.uint8(0)).astype(np.uint8)
     )
     for mode in ("RGBA", "LA"):
-        np.testing.assert_array_equal(open_halftone(tmp_path / f"out/halftone/{mode}.png").dots, expected)
+        np.testing.assert_array_equal(read_halftone(tmp_path / f"out/halftone/{mode}.png"), expected)
         np.testing.assert_array_equal(read_image(tmp_path / f"out/restored/{mode}.png").alpha, alpha)
 
 
@@ -86,7 +86,7 @@ def test_halftones_are_written_in_other_formats_and_restored_from_them(run, chec
         assert run(checkpoint, photos, tmp_path / folder, *flags) == 0
     path = tmp_path / f"other/halftone/a.b.{kind}"
     assert Image.open(path).mode == "1" and not list((tmp_path / "other/halftone").glob("*.png"))
-    np.testing.assert_array_equal(open_halftone(path).dots, open_halftone(tmp_path / "png/halftone/a.b.png").dots)
+    np.testing.assert_array_equal(read_halftone(path), read_halftone(tmp_path / "png/halftone/a.b.png"))
     assert run(checkpoint, path, tmp_path / "back", "--decoding") == 0
     restored = [(tmp_path / folder / "restored/a.b.png").read_bytes() for folder in ("png", "other", "back")]
     assert restored[0] == restored[1] == restored[2]

@@ -46,12 +46,12 @@ def test_changed_halftones_are_restored_as_the_true_one_with_a_line_each(run, wi
         np.testing.assert_array_equal(cv2.imread(str(out / f"restored/{name}.png")), expected, err_msg=name)
     lines = [line.strip() for line in capsys.readouterr().err.splitlines() if str(changed) in line]
     assert lines == [
-        f"{changed / 'bits.png'}: found and undone: levels 0 and 1 instead of 0 and 255",
-        f"{changed / 'inverted.png'}: found and undone: black and white swapped",
-        f"{changed / 'large.png'}: found and undone: every pixel repeated 2 × 3 times: now 96 × 88",
-        f"{changed / 'other.png'}: warning: carries no pilot: made by another program, or changed; "
+        f"warning: {changed / 'bits.png'}: found and undone: levels 0 and 1 instead of 0 and 255",
+        f"warning: {changed / 'inverted.png'}: found and undone: black and white swapped",
+        f"warning: {changed / 'large.png'}: found and undone: every pixel repeated 2 × 3 times: now 96 × 88",
+        f"warning: {changed / 'other.png'}: carries no pilot: made by another program, or changed; "
         "colours may be wrong",
-        f"{changed / 'shot.png'}: found and undone: a border",
+        f"warning: {changed / 'shot.png'}: found and undone: a border",
     ]
 
 

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image as Pillow
 from PIL import PngImagePlugin
 
-from images.files import open_halftone, read_image, write_halftone, write_image, write_indexed
+from images.files import read_halftone, read_image, read_levels, write_halftone, write_image, write_indexed
 from images.transparency import off_background, on_background
 from utils.errors import UserError
 
@@ -33,9 +33,8 @@ def test_a_halftone_is_written_with_one_bit_per_pixel(tmp_path, name):
         assert image.mode == "1"
         assert image.format != "TIFF" or image.info["compression"] == "group4"
         assert image.format == "PPM" or image.info["dpi"] == pytest.approx((300, 150), abs=0.02)
-    found = open_halftone(tmp_path / name)
-    np.testing.assert_array_equal(found.dots, DOTS)
-    assert found.resolution == (None if name == "a.pbm" else pytest.approx((300, 150), abs=0.02))
+    np.testing.assert_array_equal(read_halftone(tmp_path / name), DOTS)
+    assert read_levels(tmp_path / name).resolution == (None if name == "a.pbm" else pytest.approx((300, 150), abs=0.02))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])

@@ -130,7 +130,7 @@ def test_halftones_of_other_programs_are_reported_and_not_changed(method):
     halftone = METHODS[method](gray)
     repaired = repair_halftone(halftone, pilot=True)
     np.testing.assert_array_equal(repaired.halftone, halftone)
-    assert repaired.remarks == (f"warning: {NO_PILOT}; colours may be wrong",)
+    assert repaired.remarks == (f"{NO_PILOT}; colours may be wrong",)
     assert repair_halftone(halftone, pilot=False).remarks == ()
 
 
@@ -160,7 +160,7 @@ def test_a_photograph_is_refused_unless_forced(tmp_path):
 
 @pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)])
 def test_other_arrays_are_refused(array):
-    with pytest.raises(ValueError, match="a halftone must be uint8"):
+    with pytest.raises(ValueError, match="a halftone must be an image, uint8"):
         repair_halftone(array, True)
 
 
