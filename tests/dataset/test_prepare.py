@@ -165,7 +165,7 @@ def test_an_output_folder_inside_the_photographs_is_not_read_as_photographs(phot
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--photos", "missing"], "missing: no such folder or file"),
+        (["--photos", "missing"], "missing: no such folder"),
         (["--photos", "empty"], "empty: no photographs, or too few to split"),
         (["--photos", "one"], "one: no photographs, or too few to split"),
         (["--photos", "bad"], "none of the 2 photographs for train can be read"),
