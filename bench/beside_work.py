@@ -2,9 +2,9 @@
 
     python bench/beside_work.py [--repeats 3] [--busy 0 1 2]
 
-Each measurement is a new process, for "OMP_WAIT_POLICY=ACTIVE" too, OpenMP's usual waiting. Busy processes compute on
-one core each. The last rows run two copies at once, as torchrun --nproc_per_node=2 does. Prints the minimum of the
-repeats in seconds, without loading and compilation.
+Each measurement is a new process, in turn with OpenMP's usual waiting (milliseconds of spinning) and with none. Busy
+processes compute on one core each. The last rows run two copies at once, as torchrun --nproc_per_node=2 does. Prints
+the minimum of the repeats in seconds, without loading and compilation.
 """
 
 import argparse
@@ -31,7 +31,7 @@ for each in photos.values():
         codec.restore(codec.halftone(bgr))
     print(time.perf_counter() - start)
 """
-POLICIES = {"sleeping (default)": {}, "OMP_WAIT_POLICY=ACTIVE": {"OMP_WAIT_POLICY": "ACTIVE"}}
+POLICIES = {"default": {}, **{policy: {"OMP_WAIT_POLICY": policy} for policy in ("ACTIVE", "PASSIVE")}}
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="numbers of busy processes")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"{'beside':28}{'waiting':26}{'16 of 80 x 64':>15}{'1024 x 1024':>13}")
+    print(f"{'beside':28}{'waiting':12}{'16 of 80 x 64':>15}{'1024 x 1024':>13}")
     rows = [(f"{count} busy processes", count, 1) for count in arguments.busy] + [("a second copy", 0, 2)]
     for name, busy, copies in rows:
         found = {policy: [] for policy in POLICIES}
@@ -50,7 +50,7 @@ def main() -> None:
                     times.append(measure(POLICIES[policy], copies))
         for policy, times in found.items():
             small, large = (min(column) for column in zip(*times, strict=True))
-            print(f"{name:28}{policy:26}{small:15.2f}{large:13.2f}", flush=True)
+            print(f"{name:28}{policy:12}{small:15.2f}{large:13.2f}", flush=True)
 
 
 def measure(environment: dict[str, str], copies: int) -> list[float]:

@@ -2,8 +2,9 @@
 
 Packages that compute import this module first. Variables that the user has set are kept.
 
-- Waiting: by default OpenMP's threads spin at the end of every parallel loop. Beside another process, or with more
-  threads than cores, that makes small images tens of times slower, so they sleep instead.
+- Waiting: by default the threads of GNU OpenMP spin for milliseconds at the end of every parallel loop. Beside another
+  process, or with more threads than cores, that makes small images tens of times slower, so they sleep after
+  microseconds. Sleeping at once would make small images three times slower on an idle machine.
 - Number: OMP_NUM_THREADS if set (torchrun sets it to 1), else the cores that this process may use (affinity mask,
   quota of the container), divided by the training processes of the host. torch and numba get the same number.
 """
@@ -12,6 +13,8 @@ import math
 import os
 from pathlib import Path
 
+SPINS = "3000"
+"""Turns of the waiting loop before a thread sleeps (bench/beside_work.py)."""
 _CGROUP = Path("/sys/fs/cgroup")
 _OURS = "RESHALF_"
 """Prefix of a copy of each variable set here: a child process inherits it and decides for itself."""
@@ -62,6 +65,7 @@ def _quota_v1(cgroup: Path) -> tuple[int, int]:
     return quota, period
 
 
-_set_unless_chosen("OMP_WAIT_POLICY", "PASSIVE")
+if not chosen_by_user("OMP_WAIT_POLICY"):
+    _set_unless_chosen("GOMP_SPINCOUNT", SPINS)
 _set_unless_chosen("OMP_NUM_THREADS", str(thread_count()))
 _set_unless_chosen("NUMBA_NUM_THREADS", str(thread_count()))

@@ -1,4 +1,4 @@
-"""Threads of a process: how many, and that they do not spin."""
+"""Threads of a process: how many, and that they spin for a bounded time."""
 
 import os
 import subprocess
@@ -13,14 +13,17 @@ ROOT = Path(__file__).parents[2]
 SHOW = """
 import {package}
 import os, numba, torch
-print(os.environ["OMP_WAIT_POLICY"], torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+waiting = (os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))
+print(*waiting, torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
 """
 
 
 def started(package="reshalf", cores=None, **environment):
-    """Waiting policy, torch's and numba's threads of a new process that imports `package` first."""
+    """Waiting policy, limit of spinning, torch's and numba's threads of a new process that imports `package` first."""
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "NUMBA_", "RESHALF_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OMP_", "GOMP_", "NUMBA_", "RESHALF_"))
     }
     pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
     command = [sys.executable, "-c", SHOW.format(package=package)]
@@ -31,27 +34,27 @@ def started(package="reshalf", cores=None, **environment):
 
 
 @pytest.mark.parametrize("package", ["reshalf", "descreen.engine", "halftone", "training.trainer", "dataset.prepare"])
-def test_threads_sleep_while_they_wait_and_are_as_many_as_the_cores(package):
-    assert started(package) == ["PASSIVE", *[str(len(os.sched_getaffinity(0)))] * 2]
+def test_threads_spin_for_a_bounded_time_and_are_as_many_as_the_cores(package):
+    assert started(package) == ["None", threads.SPINS, *[str(len(os.sched_getaffinity(0)))] * 2]
 
 
 def test_a_process_pinned_to_one_core_has_one_thread():
-    assert started(cores={min(os.sched_getaffinity(0))}) == ["PASSIVE", "1", "1"]
+    assert started(cores={min(os.sched_getaffinity(0))}) == ["None", threads.SPINS, "1", "1"]
 
 
 def test_numba_follows_omp_num_threads_as_under_torchrun():
-    assert started(OMP_NUM_THREADS="1") == ["PASSIVE", "1", "1"]
+    assert started(OMP_NUM_THREADS="1") == ["None", threads.SPINS, "1", "1"]
 
 
 def test_the_users_variables_are_kept():
-    assert started(OMP_WAIT_POLICY="ACTIVE", OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="1") == ["ACTIVE", "2", "1"]
+    assert started(OMP_WAIT_POLICY="ACTIVE", OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="1") == ["ACTIVE", "None", "2", "1"]
 
 
 def test_a_child_decides_for_itself_what_its_parent_has_set():
     inherited = {name: "7" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
     ours = {f"RESHALF_{name}": value for name, value in inherited.items()}
     one = {min(os.sched_getaffinity(0))}
-    assert started(cores=one, **inherited, **ours) == ["PASSIVE", "1", "1"]
+    assert started(cores=one, **inherited, **ours) == ["None", threads.SPINS, "1", "1"]
 
 
 @pytest.mark.parametrize(
