@@ -33,7 +33,7 @@ def started(package="reshalf", cores=None, **environment):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("package", ["reshalf", "descreen.engine", "halftone", "training.trainer", "dataset.prepare"])
+@pytest.mark.parametrize("package", ["reshalf", "training.trainer"])
 def test_threads_spin_for_a_bounded_time_and_are_as_many_as_the_cores(package):
     assert started(package) == ["None", threads.SPINS, *[str(len(os.sched_getaffinity(0)))] * 2]
 
