@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset.photo_set import PhotoSet
 from descreen.baselines import BASELINES, MASKS
@@ -37,6 +36,7 @@ from metrics.quality import psnr, ssim
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.files import write_json
+from utils.progress import progress
 
 FLAWED_AM = ScreensConfig(
     line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=3.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
@@ -114,10 +114,10 @@ def run(args: argparse.Namespace) -> int:
     table: dict[str, dict[str, Score]] = {}
     for kind in KINDS:
         tuning_scans = make_scans(tuning, TUNING_PHOTOS, kind)
-        methods = dict(tune(method, tuning_scans) for method in tqdm(BASELINES, f"tuning for {kind}"))
+        methods = dict(tune(method, tuning_scans) for method in progress(BASELINES, f"tuning for {kind}"))
         methods = {"nothing": lambda scan, screens: scan} | methods | networks
         scans = make_scans(validation, args.photos, kind, args.seed)
-        table[kind] = {name: score(restore, scans) for name, restore in tqdm(methods.items(), kind)}
+        table[kind] = {name: score(restore, scans) for name, restore in progress(methods.items(), kind)}
         best = max((row for name, row in table[kind].items() if name not in networks), key=lambda row: row["psnr"])
         for row in map(table[kind].get, networks):
             row |= {f"{figure}_margin": row[figure] - best[figure] for figure in ("psnr", "ssim")}

@@ -35,6 +35,7 @@ from utils.colour import parse_colour
 from utils.command import exit_code, warn
 from utils.errors import UserError, did_you_mean, name_errors, printable
 from utils.files import check_folder, check_writable, make_parent
+from utils.progress import progress
 
 COLOURS = ("gray", "rgb", "cmyk", "palette")
 DEFAULT = "ostromoukhov"
@@ -135,7 +136,7 @@ def _convert_folder(arguments: argparse.Namespace, convert: Convert, suffixes: S
     check_writable(arguments.output)
     plan.print_remarks()
     tasks = plan.tasks
-    for path, name in tqdm(tasks, "halftoning", unit="image"):
+    for path, name in progress(tasks, "halftoning", unit="image"):
         try:
             _convert(convert, arguments, path, arguments.output / name.with_suffix(suffix))
         except UserError as error:

@@ -95,7 +95,7 @@ class Job(ABC):
         start = time.perf_counter()
         with name_errors(task.path):
             outputs, note = self.convert(loaded.image)
-        note = "; ".join((*loaded.remarks, note)) if note else "; ".join(loaded.remarks)
+        note = "; ".join(filter(None, (*loaded.remarks, note)))
         return loaded, outputs, FileResult(loaded.image.shape[:2], time.perf_counter() - start, None, note)
 
     def write(self, task: Task, computed: tuple[Loaded, Outputs, FileResult]) -> FileResult:

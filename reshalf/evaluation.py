@@ -28,6 +28,7 @@ from reshalf.codec import ResHalfCodec
 from utils.command import warn
 from utils.errors import UserError, name_errors, printable
 from utils.files import check_folder, check_overwriting
+from utils.progress import progress
 
 OURS = "network"
 SMALLEST_SIDE = 32
@@ -139,7 +140,7 @@ def evaluate(
     mean = mean_of(list(images.values()))
     levels = {}
     if spectra:
-        flat = dict(tqdm(measure_flat(codec), desc="constant fields", total=len(GRAYS | COLOURS)))
+        flat = dict(progress(measure_flat(codec), "constant fields", total=len(GRAYS | COLOURS)))
         mean["spectrum"] = spectrum_rows(flat)
         for name, found in flat.items():
             levels[name] = {method: spectrum.summary() for method, spectrum in found.items()}
@@ -152,7 +153,7 @@ def evaluate(
 def _for_each(photos: Iterable[Path], title: str, work: Callable[[Path], Any], skipped: list[str]) -> dict[Path, Any]:
     """The result of `work` for each photo; those for which it fails are reported and added to `skipped`."""
     results = {}
-    for photo in tqdm(photos, desc=title, unit="photo"):
+    for photo in progress(photos, title, unit="photo"):
         try:
             with name_errors(photo):
                 results[photo] = work(photo)
