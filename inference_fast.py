@@ -16,7 +16,7 @@ from images.files import MAX_PIXELS
 from images.transparency import BACKGROUND_HELP, WHITE
 from jobs.manifest import Manifest
 from jobs.run import run_folder
-from jobs.shards import parse_shard
+from jobs.shards import SHARD_HELP, parse_shard
 from jobs.tasks import HALFTONES, RESTORED, plan_tasks
 from reshalf import SHIPPED, ResHalfCodec
 from reshalf.folder_job import FolderJob
@@ -54,7 +54,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="seed of the encoder's noise")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     add("--tile", type=int, help="side in pixels of the tiles the network processes (default: by the free memory)")
-    add("--shard", metavar="I/N", help="process shard I of N only; not needed under torchrun")
+    add("--shard", metavar="I/N", help=SHARD_HELP)
     add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
     return parser.parse_args(argv)
 

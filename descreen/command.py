@@ -11,6 +11,7 @@ from images.files import MAX_PIXELS
 from images.transparency import BACKGROUND_HELP, WHITE
 from jobs.manifest import Manifest
 from jobs.run import run_folder
+from jobs.shards import SHARD_HELP, parse_shard
 from jobs.tasks import RESTORED, plan_tasks
 from model.load import load_network
 from utils.colour import parse_colour
@@ -35,6 +36,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     add("--tile", type=int, help="side in pixels of the tiles the network processes (default: by the free memory)")
+    add("--shard", metavar="I/N", help=SHARD_HELP)
     add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
     return parser
 
@@ -47,9 +49,10 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
     """
     folders = {RESTORED: ".png"} | ({SCREENED: ".png"} if rescreen else {})
     plan = plan_tasks(args.data_dir, args.save_dir, args.recursive, folders)
+    shard = parse_shard(args.shard)
     made_by = {"method": args.method, "rescreen": settings}
     if args.method == "network":
-        restore = load_trained(args.model, args.device, args.tile).restore
+        restore = load_trained(args.model, args.device or shard.device(), args.tile).restore
         made_by["checkpoint"] = checksum_or_empty(args.model)
     else:
         if not 0 < args.strength <= 100:
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
         restore=restore,
         rescreen=rescreen,
     )
-    return run_folder(plan, job)
+    return run_folder(plan, job, shard)
 
 
 def load_trained(path: Path, device: str | None = None, tile: int | None = None) -> DescreenEngine:

@@ -18,8 +18,8 @@ from descreen import restore
 from descreen.command import SHIPPED
 from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
+from descreen.regions import find_regions
 from descreen.scan_job import SCREENED
-from descreen.screen_finder import find_screens
 from descreen.screening import rescreen
 from images.files import read_image, write_image
 from images.listing import list_images
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name:20} scan {psnr(photo, scan):5.2f} dB, restored {psnr(photo, restored):5.2f} dB")
         images = [photo, scan, restored]
         if not rows:
-            images.append(rescreen(restored, find_screens(scan), NEW_PITCH))
+            images.append(rescreen(restored, find_regions(scan), NEW_PITCH))
             (out / SCREENED).mkdir(exist_ok=True)
             write_image(out / SCREENED / f"{name}.png", images[-1])
         rows.append([middle(image, CROP) for image in images])

@@ -10,7 +10,8 @@ from torch import Tensor
 from descreen.baselines import BASELINES, DEFAULT_PITCH, fft_notch
 from descreen.networks import COARSE_STRIDE
 from descreen.notch import notch_screens
-from descreen.screen_finder import Screen, common_pitch, find_screens, shrink_for
+from descreen.regions import Region, find_regions
+from descreen.screen_finder import Screen, common_pitch, shrink_for
 from descreen.system import Descreener
 from descreen.waves import EstimatedWaves, concat_waves
 from model.tiler import Tiler
@@ -21,8 +22,13 @@ HALO = 128
 """Pixels; the receptive-field radius of the U-Net is 95. The pooling of a scene parser covers the whole tile, so its
 maps depend on the tiling."""
 
-Restorer = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
-"""Scan (H, W, 3) BGR uint8 and its screens by ink → restored image, same shape and dtype."""
+CONTEXT = 32
+"""Pixels around a region that are restored with it."""
+
+Restorer = Callable[[np.ndarray, list[Region]], np.ndarray]
+"""Scan (H, W, 3) BGR uint8 and its screened regions → restored image, same shape and dtype."""
+Filter = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
+"""The same for a scan that is screened everywhere, with its screens by ink."""
 
 
 class DescreenEngine(Tiler):
@@ -34,18 +40,21 @@ class DescreenEngine(Tiler):
         super().__init__(network, device, tile, bf16, halo=HALO, step=COARSE_STRIDE)
 
     def restore(
-        self, scan: np.ndarray, screens: dict[str, Screen] | None = None, *, coarse: bool = False, notch: bool = True
+        self, scan: np.ndarray, regions: list[Region] | None = None, *, coarse: bool = False, notch: bool = True
     ) -> np.ndarray:
         """Scan (H, W, 3) BGR uint8 → continuous tone, same shape and dtype.
 
-        screens  of the scan, by ink; None: detect them. Large pitches: the scan is restored at half or quarter size
+        regions  the screened parts of the scan, each with its screens by ink; None: detect them. The rest is
+                 copied. Parts with large pitches are restored at half or quarter size
         coarse   run the coarse network only
         notch    filter residual screen frequencies out of the restored image
         Raises ValueError for any other array, MemoryError when the smallest tile does not fit.
         """
         check_pixels("a scan", scan, 3)
-        screens = find_screens(scan) if screens is None else screens
-        return _restore_shrunk(partial(self._restore, coarse=coarse, notch=notch), scan, screens)
+        regions = find_regions(scan) if regions is None else regions
+        return apply_to_regions(
+            partial(_restore_shrunk, partial(self._restore, coarse=coarse, notch=notch)), scan, regions
+        )
 
     def _restore(self, scan: np.ndarray, screens: dict[str, Screen], coarse: bool, notch: bool) -> np.ndarray:
         waves = EstimatedWaves(scan, screens) if self.network.settings["waves"] else None
@@ -70,9 +79,9 @@ def baseline_restorer(method: str, strength: float, mask: str) -> Restorer:
     def at_pitch(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
         return function(scan, common_pitch(screens) or DEFAULT_PITCH, strength)
 
-    def restore(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+    def restore(scan: np.ndarray, regions: list[Region]) -> np.ndarray:
         try:
-            return _restore_shrunk(at_pitch, scan, screens)
+            return apply_to_regions(partial(_restore_shrunk, at_pitch), scan, regions)
         except cv2.error as error:
             if error.code != cv2.Error.StsNoMem:
                 raise
@@ -81,7 +90,24 @@ def baseline_restorer(method: str, strength: float, mask: str) -> Restorer:
     return restore
 
 
-def _restore_shrunk(restore: Restorer, scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
+def apply_to_regions(function: Filter, image: np.ndarray, regions: list[Region]) -> np.ndarray:
+    """Apply `function` to each region of (H, W, 3) BGR uint8, blended by the masks; the rest is copied."""
+    out = image.copy()
+    for region in regions:
+        near, inner = zip(*(_with_context(*pair) for pair in zip(region.box, image.shape, strict=False)), strict=True)
+        changed = function(np.ascontiguousarray(image[near]), region.screens)[inner]
+        weight = region.mask[..., None].astype(np.float32) / 255
+        out[region.box] = np.rint(out[region.box] * (1 - weight) + changed * weight)
+    return out
+
+
+def _with_context(part: slice, side: int) -> tuple[slice, slice]:
+    """The part of a side with its context, and the part inside of that."""
+    start, stop = max(part.start - CONTEXT, 0), min(part.stop + CONTEXT, side)
+    return slice(start, stop), slice(part.start - start, part.stop - start)
+
+
+def _restore_shrunk(restore: Filter, scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
     """Shrink `scan` by `shrink_for(screens)`, restore it, and enlarge the result to the original size."""
     shrink = shrink_for(screens)
     if shrink == 1:

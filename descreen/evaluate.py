@@ -30,7 +30,8 @@ from descreen.command import SHIPPED, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import Restorer, baseline_restorer
 from descreen.printing import draw_printing, ground_truth, print_and_scan
-from descreen.screen_finder import Screen, find_screens
+from descreen.regions import Region, find_regions
+from descreen.screen_finder import find_screens
 from descreen.visibility import Frequency, screen_frequencies, screen_visibility
 from metrics.quality import psnr, ssim
 from utils.command import exit_code
@@ -50,11 +51,11 @@ Score = dict[str, float]
 
 
 class Scan(NamedTuple):
-    """A simulated scan and its ground truth, (H, W, 3) BGR uint8, with detected screens and printed frequencies."""
+    """A simulated scan and its ground truth, (H, W, 3) BGR uint8, with detected regions and printed frequencies."""
 
     image: np.ndarray
     truth: np.ndarray
-    screens: dict[str, Screen]
+    regions: list[Region]
     frequencies: list[Frequency]
 
 
@@ -67,7 +68,7 @@ def make_scans(photos: PhotoSet, count: int, kind: str, seed: int = 0) -> list[S
         if kind not in AM:
             printing = replace(printing, method=kind, gray=True, clean=True)
         image = print_and_scan(bgr, printing)
-        return Scan(image, ground_truth(bgr, printing), find_screens(image), screen_frequencies(printing))
+        return Scan(image, ground_truth(bgr, printing), find_regions(image), screen_frequencies(printing))
 
     return _parallel_map(make, range(min(count, len(photos))))
 
@@ -76,7 +77,7 @@ def score(restore: Restorer, scans: list[Scan]) -> Score:
     """Means over the scans: "psnr" in dB, "ssim", "found" as a share; for AM also "visible" and its maximum "worst"."""
 
     def one(scan: Scan) -> tuple[float, ...]:
-        restored = restore(scan.image, scan.screens)
+        restored = restore(scan.image, scan.regions)
         visible = screen_visibility(restored, scan.truth, scan.frequencies)
         return psnr(scan.truth, restored), ssim(scan.truth, restored), bool(find_screens(restored)), visible
 
@@ -93,7 +94,7 @@ def tune(method: str, scans: list[Scan]) -> tuple[str, Restorer]:
     best, chosen = -np.inf, ("", None)
     for strength, mask in product(STRENGTHS, MASKS if method == "fft_notch" else MASKS[:1]):
         restore = baseline_restorer(method, strength, mask)
-        results = _parallel_map(lambda scan, by=restore: psnr(scan.truth, by(scan.image, scan.screens)), scans)
+        results = _parallel_map(lambda scan, by=restore: psnr(scan.truth, by(scan.image, scan.regions)), scans)
         if np.mean(results) > best:
             name = f"{method} {strength:g}" + (f" {mask}" if method == "fft_notch" else "")
             best, chosen = np.mean(results), (name, restore)
@@ -115,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     for kind in KINDS:
         tuning_scans = make_scans(tuning, TUNING_PHOTOS, kind)
         methods = dict(tune(method, tuning_scans) for method in progress(BASELINES, f"tuning for {kind}"))
-        methods = {"nothing": lambda scan, screens: scan} | methods | networks
+        methods = {"nothing": lambda scan, regions: scan} | methods | networks
         scans = make_scans(validation, args.photos, kind, args.seed)
         table[kind] = {name: score(restore, scans) for name, restore in progress(methods.items(), kind)}
         best = max((row for name, row in table[kind].items() if name not in networks), key=lambda row: row["psnr"])

@@ -10,6 +10,7 @@ Exit code: 0 all done, 2 wrong usage, 3 something was skipped, 130 or 143 interr
 import argparse
 import math
 import sys
+from functools import partial
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     def start() -> int:
         args = parse(argv)
         settings = {name: getattr(args, name) for name in ("pitch", "angles", "dot", "under_colour_removal")}
-        return run(args, lambda image, screens: rescreen(image, screens, **settings), settings)
+        return run(args, partial(rescreen, **settings), settings)
 
     return exit_code(start)
 

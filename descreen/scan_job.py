@@ -6,22 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from descreen.engine import Restorer
-from descreen.screen_finder import Screen, find_screens, shrink_for
+from descreen.regions import Region, find_regions
+from descreen.screen_finder import Screen, shrink_for
 from jobs.job import Job, Outputs
 from jobs.manifest import FileResult
 from jobs.tasks import RESTORED
 
 SCREENED = "screened"
 
-Rescreen = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
+Rescreen = Callable[[np.ndarray, list[Region]], np.ndarray]
 
 
 @dataclass(kw_only=True)
 class ScanJob(Job):
     """Writes OUT/restored/NAME.png and, with `rescreen`, OUT/screened/NAME.png.
 
-    restore   function of a scan and its screens
-    rescreen  function of the restored scan and the same screens
+    restore   function of a scan and its screened regions
+    rescreen  function of the restored scan and the same regions
     """
 
     heading = "  screen found"
@@ -30,19 +31,31 @@ class ScanJob(Job):
 
     def convert(self, image: np.ndarray) -> tuple[Outputs, str]:
         """The restored scan, the new screen, and the screens found, as a note."""
-        screens = find_screens(image)
-        outputs = {RESTORED: self.restore(image, screens)}
+        regions = find_regions(image)
+        outputs = {RESTORED: self.restore(image, regions)}
         if self.rescreen:
-            outputs[SCREENED] = self.rescreen(outputs[RESTORED], screens)
-        return outputs, describe(screens)
+            outputs[SCREENED] = self.rescreen(outputs[RESTORED], regions)
+        return outputs, describe(regions, image.shape)
 
     def columns(self, result: FileResult) -> str:
         """The screens found."""
         return f"  {result.note or ''}"
 
 
-def describe(screens: dict[str, Screen]) -> str:
-    """One line: pitch and angle of each ink, and the size at which the scan is restored if it is reduced."""
+def describe(regions: list[Region], shape: tuple[int, ...]) -> str:
+    """One line: where the screens of a scan of `shape` are, with pitch and angle of each ink."""
+    if not regions:
+        return "no screen: unchanged"
+    if len(regions) == 1 and regions[0].mask.shape == shape[:2]:
+        return _screens(regions[0].screens)
+    parts = []
+    for region in regions:
+        (height, width), (top, left) = region.mask.shape, (part.start for part in region.box)
+        parts.append(f"{width} x {height} at ({left}, {top}): {_screens(region.screens)}")
+    return "; ".join(parts)
+
+
+def _screens(screens: dict[str, Screen]) -> str:
     inks = [
         f"{ink} {screen.pitch:.2f} px {screen.angle:.1f}°{' lines' if screen.is_line else ''}"
         for ink, screen in screens.items()

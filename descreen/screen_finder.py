@@ -1,10 +1,10 @@
 """Detection of halftone screens in a scan: pitch and angle per ink, from peaks of the power spectrum."""
 
+from functools import cache
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.ndimage import median
 from scipy.optimize import linear_sum_assignment
 
 from descreen.lattice import mean_power
@@ -82,6 +82,12 @@ def find_screens(bgr: np.ndarray) -> dict[str, Screen]:
         if _replaces(large, found):
             found = large
     return found
+
+
+def strongest_screen(gray: np.ndarray) -> Screen | None:
+    """The strongest screen of a block, (H, W) uint8; None without one, and for sides below 32 pixels."""
+    side = min(gray.shape)
+    return None if side < 32 else _strongest_screen(_amplitude_spectrum(gray, side), np.ones((side, side), bool))
 
 
 def common_pitch(screens: dict[str, Screen]) -> float | None:
@@ -216,6 +222,7 @@ def _unit_amplitude(side: int) -> float:
     return side**2 / 8
 
 
+@cache
 def _grid(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row and column offsets from frequency 0 in samples, and the radius in cycles per pixel, each (side, side)."""
     y, x = np.mgrid[:side, :side] - side // 2
@@ -225,12 +232,19 @@ def _grid(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _peak_ratio(spectrum: np.ndarray, within: np.ndarray) -> np.ndarray:
     """Peak-to-median ratios, medians over rings of two samples around frequency 0; zero outside `within`."""
     side = spectrum.shape[0]
-    y, x, _ = _grid(side)
-    ring = np.minimum(np.hypot(x, y), side // 2 - 1).astype(int) // 2
-    medians = median(spectrum, ring, np.arange(ring.max() + 1))[ring] + 1e-3
+    ring, members = _rings(side)
+    medians = np.array([np.median(spectrum.ravel()[each]) for each in members])[ring] + 1e-3
     # Blur may empty the spectrum, where the aliases of resampling then have high ratios to a median near zero.
     floor = max(MEDIAN_FLOOR * spectrum[within].max(), MEDIAN_FLOOR_LEVELS * _unit_amplitude(side))
     return np.where(within, spectrum / np.maximum(medians, floor), 0)
+
+
+@cache
+def _rings(side: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Number of each sample's ring, (side, side), and the flat indices of each ring's samples."""
+    y, x, _ = _grid(side)
+    ring = np.minimum(np.hypot(x, y), side // 2 - 1).astype(int) // 2
+    return ring, [np.flatnonzero(ring == number) for number in range(ring.max() + 1)]
 
 
 def _peak_amplitude(spectrum: np.ndarray, at: tuple[int, int], is_line: bool) -> float:

@@ -22,6 +22,8 @@ PHASE_SIGMA, STEP = 24.0, 8
 phase is stored."""
 BAND, MARGIN = 512, 8
 """Rows that are demodulated at once, and the rows around them that `detail` needs."""
+BESIDE = ((1.25, 7.5), (0.8, 7.5))
+"""Relative pitch and turn in degrees of frequencies between those of all inks, whose angles differ by 15° or more."""
 NOISE_AMPLITUDE = 0.5
 """Levels: waves of lower amplitude fade out, since on blank paper the phase is noise."""
 
@@ -80,11 +82,46 @@ def concat_waves(scan: Tensor, waves: np.ndarray) -> Tensor:
     return torch.cat((scan, torch.from_numpy(waves).permute(2, 0, 1)[None]), dim=1)
 
 
-def _phasors(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> list[np.ndarray]:
-    """Cosine and sine coefficients of the ink's wave per frequency: float32 (2, H / STEP, W / STEP), norm up to 1.
+def local_amplitude(bgr: np.ndarray, screens: dict[str, Screen], sigma: float) -> np.ndarray:
+    """Amplitude in levels of the strongest of the `screens` around each block of STEP² pixels of (H, W, 3) BGR uint8.
 
-    Demodulates the scan by each frequency and low-pass filters the result, which leaves the slowly varying phase.
+    sigma  of the averaging window, pixels
+    Twice the amplitude of detail beside the screen's frequencies is subtracted: letters have both. Returns float32
+    (⌈H / STEP⌉, ⌈W / STEP⌉).
     """
+    found = []
+    for ink, screen in screens.items():
+        own, *beside = (
+            _amplitude(bgr, ink, screen._replace(pitch=scale * screen.pitch, angle=screen.angle + turn), sigma)
+            for scale, turn in ((1, 0), *BESIDE)
+        )
+        found.append(own - 2 * np.mean(beside, axis=0))
+    return np.max(found, axis=0)
+
+
+def _amplitude(bgr: np.ndarray, ink: str, screen: Screen, sigma: float) -> np.ndarray:
+    basebands = _basebands(bgr, ink, fundamentals(*screen[:3]))
+    return np.mean([2 * np.linalg.norm(_smoothed(baseband, sigma), axis=2) for baseband in basebands], axis=0)
+
+
+def _phasors(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> list[np.ndarray]:
+    """Cosine and sine coefficients of the ink's wave per frequency: float32 (2, H / STEP, W / STEP), norm up to 1."""
+    found = []
+    for baseband in _basebands(bgr, ink, frequencies):
+        phasor = _smoothed(baseband, PHASE_SIGMA).transpose(2, 0, 1)
+        # Demodulation halves the amplitude.
+        found.append(np.ascontiguousarray(phasor / (np.linalg.norm(phasor, axis=0) + NOISE_AMPLITUDE / 2)))
+    return found
+
+
+def _smoothed(baseband: np.ndarray, sigma: float) -> np.ndarray:
+    """Low-pass filtered with σ pixels, which leaves the slowly varying phase: float32 (h, w, 2), cosine and sine."""
+    pair = np.dstack((baseband.real, -baseband.imag))
+    return cv2.GaussianBlur(pair, (0, 0), sigma / STEP, borderType=cv2.BORDER_REFLECT)
+
+
+def _basebands(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> np.ndarray:
+    """The ink's plane of the scan demodulated by each frequency: complex64 (F, H / STEP, W / STEP)."""
     height, width = bgr.shape[:2]
     bands = []
     for top in range(0, height, BAND):
@@ -93,13 +130,7 @@ def _phasors(bgr: np.ndarray, ink: str, frequencies: list[Frequency]) -> list[np
         plane = detail(_darkness(bgr[first:last], ink))[top - first : bottom - first]
         plane = cv2.copyMakeBorder(plane, 0, -plane.shape[0] % STEP, 0, -width % STEP, cv2.BORDER_CONSTANT, value=0)
         bands.append([_demodulated(plane, top, frequency) for frequency in frequencies])
-    found = []
-    for baseband in np.concatenate(bands, axis=1):
-        pair = np.dstack((baseband.real, -baseband.imag))
-        phasor = cv2.GaussianBlur(pair, (0, 0), PHASE_SIGMA / STEP, borderType=cv2.BORDER_REFLECT).transpose(2, 0, 1)
-        # Demodulation halves the amplitude.
-        found.append(np.ascontiguousarray(phasor / (np.linalg.norm(phasor, axis=0) + NOISE_AMPLITUDE / 2)))
-    return found
+    return np.concatenate(bands, axis=1)
 
 
 def _demodulated(plane: np.ndarray, top: int, frequency: Frequency) -> np.ndarray:

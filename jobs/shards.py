@@ -19,6 +19,8 @@ from jobs.manifest import ALL_SHARDS, Manifest
 from jobs.tasks import Task
 from utils.errors import UserError
 
+SHARD_HELP = "process shard I of N only; not needed under torchrun"
+
 
 @dataclass
 class Outcome:

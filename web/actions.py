@@ -13,8 +13,8 @@ from descreen.baselines import BASELINES
 from descreen.command import SHIPPED as DESCREENER
 from descreen.command import load_trained
 from descreen.engine import Restorer, baseline_restorer
+from descreen.regions import find_regions, overlay
 from descreen.scan_job import describe
-from descreen.screen_finder import find_screens
 from descreen.screening import rescreen
 from halftone.light import luminance
 from halftone.methods import METHODS
@@ -28,6 +28,7 @@ from utils.errors import UserError, name_errors
 from web.scratch import Scratch
 
 PHOTO, HALFTONE, RESTORED, SCAN, SCREENED = "photograph", "halftone", "restored", "scan", "new screen"
+REGIONS = "screened parts"
 NETWORK = "network"
 FAST, AS_TRAINED, BEST = "fast: error diffusion", "as trained", "best: ten times slower"
 PAPER = "the paper's network"
@@ -140,16 +141,17 @@ class Actions:
             start = time.perf_counter()
             progress(0.1, "Detecting the screen")
             bgr = on_background(scan.bgr, scan.alpha)
-            screens = find_screens(bgr)
+            regions = find_regions(bgr)
             progress(0.2, "Descreening")
-            restored = (self.descreeners[method] or baseline_restorer(method, strength, "gaussian"))(bgr, screens)
+            restored = (self.descreeners[method] or baseline_restorer(method, strength, "gaussian"))(bgr, regions)
             progress(0.6, "Rescreening")
-            screened = rescreen(restored, screens, pitch, None if pitch is None else STANDARD_ANGLES, dot)
+            screened = rescreen(restored, regions, pitch, None if pitch is None else STANDARD_ANGLES, dot)
             seconds = time.perf_counter() - start
             progress(0.9, "Writing")
-            files = self._write(path, {SCAN: scan.bgr, RESTORED: restored, SCREENED: screened}, scan)
-        pairs = [(SCAN, RESTORED), (SCAN, SCREENED), (RESTORED, SCREENED)]
-        remarks = (f"Detected screen: {describe(screens)}", *scan.remarks)
+            images = {SCAN: scan.bgr, RESTORED: restored, SCREENED: screened, REGIONS: overlay(bgr, regions)}
+            files = self._write(path, images, scan)
+        pairs = [(SCAN, RESTORED), (SCAN, REGIONS), (SCAN, SCREENED), (RESTORED, SCREENED)]
+        remarks = (f"Detected screen: {describe(regions, bgr.shape)}", *scan.remarks)
         return _result(bgr, files, pairs, {"time": f"{seconds:.2f} s"}, (RESTORED, SCREENED), remarks)
 
     def classical(self, path: str | Path, method: str, linear: bool = False, progress: Progress = _ignore) -> Result:

@@ -45,7 +45,7 @@ def make_scans(photos: Sequence[Path], folder: Path) -> list[Path]:
     """Write each photograph in four screened inks, with increasing pitch, into `folder`; returns the paths."""
     made = [folder / f"{photo.stem}_printed.png" for photo in photos]
     for number, (photo, path) in enumerate(zip(photos, made, strict=True)):
-        write_image(path, rescreen(read_image(photo).bgr, {}, pitch=3.5 + number))
+        write_image(path, rescreen(read_image(photo).bgr, [], pitch=3.5 + number))
     return made
 
 

@@ -10,7 +10,7 @@ from descreen.baselines import BASELINES, MASKS, fft_notch
 from descreen.config import ScreensConfig
 from descreen.engine import baseline_restorer
 from descreen.printing import draw_printing, print_and_scan
-from descreen.screen_finder import find_screens
+from descreen.regions import find_regions
 from metrics.quality import psnr
 
 
@@ -33,7 +33,7 @@ def ripple(picture):
 
 @pytest.mark.parametrize("method", BASELINES)
 def test_every_baseline_raises_the_psnr_and_attenuates_the_screen(photo, scan, method):
-    restored = baseline_restorer(method, 1.0, "gaussian")(scan, find_screens(scan))
+    restored = baseline_restorer(method, 1.0, "gaussian")(scan, find_regions(scan))
     assert restored.shape == scan.shape and restored.dtype == np.uint8
     assert psnr(restored, photo) > psnr(scan, photo) + 3
     assert ripple(restored) < 0.4 * ripple(scan)
@@ -66,4 +66,4 @@ def test_out_of_memory_in_opencv_raises_memory_error(scan, monkeypatch):
 
     monkeypatch.setitem(BASELINES, "gaussian", out_of_memory)
     with pytest.raises(MemoryError, match="Failed to allocate"):
-        baseline_restorer("gaussian", 1.0, "disc")(scan, {})
+        baseline_restorer("gaussian", 1.0, "disc")(scan, find_regions(scan))

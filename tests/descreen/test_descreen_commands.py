@@ -63,7 +63,7 @@ def test_every_scan_is_restored_and_its_screen_printed(scans, tmp_path, checkpoi
     assert cv2.imread(str(out / "restored/plain.png")).shape == (40, 52, 3)
     assert cv2.imread(str(out / "overview.png")).shape[1] == 2 * 200 + 8
     text = capsys.readouterr().out
-    assert "black 5.0" in text and "45." in text and "no regular screen" in text
+    assert "black 5.0" in text and "45." in text and "no screen: unchanged" in text
 
 
 @pytest.mark.parametrize("kind", COARSE_NETS)
@@ -123,7 +123,7 @@ def test_a_bad_file_is_skipped_and_finished_files_are_not_repeated(scans, tmp_pa
     assert call(restore, scans, out, "--method", "gaussian", "--skip_existing") == 3
     again = capsys.readouterr().out
     assert "2 finished before" in again and again.splitlines()[:3] == output.out.splitlines()[:3]
-    assert "black 5.0" in again and "no regular screen" in again
+    assert "black 5.0" in again and "no screen: unchanged" in again
     assert call(restore, scans, out, "--method", "gaussian", "--strength", 2, "--skip-existing") == 3
     assert "2 done" in capsys.readouterr().out
 
@@ -192,3 +192,15 @@ def test_the_commands_start_as_modules_from_the_repository():
     for module in ("restore", "rescreen", "train"):
         command_line = [sys.executable, "-m", f"descreen.{module}", "--help"]
         assert subprocess.run(command_line, cwd=ROOT, capture_output=True).returncode == 0
+
+
+def test_shards_write_what_one_process_writes(scans, tmp_path, capsys):
+    one, shared = tmp_path / "one", tmp_path / "shared"
+    assert call(restore, scans, one, "--method", "gaussian") == 0
+    for shard in ("1/2", "2/2"):
+        assert call(restore, scans, shared, "--method", "gaussian", "--shard", shard) == 0
+    assert "2 done" in capsys.readouterr().out.splitlines()[-2]
+    for path in sorted((one / "restored").iterdir()):
+        assert path.read_bytes() == (shared / "restored" / path.name).read_bytes()
+    assert len(list((shared / "restored").iterdir())) == 2
+    assert call(restore, scans, shared, "--shard", "3/2") == 2

@@ -1,0 +1,273 @@
+"""Regions of a scan that carry a halftone screen; the text, line art and paper beside them do not.
+
+A region is found in two steps. Blocks whose spectrum has the peaks of a dot screen vote for its pitch, and blocks as
+rough as a stochastic (FM) halftone for that: a picture is a connected group of equal votes, while letters and hatchings
+vote at random. Around such a group, the local amplitude of its screens then gives the mask.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy.ndimage import binary_fill_holes, label
+
+from descreen.baselines import DEFAULT_PITCH
+from descreen.screen_finder import Screen, common_pitch, find_screens, strongest_screen
+from descreen.waves import STEP, local_amplitude
+
+BLOCK, BLOCK_STEP = 128, 64
+"""Side and distance of the voting blocks, pixels."""
+MIN_BLOCKS, MIN_FM_BLOCKS = 4, 9
+"""Votes of a region with a dot screen, and of an FM halftone."""
+SAME_PITCH = 0.01
+"""Maximal relative difference between the pitches of a region's votes."""
+MIN_DETAIL = 10.0
+"""Levels; blocks of a lower standard deviation are blank."""
+MIN_ANGLE = 1.5
+"""Degrees; a dot screen closer to the axes needs MIN_FM_BLOCKS votes: letters and JPEG blocks repeat along the axes."""
+LINE_SHARE = 0.7
+"""Share of a scan's blocks that vote for its line screen; hatchings are drawn in parts of a page."""
+FM_DOTS, FM_MEDIAN, DOT_CONTRAST = 0.05, 0.04, 10.0
+"""Dots per pixel of an FM halftone, black or white, whichever are more; their median over a scan that is one FM
+halftone; and the least distance of a dot from the local mean in levels. Scans blurred with a σ of 0.8 pixels have 0.06
+to 0.09 in the middle tones, sharper ones 0.1 to 0.15, text 0.01 to 0.03."""
+FM = 1.0
+"""Vote for an FM halftone; pitches are larger."""
+AMPLITUDE_SIGMA = 8.0
+"""σ in pixels of the window in which a screen's amplitude is measured."""
+MIN_AMPLITUDE, MIN_SHARE = 2.5, 0.25
+"""Amplitude of a screen inside its region: levels, and share of the upper quartile over the votes."""
+SMALLEST, GROWN, FEATHER = 64, 8, 3.0
+"""Pixels: the smallest side of a region, its border beyond the last dots, and σ of its soft edge."""
+INK_CONTRAST, MAX_INK = 30.0, 0.25
+"""The rest of a mask's bounding box belongs to its picture, most of which are rectangles, unless letters or lines fill
+more than MAX_INK of it: without the dots a standard deviation of INK_CONTRAST levels in a window of 15 × 15 pixels.
+They stand on paper: darker parts belong to the picture."""
+UNSCREENED = 0.02
+"""A scan with a smaller share of detail outside its only region is one picture, and restored as a whole."""
+
+TINT = (255, 160, 80)
+"""BGR of what `overlay` covers."""
+
+Box = tuple[slice, slice]
+
+
+class Region(NamedTuple):
+    """A screened part of a scan."""
+
+    box: Box  # rows and columns
+    mask: np.ndarray  # weight of the restoration inside the box, uint8 (h, w): 0 untouched, 255 restored
+    screens: dict[str, Screen]  # by ink; empty for FM halftones
+
+
+def find_regions(bgr: np.ndarray) -> list[Region]:
+    """Screened regions of a scan, (H, W, 3) BGR uint8, from top to bottom; empty without any.
+
+    A scan of a single picture is one region with a mask of 255.
+    """
+    votes = _votes(bgr)
+    regions = _distinct([region for group in _groups(votes) if (region := _region(bgr, votes, group)) is not None])
+    if not regions:
+        screens = find_screens(bgr)
+        return [_whole(bgr, screens)] if _covers(screens, votes) else []
+    if len(regions) == 1 and _is_one_picture(bgr, regions[0]):
+        return [_whole(bgr, find_screens(bgr))]
+    return regions
+
+
+def coverage(regions: list[Region], shape: tuple[int, int]) -> np.ndarray:
+    """The masks of all regions in one: uint8 (H, W)."""
+    mask = np.zeros(shape, np.uint8)
+    for region in regions:
+        part = mask[region.box]
+        np.maximum(part, region.mask[: part.shape[0], : part.shape[1]], out=part)
+    return mask
+
+
+def _distinct(regions: list[Region]) -> list[Region]:
+    """The regions, without those that lie mostly in a larger one, from top to bottom."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda region: int(region.mask.sum(dtype=np.int64)), reverse=True):
+        bottom, right = (part.stop for part in region.box)
+        if all(
+            (coverage([other], (bottom, right))[region.box][region.mask > 127] > 127).mean() < 0.5 for other in kept
+        ):
+            kept.append(region)
+    return sorted(kept, key=lambda region: (region.box[0].start, region.box[1].start))
+
+
+def overlay(bgr: np.ndarray, regions: list[Region]) -> np.ndarray:
+    """The scan, (H, W, 3) BGR uint8, with everything outside the regions tinted blue; same shape and dtype."""
+    outside = cv2.compare(coverage(regions, bgr.shape[:2]), 127, cv2.CMP_LE)
+    tinted = cv2.addWeighted(bgr, 0.6, np.full_like(bgr, TINT), 0.4, 0)
+    return np.where(outside[..., None] > 0, tinted, bgr)
+
+
+class _Votes(NamedTuple):
+    """Votes of the blocks of a scan, arrays (rows, columns)."""
+
+    pitch: np.ndarray  # of a dot screen, FM, or 0
+    line: np.ndarray  # pitch of a line screen, or 0
+    dots: np.ndarray  # per pixel, see FM_DOTS
+    blank: np.ndarray
+
+
+def _votes(bgr: np.ndarray) -> _Votes:
+    gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    tops, lefts = (range(0, max(side - BLOCK, 0) + 1, BLOCK_STEP) for side in gray.shape)
+    pitch, line, dots = (np.zeros((len(tops), len(lefts)), np.float32) for _ in range(3))
+    blank = np.zeros(pitch.shape, bool)
+    for row, top in enumerate(tops):
+        for column, left in enumerate(lefts):
+            block = gray[top : top + BLOCK, left : left + BLOCK]
+            blank[row, column] = block.std() < MIN_DETAIL
+            if blank[row, column]:
+                continue
+            screen = strongest_screen(block)
+            if screen is not None and screen.is_line:
+                line[row, column] = screen.pitch
+            elif screen is not None:
+                pitch[row, column] = screen.pitch
+            dots[row, column] = _dots(block)
+            if not pitch[row, column] and dots[row, column] >= FM_DOTS:
+                pitch[row, column] = FM
+    near_dots = cv2.dilate((pitch > FM).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    pitch[near_dots & (pitch == FM)] = 0
+    return _Votes(pitch, line, dots, blank)
+
+
+def _dots(gray: np.ndarray) -> float:
+    """Isolated dots per pixel of (h, w) uint8, black or white, whichever are more: extrema among their 8 neighbours."""
+    plane = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.4)  # adjoining dots of a bilevel image become peaks
+    deviation, around = plane - cv2.blur(plane, (5, 5)), np.ones((3, 3), np.uint8)
+    around[1, 1] = 0
+    white = (plane > cv2.dilate(plane, around)) & (deviation > DOT_CONTRAST)
+    black = (plane < cv2.erode(plane, around)) & (deviation < -DOT_CONTRAST)
+    return float(max(white.mean(), black.mean()))
+
+
+def _groups(votes: _Votes) -> list[np.ndarray]:
+    """Connected groups of equal votes, masks (rows, columns)."""
+    left, groups = votes.pitch, []
+    least = min(MIN_BLOCKS, max(1, np.count_nonzero(~votes.blank)))
+    while left.any():
+        pitch = left.max()
+        labels, _ = label(np.abs(left - pitch) < SAME_PITCH * pitch, np.ones((3, 3)))
+        for number in np.unique(labels[left == pitch]):
+            group = labels == number
+            left = np.where(group, 0, left)
+            if group.sum() >= (MIN_FM_BLOCKS if pitch == FM and least == MIN_BLOCKS else least):
+                groups.append(group)
+    return groups
+
+
+def _region(bgr: np.ndarray, votes: _Votes, group: np.ndarray) -> Region | None:
+    """The region of a group of votes; None where the group's spectrum has no screen, or one of letters."""
+    outer, screens = _box(group, BLOCK_STEP, bgr.shape), {}
+    is_fm = votes.pitch[group].max() == FM
+    if not is_fm:
+        screens = find_screens(np.ascontiguousarray(bgr[_box(group, 0, bgr.shape)]))
+        lines = any(screen.is_line for screen in screens.values())
+        if not screens or lines or (_is_aligned(screens) and MIN_BLOCKS <= group.sum() < MIN_FM_BLOCKS):
+            return None
+    mask = _mask(bgr[outer], screens, _inside(group, outer))
+    if mask is None:
+        return None
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    box = tuple(
+        slice(int(at.start + each.start), int(at.start + each.stop)) for at, each in zip(outer, part, strict=True)
+    )
+    return Region(box, np.ascontiguousarray(mask[part]), screens)
+
+
+def _mask(bgr: np.ndarray, screens: dict[str, Screen], votes: np.ndarray) -> np.ndarray | None:
+    """Mask uint8 (h, w) of the part of `bgr` with the screens, connected with the voting blocks; None without one.
+
+    votes  bool (⌈h / STEP⌉, ⌈w / STEP⌉): inside a voting block
+    """
+    height, width = bgr.shape[:2]
+    if screens:
+        amplitude = local_amplitude(bgr, screens, AMPLITUDE_SIGMA)
+        inside = amplitude > max(MIN_AMPLITUDE, MIN_SHARE * np.percentile(amplitude[votes], 75))
+    else:
+        inside = votes
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (SMALLEST // (2 * STEP) + 1,) * 2)
+    opened = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+    labels, count = label(opened)
+    areas = np.bincount(labels[votes & (labels > 0)], minlength=count + 1)
+    kept = binary_fill_holes(np.isin(labels, np.flatnonzero(areas * STEP**2 >= SMALLEST**2)))
+    if not kept.any():
+        return None
+    grown = cv2.dilate(kept.astype(np.uint8), np.ones((2 * GROWN // STEP + 1,) * 2, np.uint8))
+    completed = _completed(grown, bgr, common_pitch(screens) or DEFAULT_PITCH).astype(np.uint8) * np.uint8(255)
+    whole = cv2.resize(completed, None, fx=STEP, fy=STEP, interpolation=cv2.INTER_NEAREST)[:height, :width]
+    return cv2.GaussianBlur(whole, (0, 0), FEATHER, borderType=cv2.BORDER_REPLICATE)
+
+
+def _completed(mask: np.ndarray, bgr: np.ndarray, pitch: float) -> np.ndarray:
+    """The mask, uint8 (⌈h / STEP⌉, ⌈w / STEP⌉), and the rest of its bounding box but letters on paper: bool."""
+    smooth = cv2.GaussianBlur(bgr, (0, 0), 0.4 * pitch)
+    ink, gray = (_deviation(smooth) > INK_CONTRAST).astype(np.float32), cv2.cvtColor(smooth, cv2.COLOR_BGR2GRAY)
+    ink, gray = (cv2.resize(plane, mask.shape[::-1], interpolation=cv2.INTER_AREA) for plane in (ink, gray))
+    rows, columns = np.nonzero(mask)
+    box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+    completed = mask > 0
+    labels, count = label(~completed[box])
+    for number in range(1, count + 1):
+        part = labels == number
+        if ink[box][part].mean() < MAX_INK or gray[box][part].mean() < 128:
+            completed[box] |= part
+    return completed
+
+
+def _covers(screens: dict[str, Screen], votes: _Votes) -> bool:
+    """Whether a scan without regions is one screened picture; `screens` were found in its whole spectrum."""
+    filled = ~votes.blank
+    if not screens:
+        return bool(filled.any() and np.median(votes.dots[filled]) >= FM_MEDIAN)
+    first = max(screens.values(), key=lambda screen: screen.strength)
+    if first.is_line:
+        return bool((np.abs(votes.line / first.pitch - 1) < 2 * SAME_PITCH).mean() >= LINE_SHARE)
+    return not _is_aligned(screens)
+
+
+def _is_aligned(screens: dict[str, Screen]) -> bool:
+    """Whether all screens are parallel to the axes."""
+    return all(min(screen.angle % 90, -screen.angle % 90) < MIN_ANGLE for screen in screens.values())
+
+
+def _is_one_picture(bgr: np.ndarray, region: Region) -> bool:
+    """Whether there is hardly any detail outside the region."""
+    outside = coverage([region], bgr.shape[:2]) == 0
+    return float((outside & (_deviation(bgr) > MIN_DETAIL)).mean()) < UNSCREENED
+
+
+def _deviation(bgr: np.ndarray) -> np.ndarray:
+    """Local standard deviation of the gray of (h, w, 3), levels: float32 (h, w)."""
+    gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    variance = cv2.blur(gray * gray, (15, 15)) - np.square(cv2.blur(gray, (15, 15)))
+    return np.sqrt(np.maximum(variance, 0))
+
+
+def _whole(bgr: np.ndarray, screens: dict[str, Screen]) -> Region:
+    height, width = bgr.shape[:2]
+    return Region((slice(0, height), slice(0, width)), np.full((height, width), 255, np.uint8), screens)
+
+
+def _box(group: np.ndarray, margin: int, shape: tuple[int, ...]) -> Box:
+    """Rows and columns of the scan that the group's blocks cover, `margin` pixels wider, from multiples of STEP on."""
+    return tuple(
+        slice(max(int(at.min()) * BLOCK_STEP - margin, 0), min(int(at.max()) * BLOCK_STEP + BLOCK + margin, side))
+        for at, side in zip(np.nonzero(group), shape, strict=False)
+    )
+
+
+def _inside(group: np.ndarray, box: Box) -> np.ndarray:
+    """Whether each block of STEP² pixels of `box` lies in a block of the group."""
+    size = [-(-(part.stop - part.start) // STEP) for part in box]
+    inside = np.zeros(size, bool)
+    for row, column in np.argwhere(group):
+        top, left = ((at * BLOCK_STEP - part.start) // STEP for at, part in zip((row, column), box, strict=True))
+        inside[max(top, 0) : top + BLOCK // STEP, max(left, 0) : left + BLOCK // STEP] = True
+    return inside
