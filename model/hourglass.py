@@ -138,3 +138,9 @@ def keep_variance(network: nn.Module) -> None:
     for block in network.modules():
         if isinstance(block, Residual):
             nn.init.zeros_(block.conv[-1].weight)
+
+
+def zero_last_layer(network: nn.Module) -> None:
+    """Zero the output layer of an HourGlass or a Subpixel: the first outputs are 0, and no loss starts out huge."""
+    nn.init.zeros_(network.outConv[-1].weight)
+    nn.init.zeros_(network.outConv[-1].bias)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.fixed_point import FixedPoint, has_integer_convolution
 from model.guidance import guided_halftone
-from model.hourglass import HourGlass, keep_variance
+from model.hourglass import HourGlass, keep_variance, zero_last_layer
 from model.noise import KINDS, noise_channel
 from model.pilot import UNKNOWN, detect_origin
 from model.prior import Prior
@@ -83,7 +83,7 @@ class ResHalf(nn.Module):
             # Zero-initialised output layers: the initial correction and the initial residual are 0.
             for network in filter(None, (self.encoder, self.decoder)):
                 keep_variance(network)
-                _zero_last_layer(network)
+                zero_last_layer(network)
 
     def arch(self) -> dict:
         """The arguments that rebuild this network, as plain values for a checkpoint."""
@@ -278,8 +278,3 @@ def _checksum(network: nn.Module) -> int:
 
 def _shapes(network: nn.Module) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in network.state_dict().items()}
-
-
-def _zero_last_layer(network: HourGlass | Subpixel) -> None:
-    nn.init.zeros_(network.outConv[-1].weight)
-    nn.init.zeros_(network.outConv[-1].bias)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from model.hourglass import keep_variance
+from model.hourglass import keep_variance, zero_last_layer
 from model.load import load_network
 from model.loss import PerceptualLoss
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
@@ -80,6 +80,7 @@ def new_reshalf(config: ResHalfConfig) -> ResHalf:
     network = ResHalf(config.width, config.prior, config.levels, config.decoder, config.blocks, config.noise)
     if config.initialWeights == "variance" and network.prior is None:
         keep_variance(network)
+        zero_last_layer(network.decoder)
     source = _load_proxy(config.proxy_ckpt) if config.proxy_ckpt is not None else None
     if network.proxy is not None:
         if source is None:
