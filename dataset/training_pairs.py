@@ -1,7 +1,6 @@
 """Training pairs: a colour image (a photograph's centre square or a constant colour) and its reference halftone."""
 
 import json
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from dataset.prefetch import prefetch
 from halftone.variable_diffusion import ostromoukhov
@@ -18,7 +16,7 @@ from images.transparency import on_background
 from utils.command import warn
 from utils.errors import UserError
 from utils.files import write_json
-from utils.progress import progress
+from utils.progress import print_above, progress
 
 COLOUR, REFERENCE = "target_c", "raw_ov"
 
@@ -108,7 +106,7 @@ def make_pairs(pairs: Sequence[Pair], out: Path, size: int, workers: int, source
             bar.update()
             if reason:
                 skipped.append(reason)
-                tqdm.write(f"skipped: {reason}", file=sys.stderr)
+                print_above(f"skipped: {reason}")
     return skipped
 
 

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from halftone.diffusion_kernels import KERNELS
 from halftone.gallery import contact_sheet
@@ -35,7 +34,7 @@ from utils.colour import parse_colour
 from utils.command import exit_code, warn
 from utils.errors import UserError, did_you_mean, name_errors, printable
 from utils.files import check_folder, check_writable, make_parent
-from utils.progress import progress
+from utils.progress import print_above, progress
 
 COLOURS = ("gray", "rgb", "cmyk", "palette")
 DEFAULT = "ostromoukhov"
@@ -140,7 +139,7 @@ def _convert_folder(arguments: argparse.Namespace, convert: Convert, suffixes: S
         try:
             _convert(convert, arguments, path, arguments.output / name.with_suffix(suffix))
         except UserError as error:
-            tqdm.write(printable(f"skipped: {error}"), file=sys.stderr)
+            print_above(f"skipped: {error}")
             skipped.append(name.with_name(path.name).as_posix())
     if skipped:
         print(f"{len(skipped)} of {len(tasks)} skipped: {printable(', '.join(skipped))}", file=sys.stderr)

@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tqdm import tqdm
-
 from images.overview import write_overview
 from jobs.job import Job
 from jobs.manifest import FileResult
@@ -17,7 +15,7 @@ from jobs.tasks import OVERVIEW, Plan, Task
 from utils.command import ignore_broken_pipe
 from utils.errors import UserError, printable
 from utils.files import check_writable, remove_leftovers
-from utils.progress import progress
+from utils.progress import print_above, progress
 
 OVERVIEW_ROWS = 8
 CONTINUE = "run the same command with --skip_existing to continue"
@@ -58,7 +56,7 @@ def _process(tasks: Sequence[Task], job: Job, quiet: bool) -> Outcome:
             elif isinstance(result, FileResult):
                 outcome.done += 1
             else:
-                tqdm.write(printable(f"skipped: {result}"), file=sys.stderr)
+                print_above(f"skipped: {result}")
                 outcome.unfinished.append(task.key)
                 if getattr(result.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                     outcome.full = True  # every further write would fail as well

@@ -1,13 +1,11 @@
 """Evaluation of a ResHalf network through the files it writes, next to classical halftones and image codecs."""
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset.photo_list import read_photo_list
 from halftone.error_diffusion import error_diffusion
@@ -26,9 +24,9 @@ from metrics.spectra import Spectrum, cut_patches, measure, plot
 from metrics.tables import Sections, mean_of
 from reshalf.codec import ResHalfCodec
 from utils.command import warn
-from utils.errors import UserError, name_errors, printable
+from utils.errors import UserError, name_errors
 from utils.files import check_folder, check_overwriting
-from utils.progress import progress
+from utils.progress import print_above, progress
 
 OURS = "network"
 SMALLEST_SIDE = 32
@@ -158,7 +156,7 @@ def _for_each(photos: Iterable[Path], title: str, work: Callable[[Path], Any], s
             with name_errors(photo):
                 results[photo] = work(photo)
         except UserError as error:
-            tqdm.write(printable(f"skipped: {error}"), file=sys.stderr)
+            print_above(f"skipped: {error}")
             skipped.append(photo.name)
     return results
 

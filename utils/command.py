@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from tqdm import tqdm
-
 from utils.errors import Interrupted, UserError, printable
+from utils.progress import print_above
 
 
 def exit_code(run: Callable[[], int]) -> int:
@@ -43,7 +42,7 @@ def exit_code(run: Callable[[], int]) -> int:
 def warn(about: object, remarks: Iterable[str]) -> None:
     """Print a line "warning: …" for each remark about a file, above a progress bar if there is one."""
     for remark in remarks:
-        tqdm.write(printable(f"warning: {about}: {remark}"), file=sys.stderr)
+        print_above(f"warning: {about}: {remark}")
 
 
 @contextmanager

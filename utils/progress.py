@@ -6,6 +6,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from utils.errors import printable
+
 SECONDS = 60
 """Between two lines; shorter loops print none."""
 
@@ -29,3 +31,8 @@ def progress(items: Iterable | None = None, description: str | None = None, **op
     if not sys.stderr.isatty():
         options |= {"file": _Lines(sys.stderr), "mininterval": SECONDS, "maxinterval": SECONDS, "delay": SECONDS}
     return tqdm(items, desc=description, miniters=1, **options)
+
+
+def print_above(line: str) -> None:
+    """Print a line to stderr, above a progress bar if there is one."""
+    tqdm.write(printable(line), file=sys.stderr)
