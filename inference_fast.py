@@ -48,7 +48,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
     quality = parser.add_mutually_exclusive_group()
     quality.add_argument("--fast", action="store_true", help="error diffusion instead of the halftone search")
-    quality.add_argument("--best", action="store_true", help="query the decoder itself, in 12 rounds: slow")
+    quality.add_argument("--best", action="store_true", help="query the decoder itself and restore mirrored too: slow")
     rounds = "number of search rounds that query the proxy (default: as trained, 6)"
     quality.add_argument("--rounds", type=int, metavar="N", help=rounds)
     add("--seed", type=int, default=0, help="seed of the encoder's noise")
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     """Process the folder; returns the exit code. Raises UserError for wrong usage."""
     if args.decoding and not args.data_dir:
         raise UserError("--decoding needs --data_dir, the folder of the halftones")
-    if args.decoding and (args.fast or args.best or args.rounds is not None):
-        raise UserError("--fast, --best and --rounds concern halftoning: not with --decoding")
+    if args.decoding and (args.fast or args.rounds is not None):
+        raise UserError("--fast and --rounds concern halftoning: not with --decoding")
     for flag in ("force", "invert"):
         if getattr(args, flag) and not args.decoding:
             raise UserError(f"--{flag} is for --decoding")
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     choices = {"seed": args.seed, "fast": args.fast, "rounds": args.rounds, "best": args.best}
     codec = ResHalfCodec(args.model, args.device or shard.device(), tile=args.tile, **choices)
     made_by = {"checkpoint": checksum_or_empty(args.model), "decoding": args.decoding}
-    made_by |= ({"invert": True} if args.invert else {}) if args.decoding else choices
+    made_by |= {name: True for name in ("invert", "best") if getattr(args, name)} if args.decoding else choices
     if args.background:  # these two are absent by default, as in the manifests of earlier releases
         made_by["background"] = list(args.background)
     if args.halftone_format:

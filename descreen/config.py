@@ -31,7 +31,7 @@ class ScreensConfig(Strict):
     clean: Share = 0.2  # share of ideal screens, without press and scanner degradations
     fm_gray: Share = 0.3  # `gray` and `clean` for FM
     fm_clean: Share = 0.2
-    pitch_min: Annotated[float, Field(ge=2)] = 2.0
+    pitch_min: Annotated[float, Field(ge=1.5)] = 2.0
     pitch_max: Annotated[float, Field(le=32)] = 8.0
     any_angle: Share = 0.25  # share scanned at a uniform random angle; the others within ±3 degrees
     flawed: Share = 1.0  # share with dot gain, ink noise, misregistration, paper tint and resampling

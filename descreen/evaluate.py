@@ -1,10 +1,12 @@
 """Compare checkpoints with the baseline filters on simulated prints and scans of photographs.
 
     python -m descreen.evaluate --data_dir dataset/ [--model CKPT ...] [--photos 100] [--seed 0] [--json FILE]
+                                [--kinds AM "magazine 175 lpi, 300 dpi" ...]
 
 Strength and mask of each baseline are tuned on training photographs of the list; the table is over its validation
 photographs. "AM": colour, pitch 3 to 6 pixels, mild blur and JPEG. "AM, flawed press": the same with dot gain, ink
-noise, misregistration, paper tint and resampling. The others: ideal FM halftones of the luma.
+noise, misregistration, paper tint and resampling. "magazine" and "newsprint": such a press at a given screen and
+resolution of the scan. The others: ideal FM halftones of the luma.
 Columns: "found", share of restored images in which a screen is detected; "visible" and "worst", mean and maximal
 visibility of the residual screen in multiples of the contrast threshold (descreen/visibility.py), invisible below 1;
 "margin", difference to the baseline of the highest PSNR. Row "no notch": the network without the notch filter on its
@@ -42,7 +44,17 @@ from utils.progress import progress
 FLAWED_AM = ScreensConfig(
     line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=3.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
 )
-AM = {"AM": FLAWED_AM.model_copy(update={"flawed": 0.0}), "AM, flawed press": FLAWED_AM}
+NEWSPRINT = {"dot_gain": 0.08, "ink_noise": 0.1, "tint": 0.2}
+PRINTS = {"magazine": ((133, 150, 175), {}), "newsprint": ((85,), NEWSPRINT)}
+"""Screens in lines per inch."""
+AM = {"AM": FLAWED_AM.model_copy(update={"flawed": 0.0}), "AM, flawed press": FLAWED_AM} | {
+    f"{name} {lines} lpi, {dpi} dpi": FLAWED_AM.model_copy(
+        update={"pitch_min": dpi / lines, "pitch_max": dpi / lines, "resample": 0.0} | press
+    )
+    for dpi in (300, 600)
+    for name, (screens, press) in PRINTS.items()
+    for lines in screens
+}
 KINDS = (*AM, "floyd_steinberg", "ostromoukhov")
 STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 TUNING_PHOTOS = 20
@@ -113,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.json}: is a folder, not a file to write")
     networks = _networks(args)
     table: dict[str, dict[str, Score]] = {}
-    for kind in KINDS:
+    for kind in args.kinds:
         tuning_scans = make_scans(tuning, TUNING_PHOTOS, kind)
         methods = dict(tune(method, tuning_scans) for method in progress(BASELINES, f"tuning for {kind}"))
         methods = {"nothing": lambda scan, regions: scan} | methods | networks
@@ -172,6 +184,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--data_dir", type=Path, default=Path("dataset"), help="folder of the list")
     add("--list", default="HalftoneVOC2012.json", help="photographs, as for training (default: %(default)s)")
     add("--model", type=Path, nargs="+", help="checkpoints (default: the shipped one)")
+    add("--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help="rows of the table (default: all)")
     add("--photos", type=int, default=100, help="number of validation photographs (default: 100)")
     add("--seed", type=int, default=0, help="seed of the printing parameters (default: 0)")
     add("--json", type=Path, help="write the table to this file as well")

@@ -22,10 +22,16 @@ def fundamentals(pitch: float, angle: float, is_line: bool = False) -> list[Freq
 
 
 def lattice(pitch: float, angle: float, is_line: bool = False) -> list[Frequency]:
-    """Fundamentals and second-order harmonics below the Nyquist frequency; arguments as for `fundamentals`."""
-    orders = np.array(LINE_ORDERS if is_line else DOT_ORDERS)
-    harmonics = (orders @ np.array(fundamentals(pitch, angle, is_line))).tolist()
-    return [(fx, fy) for fx, fy in harmonics if max(abs(fx), abs(fy)) < 0.5]
+    """Fundamentals and second-order harmonics below the Nyquist frequency; arguments as for `fundamentals`.
+
+    A fundamental above it, of a pitch below 2 pixels, is at the frequency at which the scan shows it (aliasing).
+    """
+    first = np.array(fundamentals(pitch, angle, is_line))
+    harmonics = np.array(LINE_ORDERS if is_line else DOT_ORDERS) @ first
+    inside = np.abs(harmonics).max(axis=1) < 0.5
+    harmonics[: len(first)] = (first + 0.5) % 1 - 0.5
+    inside[: len(first)] = True
+    return [(fx, fy) for fx, fy in harmonics[inside].tolist()]
 
 
 def mean_power(

@@ -26,6 +26,7 @@ ANGLE_SETS = (
 DOTS = ("round", "ellipse", "square", "diamond")
 FM_METHODS = ("floyd_steinberg", "jarvis_judice_ninke", "stucki", "ostromoukhov", "zhou_fang", "blue_noise")
 SUPERSAMPLE = 3
+MIN_RENDER_PITCH, FINE_RENDER = 2.0, 2
 
 Four = tuple[float, float, float, float]
 Offsets = tuple[tuple[float, float], ...]
@@ -58,13 +59,18 @@ class Printing:
 
     @property
     def render_scale(self) -> float:
-        """Resolution at which the screen is rendered, relative to the output: pitches stay at 2 pixels or more."""
-        return 1.0 if self.clean else max(self.scale, 2 / self.pitch)
+        """Resolution at which the screen is rendered, relative to the output.
+
+        Screens below MIN_RENDER_PITCH are rendered FINE_RENDER times that fine and sampled as by a scanner.
+        """
+        if self.clean or self.pitch * self.scale >= MIN_RENDER_PITCH:
+            return 1.0 if self.clean else self.scale
+        return FINE_RENDER * MIN_RENDER_PITCH / self.pitch
 
     @property
     def render_pitch(self) -> float:
         """Pitch in pixels at the render resolution."""
-        return max(2.0, self.pitch * self.render_scale)  # rounding: 2 / pitch · pitch may be slightly below 2
+        return max(MIN_RENDER_PITCH, self.pitch * self.render_scale)  # clean screens are not rendered finer
 
     def render_side(self, side: int) -> int:
         """Pixels of an image side at the render resolution."""

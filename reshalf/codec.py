@@ -1,5 +1,6 @@
 """A trained ResHalf on whole images: uint8 arrays in, uint8 arrays out."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from torch import Tensor
+from torch.nn.functional import pad
 
 from model.load import load_network
 from model.noise import noise_channel
@@ -36,7 +38,8 @@ class ResHalfCodec(Tiler):
     fast        error diffusion instead of the halftone search: faster, with less colour
     rounds      number of gradients of the restoration error that the search takes from the proxy, a small decoder: more
                 rounds restore better and take longer, 0 optimises appearance only; None: as trained
-    best        take the gradients from the decoder itself, in 12 rounds by default: restores best, slow
+    best        slow: the search queries the decoder itself, in 12 rounds by default, and the restoration is the mean over
+                the halftone and its three mirror images
     seed        of the encoder's noise, for networks with a noise channel
     tile        side of the square tiles in pixels, a multiple of 8; None: chosen by the free memory
     precision   of the restoration, "int8", "bfloat16" or "float32"; None: the fastest for the processor
@@ -121,10 +124,29 @@ class ResHalfCodec(Tiler):
         if self._int8:
             with memory_errors("the network"):
                 decode = partial(decode, decoder=self.network.as_int8(self.network.decoder))
+        if self.best:
+            decode = partial(mirrored_mean, decode)
         return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
 
     def _encode(self, colour: Tensor, condition: Tensor) -> Tensor:
         return self.network.encode(colour, condition=condition).halftone
+
+
+def mirrored_mean(decode: Callable[[Tensor], Tensor], halftone: Tensor) -> Tensor:
+    """Mean of `decode` over a halftone, (N, 1, H, W), and its mirror images, each mirrored back: (N, 3, H, W).
+
+    An even side is extended by a row before it is mirrored, which preserves the parity of the pixels and with it the
+    phase of the carriers.
+    """
+    height, width = halftone.shape[-2:]
+    total = decode(halftone)
+    for axes in ((2,), (3,), (2, 3)):
+        bottom, right = (axis in axes and side % 2 == 0 for axis, side in ((2, height), (3, width)))
+        extended = pad(
+            halftone, (0, int(right), 0, int(bottom)), mode="reflect" if min(height, width) > 1 else "replicate"
+        )
+        total = total + decode(extended.flip(axes)).flip(axes)[..., :height, :width]
+    return total / 4
 
 
 def load_reshalf(checkpoint: str | Path) -> ResHalf:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -84,3 +85,16 @@ def test_the_lattice_matches_the_spectrum_of_am_screen():
     ]
     elsewhere = abs((screen * window * np.exp(-2j * np.pi * (0.07 * x + 0.21 * y))).sum())
     assert min(amplitudes[:2]) > 100 * elsewhere
+
+
+def test_a_screen_finer_than_two_pixels_is_where_the_scan_shows_it():
+    """Rendered four times as fine and averaged by the scanner's aperture."""
+    fine = am_screen(np.full((1024, 1024), 200, np.uint8), pitch=4 * 1.7, angle=15.0, supersample=2)
+    scan = cv2.resize(fine, (256, 256), interpolation=cv2.INTER_AREA).astype(float)
+    window = np.outer(np.hanning(256), np.hanning(256))
+    spectrum = np.abs(np.fft.fft2((scan - scan.mean()) * window))
+    peak = np.unravel_index(spectrum[:, :128].argmax(), (256, 128))
+    at = (peak[1] / 256, peak[0] / 256 - (peak[0] >= 128))
+    (first, second) = lattice(1.7, 15.0)[:2]
+    known = [first, second, *[(-fx, -fy) for fx, fy in (first, second)]]
+    assert min(np.hypot(at[0] - fx, at[1] - fy) for fx, fy in known) < 2 / 256

@@ -13,7 +13,7 @@ from model.hourglass import keep_variance
 from model.load import load_network
 from model.prior import Prior
 from model.reshalf import BEST_ROUNDS, ResHalf
-from reshalf.codec import ResHalfCodec
+from reshalf.codec import ResHalfCodec, mirrored_mean
 from utils.errors import UserError
 from utils.pixels import to_tensor
 from utils.tiling import windows
@@ -251,6 +251,21 @@ def test_best_queries_the_decoder_itself():
     halftone = best.halftone(bgr)
     assert psnr(bgr, best.restore(halftone)) > psnr(bgr, more.restore(more.halftone(bgr))) + 0.2
     assert np.array_equal(halftone, shipped.prior_halftone(bgr, BEST_ROUNDS, best=True))
+    halftone = shipped.prior_halftone(bgr)
+    assert psnr(bgr, best.restore(halftone)) > psnr(bgr, more.restore(halftone)) + 0.02
+
+
+@pytest.mark.parametrize("size", [(8, 10), (7, 10), (8, 9), (7, 9), (1, 1)])
+def test_mirror_images_keep_the_parity_of_the_pixels(size):
+    """A decoder that demodulates: the mean over the mirror images is its own output where no border is near."""
+    carrier = (1.0 - 2 * (torch.arange(size[0])[:, None] % 2)) * (1 - 2 * (torch.arange(size[1]) % 2))
+
+    def demodulate(halftone):
+        rows, columns = halftone.shape[-2:]
+        signs = (1.0 - 2 * (torch.arange(rows)[:, None] % 2)) * (1 - 2 * (torch.arange(columns) % 2))
+        return (halftone * signs).expand(-1, 3, -1, -1)
+
+    assert torch.equal(mirrored_mean(demodulate, carrier[None, None]), torch.ones(1, 3, *size))
 
 
 def test_best_is_rejected_without_a_proxy_or_a_subpixel_decoder():
