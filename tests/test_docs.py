@@ -47,5 +47,5 @@ def test_contributing_lists_every_python_file_outside_tests():
             package = name[2]
         elif name and name[2].endswith(".py"):
             listed.add(package * bool(name[1]) + name[2])
-    files = {path.relative_to(ROOT) for pattern in ("*.py", "*/*.py") for path in ROOT.glob(pattern)}
+    files = {path.relative_to(ROOT) for pattern in ("*.py", "*/*.py", "*/*/*.py") for path in ROOT.glob(pattern)}
     assert listed == {file.as_posix() for file in files if file.parts[0] != "tests" and file.parts[0][0] != "."}
