@@ -36,7 +36,7 @@ def build(args: argparse.Namespace, folder: Path):
     from reshalf import PAPER, ResHalfCodec
     from web.actions import Actions
     from web.page import build_page
-    from web.samples import make_halftones, make_samples, make_scans
+    from web.samples import make_halftones, make_page_photos, make_samples, make_scans
     from web.scratch import Scratch
 
     samples_folder = folder / "samples"
@@ -45,11 +45,13 @@ def build(args: argparse.Namespace, folder: Path):
     photos = list_images(HERE / "test_imgs")
     halftones = make_halftones(photos[:4], samples_folder, actions.codec.halftone)
     scans = make_scans(photos[:4], samples_folder)
+    on_paper = make_page_photos(photos[3:4], samples_folder, actions.codec.halftone)
     samples = (
         make_samples(photos, samples_folder, actions.dither),
         make_samples(halftones, samples_folder, actions.restore),
         make_samples(scans, samples_folder, lambda path: actions.descreen(path, next(iter(actions.descreeners)))),
         make_samples(photos, samples_folder, lambda path: actions.classical(path, "ostromoukhov")),
+        make_samples([*on_paper, *photos[:3]], samples_folder, actions.sheet),
     )
     # The size limit holds for uploads only, and the samples are never deleted.
     actions.scratch, actions.max_pixels = Scratch(folder / "results"), args.max_pixels

@@ -38,6 +38,7 @@ class Printer:
     texture       relative standard deviation of the paper's reflectance, with details of 0.1 to 0.4 mm
     toner         reflectance of solid black relative to the paper
     scatter       1 / kp of the paper
+    scale         of the page, as by "fit to page": cells are no longer whole dots, and are rounded to these
     """
 
     spot: float = 0.022
@@ -50,6 +51,7 @@ class Printer:
     texture: float = 0.015
     toner: float = 0.06
     scatter: float = 0.25
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ def print_page(page: np.ndarray, dpi: int, printer: Printer = Printer(), seed: i
     """
     random = np.random.default_rng(seed)
     unit = MILLIMETRES / dpi / OVERSAMPLING
+    if printer.scale != 1:
+        page = cv2.resize(page, None, fx=printer.scale, fy=printer.scale, interpolation=cv2.INTER_NEAREST)
     black = (page < 128).repeat(OVERSAMPLING, 0).repeat(OVERSAMPLING, 1).astype(np.float32)
     exposure = cv2.GaussianBlur(black, (0, 0), printer.spot / unit)
     exposure += printer.exposure_noise * _noise(black.shape, printer.grain / unit, random)

@@ -183,13 +183,17 @@ class ResHalf(nn.Module):
         inputs, linear = self.prior.decoder_inputs(dots)
         return FixedPoint(network, inputs, colour - linear)
 
-    def align_to_pilot(self, halftone: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    def align_to_pilot(
+        self, halftone: np.ndarray, levels: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """Restore orientation and carrier phase of (H, W) uint8 in {0, 255} after a crop, mirror image or quarter turn.
 
         The halftone is transposed and a reflected row or column is prepended, as detected from the pilot
         (model/pilot.py). Returns it (H', W') and the inverse for its restoration, (H', W', 3) → (H, W, 3).
+        With `levels`, an image of the same shape, these are aligned and returned instead.
         """
         found = detect_origin(halftone) if self.prior is not None and self.prior.pilot else UNKNOWN
+        halftone = halftone if levels is None else levels
         if found.transposed:
             halftone = np.ascontiguousarray(halftone.T)
         if found.row or found.column:

@@ -128,6 +128,18 @@ class ResHalfCodec(Tiler):
             decode = partial(mirrored_mean, decode)
         return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
 
+    def restore_uncertain(self, levels: np.ndarray) -> np.ndarray:
+        """Restore a photograph, (H, W, 3) uint8 BGR, from a halftone some of whose pixels are uncertain.
+
+        levels  (H, W) uint8: 255 times the probability that a pixel is white
+        With many such pixels this restores better than `restore` of the more probable levels. The network runs in
+        floating point, since its integer version accepts black and white only. Raises as `restore` does.
+        """
+        check_pixels("a halftone", levels, 1)
+        likely = np.where(levels > 127, np.uint8(255), np.uint8(0))
+        aligned, undo = self.network.align_to_pilot(likely, levels)
+        return undo(self.tiled(aligned.shape, self.network.decode, lambda at: (to_tensor(aligned[at]),)))
+
     def _encode(self, colour: Tensor, condition: Tensor) -> Tensor:
         return self.network.encode(colour, condition=condition).halftone
 

@@ -37,6 +37,6 @@ def test_ctrl_c_during_start_up_exits_without_traceback(monkeypatch, capsys):
 def test_every_tab_starts_with_a_result(tmp_path, checkpoint):
     page = app.build(app.parse(["--model", str(checkpoint), "--device", "cpu"]), tmp_path)
     results = [block.value for block in page.blocks.values() if 'class="viewer"' in str(getattr(block, "value", ""))]
-    assert len(results) == 4
+    assert len(results) == 5
     assert {"astronaut.jpg", "text.png"} <= {path.name for path in (app.HERE / "test_imgs").iterdir()}
-    assert len(list((tmp_path / "samples").glob("*_thumbnail.png"))) == 8 + 4 + 4
+    assert len(list((tmp_path / "samples").glob("*_thumbnail.png"))) == 8 + 4 + 4 + 1

@@ -24,6 +24,10 @@ from images.transparency import off_background, on_background
 from metrics import quality as scores
 from reshalf import ResHalfCodec
 from reshalf.repair import RepairedFile, read_repaired
+from reshalf.sheet.markers import find_markers
+from reshalf.sheet.page import PageFormat, draw_pages, shrink_to_sheet, split_picture, write_pdf
+from reshalf.sheet.read_job import restore
+from reshalf.sheet.reading import describe_sheet, read_sheets
 from utils.errors import UserError, name_errors
 from web.scratch import Scratch
 
@@ -32,6 +36,11 @@ REGIONS = "screened parts"
 NETWORK = "network"
 FAST, AS_TRAINED, BEST = "fast: error diffusion", "as trained", "best: ten times slower"
 PAPER = "the paper's network"
+DETECT, MAKE_SHEET, READ_SHEET = "as the image shows", "make a sheet", "read a sheet"
+SCAN_FACTOR = 8
+"""Pixels of a scan of a sheet, relative to the other tabs' limit: each pixel of its picture covers several."""
+DPI = 600
+"""Of the printer for which sheets are made."""
 
 Progress = Callable[[float, str], None]
 """Receives the completed share, 0 to 1, and the name of the current step."""
@@ -173,6 +182,82 @@ class Actions:
         values |= {"1 bit per pixel": _bytes(files[HALFTONE].stat().st_size), "time": f"{seconds:.3f} s"}
         remarks = (f"Source: {METHODS[method].source}", *source.remarks)
         return _result(gray, files, [("gray", HALFTONE)], values, (HALFTONE,), remarks)
+
+    def sheet(
+        self,
+        path: str | Path,
+        task: str = DETECT,
+        paper: str = "a4",
+        cell: int = 6,
+        one_sheet: bool = True,
+        progress: Progress = _ignore,
+    ) -> Result:
+        """Make a sheet to print of a photograph, or restore the colours from a scan or photograph of a sheet.
+
+        task       MAKE_SHEET, READ_SHEET, or DETECT: an image with markers is read
+        paper, cell, one_sheet  as for `python -m reshalf.sheet make`
+        """
+        with _name_errors_without_folder(path):
+            progress(0.0, "Reading the image")
+            reads = task != MAKE_SHEET
+            photo = read_image(path, max_pixels=self.max_pixels * (SCAN_FACTOR if reads else 1))
+            bgr = on_background(photo.bgr, photo.alpha)
+            if reads and (task == READ_SHEET or find_markers(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))):
+                return self._read_sheet(path, bgr, photo, progress)
+            if bgr.shape[0] * bgr.shape[1] > self.max_pixels:
+                read_image(path, max_pixels=self.max_pixels)  # raises UserError
+            return self._make_sheet(path, bgr, photo, PageFormat(paper, DPI, cell), one_sheet, progress)
+
+    def _make_sheet(
+        self, path: str | Path, bgr: np.ndarray, photo: Image, page: PageFormat, one_sheet: bool, progress: Progress
+    ) -> Result:
+        start = time.perf_counter()
+        progress(0.1, "Dithering")
+        choices = page.paper, page.dpi, page.cell
+        bgr = shrink_to_sheet(bgr, *choices) if one_sheet else bgr
+        halftone = self.codec.halftone(bgr)
+        progress(0.4, "Drawing the pages")
+        try:
+            split = split_picture(halftone.shape[1], halftone.shape[0], *choices)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        pages = list(draw_pages(halftone, split, Path(path).name))
+        seconds = time.perf_counter() - start
+        progress(0.7, "Writing")
+        files = self._write(path, {PHOTO: bgr, HALFTONE: halftone}, photo._replace(alpha=None, resolution=None))
+        to_print = {"sheet as PDF": files[HALFTONE].with_name(f"{Path(path).stem[:80]}_sheet.pdf")}
+        write_pdf(to_print["sheet as PDF"], [each > 127 for each in pages], DPI)
+        if len(pages) == 1:
+            to_print["sheet as PNG"] = to_print["sheet as PDF"].with_suffix(".png")
+            write_halftone(to_print["sheet as PNG"], pages[0], (DPI, DPI))
+        values = {"sheets": str(len(pages)), "dots per pixel": str(page.cell), "time": f"{seconds:.2f} s"}
+        remarks = (f"Print the PDF at 100 % on a printer of {DPI} dpi, then scan it at {DPI} dpi", *photo.remarks)
+        result = _result(bgr, files, [(PHOTO, HALFTONE)], values, (), remarks)
+        return result._replace(downloads=to_print)
+
+    def _read_sheet(self, path: str | Path, bgr: np.ndarray, scan: Image, progress: Progress) -> Result:
+        start = time.perf_counter()
+        progress(0.2, "Finding the sheet and its pixels")
+        reading = read_sheets(bgr)
+        if not reading.sheets:
+            raise UserError(f"{path}: {'; '.join(reading.failures)}")
+        sheet, *others = reading.sheets
+        halftone = sheet.cells.halftone
+        progress(0.7, "Restoring the colours")
+        restored = restore(self.codec, sheet.cells.levels)
+        seconds = time.perf_counter() - start
+        progress(0.9, "Writing")
+        files = self._write(path, {HALFTONE: halftone, RESTORED: restored}, scan._replace(alpha=None, resolution=None))
+        values = {
+            "doubtful pixels": f"{sheet.cells.doubtful:.2%}",
+            "flipped pixels, estimate": f"{sheet.cells.flips:.3%}",
+            "pilot": f"{sheet.pilot:.0f} σ",
+            "time": f"{seconds:.2f} s",
+        }
+        remarks = [*filter(None, (describe_sheet(sheet),)), *scan.remarks, *reading.failures]
+        if sheet.cells.header.count > 1 or others:
+            remarks.append("python -m reshalf.sheet read restores several sheets, and joins those of one picture")
+        return _result(halftone, files, [(HALFTONE, RESTORED)], values, (HALFTONE, RESTORED), remarks)
 
     def _write(self, path: str | Path, images: dict[str, np.ndarray], source: Image | RepairedFile) -> dict:
         """Write images as NAME_image.png, halftones with one bit per pixel; returns their paths by name.

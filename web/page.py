@@ -11,8 +11,9 @@ from starlette.middleware import Middleware
 from descreen.baselines import BASELINES
 from halftone.methods import METHODS
 from halftone.screens import SPOTS
+from reshalf.sheet.page import PAPERS
 from utils.errors import UserError
-from web.actions import AS_TRAINED, NETWORK, Actions, Result
+from web.actions import AS_TRAINED, DETECT, DPI, MAKE_SHEET, NETWORK, READ_SHEET, SCAN_FACTOR, Actions, Result
 from web.samples import Sample
 from web.scratch import LIFETIME
 from web.viewer import notice, viewer
@@ -43,13 +44,14 @@ class ContentSecurityPolicy:
 
 
 def build_page(actions: Actions, *samples: list[Sample]) -> gr.Blocks:
-    """Build the page. `samples`: one list for each of the four tabs; the first sample has its result already."""
+    """Build the page. `samples`: one list for each of the five tabs; the first sample has its result already."""
     with gr.Blocks(title="ResHalf", analytics_enabled=False, delete_cache=(LIFETIME // 6, LIFETIME)) as page:
         gr.HTML(
             "<h1>ResHalf</h1><p>A colour photograph is converted into a black-and-white halftone with one bit per "
             "pixel, and restored in colour from the halftone alone.</p><p><small>Everything happens on this machine. "
             f"Images up to {actions.max_pixels / 1e6:g} megapixels and {MAX_FILE.upper().replace('MB', ' MB')}: "
-            "JPEG, PNG, WebP, TIFF, BMP, GIF, PNM. Results are deleted after an hour.</small></p>",
+            f"JPEG, PNG, WebP, TIFF, BMP, GIF, PNM; scans of sheets up to {SCAN_FACTOR * actions.max_pixels / 1e6:g} "
+            "megapixels. Results are deleted after an hour.</small></p>",
             elem_id="head",
         )
         with gr.Tab("Halftone"):
@@ -60,6 +62,8 @@ def build_page(actions: Actions, *samples: list[Sample]) -> gr.Blocks:
             _descreen_tab(actions, samples[2])
         with gr.Tab("Classical"):
             _classical_tab(actions, samples[3])
+        with gr.Tab("Paper"):
+            _paper_tab(actions, samples[4])
     return page.queue(max_size=MAX_QUEUE, default_concurrency_limit=1, api_open=False)
 
 
@@ -117,6 +121,22 @@ def _classical_tab(actions: Actions, samples: list[Sample]) -> None:
         ]
 
     _tab("photograph", "Dither", samples, options, actions.classical)
+
+
+def _paper_tab(actions: Actions, samples: list[Sample]) -> None:
+    def options() -> list:
+        gr.Markdown(
+            "A photograph becomes a page that prints its halftone with markers. A scan or a phone photograph of the "
+            "printed page becomes the colour photograph again."
+        )
+        return [
+            gr.Radio([DETECT, MAKE_SHEET, READ_SHEET], value=DETECT, label="What to do"),
+            gr.Radio(list(PAPERS), value=next(iter(PAPERS)), label="Paper"),
+            gr.Slider(3, 16, 6, step=1, label=f"Printer dots along a pixel's side, at {DPI} dpi"),
+            gr.Checkbox(True, label="Shrink large photographs to one sheet"),
+        ]
+
+    _tab("photograph or scan", "Make or read a sheet", samples, options, actions.sheet)
 
 
 def _tab(kind: str, action: str, samples: list[Sample], make_options: Callable[[], list], work: Callable) -> None:

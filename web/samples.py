@@ -9,6 +9,7 @@ import numpy as np
 
 from descreen.screening import rescreen
 from images.files import centre_crop, read_image, write_halftone, write_image
+from reshalf.sheet.page import draw_pages, split_picture
 from web.actions import Result
 
 THUMBNAIL = 160
@@ -46,6 +47,18 @@ def make_scans(photos: Sequence[Path], folder: Path) -> list[Path]:
     made = [folder / f"{photo.stem}_printed.png" for photo in photos]
     for number, (photo, path) in enumerate(zip(photos, made, strict=True)):
         write_image(path, rescreen(read_image(photo).bgr, [], pitch=3.5 + number))
+    return made
+
+
+def make_page_photos(photos: Sequence[Path], folder: Path, halftone: Callable[[np.ndarray], np.ndarray]) -> list[Path]:
+    """Write a gray, slightly turned image of the printed sheet of each photograph into `folder`; returns the paths."""
+    made = [folder / f"{photo.stem}_on_paper.png" for photo in photos]
+    for photo, path in zip(photos, made, strict=True):
+        dots = halftone(read_image(photo).bgr)
+        page = next(draw_pages(dots, split_picture(dots.shape[1], dots.shape[0], "a4", 300, 3), photo.name))
+        gray = cv2.convertScaleAbs(page, alpha=0.75, beta=40)
+        turn = cv2.getRotationMatrix2D((0, 0), -1.5, 1)
+        write_image(path, cv2.warpAffine(gray, turn, gray.shape[::-1], flags=cv2.INTER_LINEAR, borderValue=120))
     return made
 
 

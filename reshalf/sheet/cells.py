@@ -47,9 +47,14 @@ class Cells(NamedTuple):
     ring: float
 
     @property
+    def levels(self) -> np.ndarray:
+        """255 times the probability that a cell is white, (H, W) uint8; above 127 where `halftone` is white."""
+        return np.rint(self.white * 255).astype(np.uint8)
+
+    @property
     def halftone(self) -> np.ndarray:
         """The decisions, (H, W) uint8 in {0, 255}."""
-        return np.where(self.white > 0.5, np.uint8(255), np.uint8(0))
+        return np.where(self.levels > 127, np.uint8(255), np.uint8(0))
 
     @property
     def doubtful(self) -> float:

@@ -17,12 +17,16 @@ from reshalf.codec import ResHalfCodec
 from reshalf.sheet.header import Header
 from reshalf.sheet.make_job import sheet_name
 from reshalf.sheet.page import PageFormat, Split
-from reshalf.sheet.reading import CORNER_NAMES, Sheet, read_sheets
+from reshalf.sheet.reading import CORNER_NAMES, Sheet, describe_sheet, read_sheets
 from utils.command import warn
 from utils.errors import UserError, name_errors, printable
 from utils.files import make_parent
 
 NO_PILOT = "carries no pilot: printed from a halftone of another program, or too many errors; colours may be wrong"
+
+UNSURE, MANY_UNSURE = 13, 0.01
+"""Distance from 0 and 255 from which on a level is doubtful, and the share of such cells above which their levels are
+used; fewer change the restoration by less than 0.1 dB (docs/sheet.md)."""
 
 
 @dataclass(kw_only=True)
@@ -30,12 +34,12 @@ class ReadJob(Job):
     """Writes OUT/halftone/NAME.png and OUT/restored/NAME.png, and NAME_sheet2.png for a second sheet in a scan.
 
     lost   lines about sheets that were seen but not read, beside others that were
-    parts  halftones by picture and place, and the name of the first scan, of pictures on several sheets
+    parts  of pictures on several sheets, by picture and place: the name of the scan, and the levels of its cells
     """
 
     codec: ResHalfCodec
     lost: list[str] = field(default_factory=list)
-    parts: dict[tuple, dict[tuple[int, int], tuple[Path, Header, np.ndarray]]] = field(default_factory=dict)
+    parts: dict[Header, dict[tuple[int, int], tuple[Path, np.ndarray]]] = field(default_factory=dict)
 
     def convert(self, image: np.ndarray) -> tuple[Outputs, str]:
         """Not used: `compute` and `write` handle several sheets in one scan."""
@@ -58,11 +62,11 @@ class ReadJob(Job):
             reading = read_sheets(loaded.image)
             if not reading.sheets:
                 raise UserError(f"{task.path}: {'; '.join(reading.failures)}")
-            results = [(sheet, self.codec.restore(sheet.cells.halftone)) for sheet in reading.sheets]
+            results = [(sheet, restore(self.codec, sheet.cells.levels)) for sheet in reading.sheets]
         self.lost += [f"{task.path}: another sheet in it: {failure}" for failure in reading.failures]
         for sheet in reading.sheets:
             warn(task.path, _remarks(sheet, self.codec.has_pilot))
-        notes = [_note(sheet) for sheet in reading.sheets]
+        notes = [describe_sheet(sheet) for sheet in reading.sheets]
         note = "; ".join(filter(None, (*loaded.remarks, *notes)))
         scores = {
             "doubtful": max(sheet.cells.doubtful for sheet in reading.sheets),
@@ -81,7 +85,7 @@ class ReadJob(Job):
             paths += self._write_picture(name, halftone, restored, _resolution(header))
             if header.count > 1:
                 key = header._replace(row=0, column=0)
-                self.parts.setdefault(key, {})[header.row, header.column] = task.name, header, halftone
+                self.parts.setdefault(key, {})[header.row, header.column] = task.name, sheet.cells.levels
         self.manifest.add(task.key, loaded.checksum, paths, result)
         return result
 
@@ -106,12 +110,13 @@ class ReadJob(Job):
                 line = f"{name.stem}: not joined: sheet {', '.join(missing)} of {header.count} is missing"
                 print(printable(line), file=sys.stderr)
                 continue
-            halftone = np.full((header.height, header.width), 255, np.uint8)
+            levels = np.empty((header.height, header.width), np.uint8)
             split = Split(PageFormat("a4", header.dpi, header.cell), *header[-2:], header.rows, header.columns)
             for row, column, rows, columns in split.parts():
-                halftone[rows, columns] = parts[row, column][2]
+                levels[rows, columns] = parts[row, column][1]
             joined = name.with_stem(f"{name.stem}_joined")
-            self._write_picture(joined, halftone, self.codec.restore(halftone), _resolution(header))
+            halftone = np.where(levels > 127, np.uint8(255), np.uint8(0))
+            self._write_picture(joined, halftone, restore(self.codec, levels), _resolution(header))
             print(f"{joined.stem}: {header.count} sheets joined, {header.width} × {header.height}")
         return incomplete
 
@@ -127,14 +132,15 @@ class ReadJob(Job):
         return "{doubtful:10.2%}{flips:9.3%}{pilot:7.1f} σ  ".format(**result.scores) + (result.note or "")
 
 
+def restore(codec: ResHalfCodec, levels: np.ndarray) -> np.ndarray:
+    """Restore a photograph from the levels of a sheet's cells; as uncertain ones where many are doubtful."""
+    if np.mean((levels > UNSURE) & (levels < 255 - UNSURE)) > MANY_UNSURE:
+        return codec.restore_uncertain(levels)
+    return codec.restore(np.where(levels > 127, np.uint8(255), np.uint8(0)))
+
+
 def _resolution(header: Header) -> Resolution:
     return header.dpi / header.cell, header.dpi / header.cell
-
-
-def _note(sheet: Sheet) -> str:
-    header = sheet.cells.header
-    place = f"sheet {header.number} of {header.count}" if header.count > 1 else ""
-    return ", ".join(filter(None, (place, sheet.dot_gain is not None and f"dot gain {sheet.dot_gain:.0%}")))
 
 
 def _remarks(sheet: Sheet, has_pilot: bool) -> list[str]:

@@ -11,7 +11,7 @@ from reshalf.sheet.grid import cell_pitch, find_grid
 from reshalf.sheet.markers import Placed, find_markers, place_sheets
 from utils.errors import UserError
 
-MIN_PITCH = 1.8
+MIN_PITCH = 1.6
 """Pixels of the scan per cell below which nothing can be read."""
 MAX_OUTSIDE = 0.002
 """Share of the picture that may lie outside the scan."""
@@ -55,6 +55,13 @@ def read_sheets(scan: np.ndarray) -> Reading:
     if not sheets and not failures:
         failures.append(_no_sheet([CORNER_NAMES[marker.corner] for marker in markers]))
     return Reading(sheets, failures)
+
+
+def describe_sheet(sheet: Sheet) -> str:
+    """Number of the sheet, if its picture has several, and dot gain, if it is known; may be empty."""
+    header = sheet.cells.header
+    place = f"sheet {header.number} of {header.count}" if header.count > 1 else ""
+    return ", ".join(filter(None, (place, sheet.dot_gain is not None and f"dot gain {sheet.dot_gain:.0%}")))
 
 
 def _no_sheet(corners: list[str]) -> str:

@@ -16,7 +16,7 @@ from images.files import read_halftone, read_image
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "test_imgs/chelsea.png"
-TABS = ("Halftone", "Restore", "Descreen", "Classical")
+TABS = ("Halftone", "Restore", "Descreen", "Classical", "Paper")
 LIMIT = 400_000  # pixels
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 

@@ -15,7 +15,7 @@ from images.files import read_halftone, read_image, write_halftone, write_image
 from reshalf import PAPER as PAPER_CHECKPOINT
 from reshalf import ResHalfCodec
 from utils.errors import UserError
-from web.actions import AS_TRAINED, BEST, FAST, PAPER, Actions
+from web.actions import AS_TRAINED, BEST, FAST, PAPER, READ_SHEET, Actions
 from web.scratch import LIFETIME, Scratch
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,7 @@ def test_a_changed_halftone_is_repaired_and_the_remark_says_so(actions, photo, t
     np.testing.assert_array_equal(read_image(result.downloads["restored"]).bgr, actions.codec.restore(halftone))
 
 
-@pytest.mark.parametrize("work", ["dither", "restore", "descreen", "classical"])
+@pytest.mark.parametrize("work", ["dither", "restore", "descreen", "classical", "sheet"])
 def test_an_unreadable_file_raises_one_line_that_begins_with_its_name_without_folder(actions, tmp_path, work):
     Image.new("1", (500, 401)).save(tmp_path / "large.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "large.png").read_bytes()[:60])
@@ -178,3 +178,29 @@ def test_results_are_deleted_after_the_retention_time_and_not_before(tmp_path):
         os.utime(folder, (then, then))
     fresh = scratch.new()
     assert (old.exists(), young.exists(), fresh.exists()) == (False, True, True)
+
+
+def test_a_photograph_becomes_a_sheet_and_its_image_the_photograph(actions, photo, tmp_path):
+    made = actions.sheet(photo, paper="letter", cell=5)
+    assert [path.name for path in made.downloads.values()] == ["my photo_sheet.pdf", "my photo_sheet.png"]
+    page = read_halftone(made.downloads["sheet as PNG"])
+    assert page.shape == (6600, 5100) and made.values["sheets"] == "1"
+    halftone = actions.codec.halftone(read_image(photo).bgr)
+    np.testing.assert_array_equal(read_halftone(made.images["halftone"]), halftone)
+    write_image(
+        tmp_path / "scan.png", cv2.resize(page[:1200, 2000:3100], None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    )
+    read = actions.sheet(tmp_path / "scan.png")
+    np.testing.assert_array_equal(read_halftone(read.downloads["halftone"]), halftone)
+    np.testing.assert_array_equal(read_image(read.downloads["restored"]).bgr, actions.codec.restore(halftone))
+    assert read.values["doubtful pixels"] == "0.00%"
+    with pytest.raises(UserError, match=r"^my photo\.png: no markers of a sheet found"):
+        actions.sheet(photo, task=READ_SHEET)
+
+
+def test_scans_of_sheets_may_be_larger_than_photographs(actions, tmp_path):
+    write_halftone(tmp_path / "large.png", np.zeros((500, 401), np.uint8))
+    with pytest.raises(UserError, match=r"^large\.png: .*0.2005 megapixels, limit 0.2"):
+        actions.sheet(tmp_path / "large.png")
+    with pytest.raises(UserError, match="no markers"):
+        actions.sheet(tmp_path / "large.png", task=READ_SHEET)

@@ -34,7 +34,7 @@ def served(checkpoint, tmp_path_factory):
         actions = Actions(ResHalfCodec(checkpoint, "cpu"), Scratch(folder / "results"), 10**6)
         photo = folder / "results/sample.png"
         write_image(photo, np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8))
-        page = build_page(actions, *[make_samples([photo], folder / "results", actions.dither)] * 4)
+        page = build_page(actions, *[make_samples([photo], folder / "results", actions.dither)] * 5)
         serve(page, choose_port(0), folder / "results")
         yield urlparse(page.local_url), folder, addresses
         page.close(verbose=False)

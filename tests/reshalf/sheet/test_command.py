@@ -12,6 +12,7 @@ from reshalf import ResHalfCodec
 from reshalf.sheet import page
 from reshalf.sheet.__main__ import main
 from reshalf.sheet.layout import Layout
+from reshalf.sheet.read_job import restore
 from utils.checkpoint import write_checkpoint
 
 NO_MARKERS = "no markers of a sheet found: not a scan of a sheet, or too coarse, blurred or dark"
@@ -148,3 +149,24 @@ def test_a_picture_with_too_many_sheets_costs_no_other(sheet, make_photos, tmp_p
     code, lines = sheet("make", photos, tmp_path / "out", "--dpi", "150", "--cell", "6")
     assert code == 3 and sorted(path.name for path in (tmp_path / "out/pdf").iterdir()) == ["a.pdf"]
     assert lines[0] == f"skipped: {photos / 'long.png'}: needs 2 sheets, allowed: 1; --one_sheet shrinks it"
+
+
+def test_many_doubtful_pixels_reach_the_decoder_as_probabilities(with_pilot, dots):
+    codec, halftone = ResHalfCodec(with_pilot, "cpu", precision="float32"), dots()
+    doubtful = halftone.copy()
+    doubtful[10:20, 10:20] = 100
+    likely = np.where(doubtful > 127, np.uint8(255), np.uint8(0))
+    np.testing.assert_array_equal(codec.restore_uncertain(halftone), codec.restore(halftone))
+    assert (codec.restore_uncertain(doubtful) != codec.restore(likely)).any()
+    np.testing.assert_array_equal(restore(codec, doubtful), codec.restore_uncertain(doubtful))
+    np.testing.assert_array_equal(restore(codec, halftone), codec.restore(halftone))
+    few = halftone.copy()
+    few[0, :3] = 100
+    np.testing.assert_array_equal(restore(codec, few), codec.restore(np.where(few > 127, np.uint8(255), np.uint8(0))))
+
+
+def test_uncertain_pixels_are_aligned_with_the_pilot_as_certain_ones(with_pilot, make_photos, tmp_path):
+    codec = ResHalfCodec(with_pilot, "cpu", precision="float32")
+    photo = read_image(make_photos({"a": (96, 88)}) / "a.png").bgr
+    turned = np.ascontiguousarray(np.rot90(codec.halftone(photo))[1:, 1:])
+    np.testing.assert_array_equal(codec.restore_uncertain(turned), codec.restore(turned))
