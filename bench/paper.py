@@ -2,9 +2,9 @@
 
 Lengths are in millimetres unless named otherwise. Where a source gives a range, the default lies in its middle or
 towards its unfavourable end. Sources:
-- toner: an exposure by a Gaussian laser spot, a threshold of development, noise of exposure: Kriss, "Laser printers
-  simulated by computer model", SPIE Newsroom 2007. Dots print larger than their area, with overlap: Pappas and Neuhoff,
-  "Printer models and error diffusion", IEEE Trans. Image Processing 4(1), 1995.
+- toner: an exposure by a Gaussian laser spot, a threshold of development, Poisson noise of the exposure: Kriss, "Laser
+  printers simulated by computer model", SPIE Newsroom 2007. Dots print larger than their area, with overlap: Pappas
+  and Neuhoff, "Printer models and error diffusion", IEEE Trans. Image Processing 4(1), 1995.
 - optical dot gain: reflectance T · (P ∗ (R T)), with the lateral spread P in paper (Yule and Nielsen, TAGA 1951).
   Arney's transfer function 1 / (1 + (k / kp)²); at kp it is one half, and 1 / kp is 0.15 to 0.35 mm for most papers
   (Coppel, Neuman and Edström, "Lateral light scattering in paper", Optics Express 19(25), 2011).
@@ -31,7 +31,8 @@ class Printer:
 
     spot          standard deviation of the exposure
     growth        distance by which straight edges move outwards
-    exposure_noise  of the exposure, relative to full exposure; 0.15 moves edges by 8 µm: ragged edges
+    exposure_noise  standard deviation of full exposure, otherwise times its square root (Poisson); 0.25 moves edges by
+                  9 µm: they are ragged
     grain         correlation length of that noise
     voids, specks per square millimetre: toner dropouts of radius 0.02 to 0.05 mm in black, and toner on white
     paper         reflectance in blue, green, red
@@ -43,7 +44,7 @@ class Printer:
 
     spot: float = 0.022
     growth: float = 0.02
-    exposure_noise: float = 0.15
+    exposure_noise: float = 0.25
     grain: float = 0.012
     voids: float = 0.15
     specks: float = 0.1
@@ -120,7 +121,7 @@ def print_page(page: np.ndarray, dpi: int, printer: Printer = Printer(), seed: i
         page = cv2.resize(page, None, fx=printer.scale, fy=printer.scale, interpolation=cv2.INTER_NEAREST)
     black = (page < 128).repeat(OVERSAMPLING, 0).repeat(OVERSAMPLING, 1).astype(np.float32)
     exposure = cv2.GaussianBlur(black, (0, 0), printer.spot / unit)
-    exposure += printer.exposure_noise * _noise(black.shape, printer.grain / unit, random)
+    exposure += printer.exposure_noise * np.sqrt(exposure) * _noise(black.shape, printer.grain / unit, random)
     # An edge of full exposure moves by `growth` where the blurred exposure falls to this level.
     threshold = 0.5 * (1 - scipy.special.erf(printer.growth / printer.spot / np.sqrt(2)))
     toner = scipy.special.expit((exposure - np.float32(threshold)) * 20)

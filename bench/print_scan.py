@@ -28,7 +28,7 @@ from utils.files import atomic_write  # noqa: E402
 from utils.progress import progress  # noqa: E402
 
 DPI = 600
-WORN = Printer(growth=0.028, exposure_noise=0.2, voids=0.6, specks=0.4, toner=0.12)
+WORN = Printer(growth=0.028, exposure_noise=0.4, voids=0.6, specks=0.4, toner=0.12)
 CASES = {
     "scan, 300 dpi": (Printer(), Capture(resolution=300)),
     "scan, 600 dpi": (Printer(), Capture(resolution=600)),

@@ -14,9 +14,10 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_images_show_the_output_of_the_checkpoint(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(make, "CROPS", {"astronaut.jpg": make.CROPS["astronaut.jpg"]})
+    monkeypatch.setattr(make, "SHEET_SIDE", 64)
     assert make.main(["--model", str(checkpoint), "--out", str(tmp_path)]) == 0
     written = {path.name for path in tmp_path.iterdir()}
-    assert written <= {path.name for path in (ROOT / "figures").iterdir()} and len(written) == 4
+    assert written <= {path.name for path in (ROOT / "figures").iterdir()} and len(written) == 7
     halftone = ResHalfCodec(checkpoint).halftone(read_image(ROOT / "test_imgs/astronaut.jpg").bgr)
     (top, left), (down, right) = make.CROPS["astronaut.jpg"]
     expected = halftone[top + down :, left + right :][:96, :96]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bench.paper import PHONE, Capture
+from bench.print_scan import sheet_on_page
 from reshalf.sheet.header import picture_number
 from reshalf.sheet.layout import MARKER
 from reshalf.sheet.markers import find_markers
@@ -99,16 +100,18 @@ def test_two_sheets_in_one_scan_are_both_read(scan, halftone, scanned, dots):
     assert [errors(sheet, picture) for sheet, picture in zip(reading.sheets, (halftone, other), strict=True)] == [0, 0]
 
 
-def test_a_picture_that_is_cut_at_the_edge_is_refused(scan):
-    middle = scan.shape[1] // 2
-    (line,) = read_sheets(covered(scan, [1])[:, : middle + 150]).failures
-    assert "markers found: bottom left, top left" in line
-    # All markers but one are there; a corner of the picture is not.
-    turned = cv2.warpAffine(
-        scan, cv2.getRotationMatrix2D((0, 0), 30, 1.0), scan.shape[1::-1], borderValue=(255, 255, 255)
-    )
-    reading = read_sheets(turned)
-    assert reading.sheets == []
+def test_a_picture_that_is_cut_at_the_edge_is_refused(dots):
+    """A corner of the sheet is cut off, with its marker; the other three are there."""
+    halftone = dots(160, 160)
+    page = sheet_on_page(halftone, 4)
+    turn = cv2.getRotationMatrix2D((page.shape[1] / 2, page.shape[0] / 2), 45, 1.0)
+    turn[:, 2] += 300
+    whole = cv2.warpAffine(page, turn, (1500, 1500), flags=cv2.INTER_AREA, borderValue=255)
+    edge = np.flatnonzero((whole == 0).any(axis=0))[-1]
+    (sheet,), _ = read_sheets(whole[:, : edge - 115])
+    assert errors(sheet, halftone) == 0 and len(sheet.corners) == 3
+    reading = read_sheets(whole[:, : edge - 300])
+    assert reading == ([], ["cut off: 5% of the picture lies outside the scan"])
 
 
 def test_other_images_are_no_sheets(dots):
