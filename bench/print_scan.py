@@ -29,6 +29,8 @@ from utils.progress import progress  # noqa: E402
 
 DPI = 600
 WORN = Printer(growth=0.028, exposure_noise=0.4, voids=0.6, specks=0.4, toner=0.12)
+INK = Printer(spot=0.03, growth=0.035, exposure_noise=0.5, grain=0.025, voids=1.0, specks=0.5, toner=0.12)
+DIM = replace(PHONE, perspective=12, wander=0.6, defocus=1.3, shading=0.5, noise=8, jpeg=75)
 CASES = {
     "scan, 300 dpi": (Printer(), Capture(resolution=300)),
     "scan, 600 dpi": (Printer(), Capture(resolution=600)),
@@ -37,6 +39,8 @@ CASES = {
     "phone, 500 pixels per inch": (Printer(), replace(PHONE, resolution=500)),
     "scan, 600 dpi, printed at 97 %": (Printer(scale=0.97), Capture(resolution=600)),
     "scan, 600 dpi, worn printer": (WORN, Capture(resolution=600)),
+    "scan, 600 dpi, ink on plain paper": (INK, Capture(resolution=600)),
+    "phone, 340 pixels per inch, curled page, dim light": (Printer(), DIM),
 }
 
 
@@ -92,25 +96,40 @@ def _measured(codec, scan, photo, halftone, clean) -> list[float] | None:
 
 
 def _table(rows: dict[tuple[int, str], list]) -> str:
-    lines = [
+    """Flips and PSNR for every capture and cell; then all that was measured."""
+    cells, cases = (list(dict.fromkeys(key[part] for key in rows)) for part in (0, 1))
+    lines = [f"| capture | {' | '.join(f'cell {cell}' for cell in cells)} |", "|---|" + "---|" * len(cells)]
+    lines += [f"| {case} | {' | '.join(_short(rows[cell, case]) for cell in cells)} |" for case in cases]
+    lines += [
+        "",
         "| cell | capture | flips | estimated | doubtful | PSNR | loss | gain by probabilities | not read |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (cell, case), measured in rows.items():
         read = [values for values in measured if values]
-        cells = ["–"] * 6
+        numbers = ["–"] * 6
         if read:
             flips, estimated, doubtful, found, loss, gain = np.mean(read, axis=0)
-            cells = [
+            numbers = [
                 f"{flips:.3%}",
                 f"{estimated:.3%}",
                 f"{doubtful:.2%}",
-                f"{found:.2f} dB",
+                f"{found:.2f}",
                 f"{loss:.2f}",
                 f"{gain:.2f}",
             ]
-        lines.append(f"| {cell} | {case} | {' | '.join(cells)} | {len(measured) - len(read)} of {len(measured)} |")
+        lines.append(f"| {cell} | {case} | {' | '.join(numbers)} | {len(measured) - len(read)} of {len(measured)} |")
     return "\n".join(lines)
+
+
+def _short(measured: list) -> str:
+    """Mean flips and PSNR of the sheets that were read, and how many were not."""
+    read = [values for values in measured if values]
+    failed = f"{len(measured) - len(read)} of {len(measured)} not read"
+    if not read:
+        return failed
+    flips, _, _, found, loss, _ = np.mean(read, axis=0)
+    return f"{flips:.3%}, {found:.2f} dB ({-loss:+.2f})" + (f", {failed}" if len(read) < len(measured) else "")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ REGIONS = "screened parts"
 NETWORK = "network"
 FAST, AS_TRAINED, BEST = "fast: error diffusion", "as trained", "best: ten times slower"
 PAPER = "the paper's network"
-DETECT, MAKE_SHEET, READ_SHEET = "as the image shows", "make a sheet", "read a sheet"
+DETECT, MAKE_SHEET, READ_SHEET = "detect", "make a sheet", "read a sheet"
 SCAN_FACTOR = 8
 """Pixels of a scan of a sheet, relative to the other tabs' limit: each pixel of its picture covers several."""
 DPI = 600

@@ -24,9 +24,9 @@ from utils.files import make_parent
 
 NO_PILOT = "carries no pilot: printed from a halftone of another program, or too many errors; colours may be wrong"
 
-UNSURE, MANY_UNSURE = 13, 0.01
+UNSURE, MANY_UNSURE = 13, 0.005
 """Distance from 0 and 255 from which on a level is doubtful, and the share of such cells above which their levels are
-used; fewer change the restoration by less than 0.1 dB (docs/sheet.md)."""
+used; fewer hardly change the restoration (docs/sheet.md)."""
 
 
 @dataclass(kw_only=True)
