@@ -84,11 +84,15 @@ class Job(ABC):
     def read(self, task: Task) -> Loaded | None:
         """The task's input, or None when it is skipped; remarks are printed. Raises UserError for a bad file."""
         checksum = checksum_or_empty(task.path)
-        if self.skip_existing and self.manifest.covers(task.key, checksum):
+        if self.skip_existing and self.is_finished(task, checksum):
             return None
         loaded = self.load(task.path)
         warn(task.path, loaded.remarks)
         return loaded._replace(checksum=checksum)
+
+    def is_finished(self, task: Task, checksum: str) -> bool:
+        """Whether an earlier run has finished the task with the same settings."""
+        return self.manifest.covers(task.key, checksum)
 
     def compute(self, task: Task, loaded: Loaded) -> tuple[Loaded, Outputs, FileResult]:
         """The outputs. Raises UserError when memory does not suffice or a network's output is not finite."""

@@ -26,6 +26,16 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def with_pilot(tmp_path_factory):
+    """The path of a tiny, untrained ResHalf whose halftones carry a strong pilot."""
+    torch.manual_seed(0)
+    network = ResHalf(4, Prior(pilot=0.01, passes=2))
+    path = tmp_path_factory.mktemp("model") / "model_best.pth.tar"
+    write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
+    return path
+
+
+@pytest.fixture(scope="module")
 def proxy():
     """A subpixel decoder with a small residual."""
     torch.manual_seed(0)

@@ -3,23 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from halftone.error_diffusion import error_diffusion
 from images.files import read_halftone, write_halftone
-from model.prior import Prior
-from model.reshalf import ResHalf
-from utils.checkpoint import write_checkpoint
-
-
-@pytest.fixture(scope="module")
-def with_pilot(tmp_path_factory):
-    """The path of a tiny, untrained ResHalf whose halftones carry a strong pilot."""
-    torch.manual_seed(0)
-    network = ResHalf(4, Prior(pilot=0.01, passes=2))
-    path = tmp_path_factory.mktemp("model") / "model_best.pth.tar"
-    write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
-    return path
 
 
 @pytest.fixture

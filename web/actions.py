@@ -219,7 +219,7 @@ class Actions:
         progress(0.4, "Drawing the pages")
         try:
             split = split_picture(halftone.shape[1], halftone.shape[0], *choices)
-        except UserError as error:
+        except ValueError as error:
             raise UserError(f"{path}: {error}") from None
         pages = list(draw_pages(halftone, split, Path(path).name))
         seconds = time.perf_counter() - start

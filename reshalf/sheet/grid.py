@@ -26,7 +26,7 @@ FAINT = 0.2
 MAX_LATER = 0.25
 """Largest displacement in cells that is believed after the first time."""
 SMOOTHED = ((1.0, 1.0), (4.0, 1e-2), (16.0, 1e-4))
-"""Standard deviations, in nodes, and shares of the the last smoothing's windows; wide ones fill areas without edges."""
+"""Standard deviations, in nodes, and shares of the last smoothing's windows; wide ones fill areas without edges."""
 DEGREE = 3
 """Degree of the polynomial through the displacements of the ring, which a boundary determines up to degree 3."""
 
@@ -222,7 +222,7 @@ def _phase_displacement(component: np.ndarray, first: bool) -> np.ndarray:
     small. Where there are few edges, in areas that are nearly black or white, the surroundings decide.
     """
     strength = np.abs(component).astype(np.float32)
-    weight = np.minimum(strength / np.median(strength), 1)
+    weight = np.minimum(strength / max(float(np.median(strength)), 1e-6), 1)
     phase = np.angle(component)
     if first:
         weight[weight < FAINT] = 0
@@ -231,7 +231,8 @@ def _phase_displacement(component: np.ndarray, first: bool) -> np.ndarray:
     if first:
         edges = np.zeros(weight.shape, bool)
         edges[[0, -1]] = edges[:, [0, -1]] = True
-        displacement -= np.round(np.median(displacement[edges & (weight > 0)]))
+        at_ring = displacement[edges & (weight > 0)]
+        displacement -= np.round(np.median(at_ring)) if len(at_ring) else 0
     else:
         weight[np.abs(displacement) > MAX_LATER] = 0
     total, smooth = np.full(weight.shape, 1e-6, np.float32), np.zeros(weight.shape, np.float32)

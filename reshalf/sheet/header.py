@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.errors import UserError
-
 CORNERS = 4
 """Markers of a sheet: 0 top left, 1 top right, 2 bottom right, 3 bottom left."""
 SYMBOLS = 250
 """Values of a marker's symbol: a dictionary of 1000 markers has 250 for each corner."""
 LARGEST = 3952
 """Pixels of a side: LARGEST² sizes fit into three symbols."""
+MAX_SIDE = 65535
+"""Pixels of a side of a picture on several sheets."""
 _FORMAT = ">BBBBHBHHH"
 HEADER_BITS = 8 * (struct.calcsize(_FORMAT) + 2)
 
@@ -56,13 +56,8 @@ def picture_number(halftone: np.ndarray) -> int:
 
 
 def pack_header(header: Header) -> np.ndarray:
-    """The header and its CRC-16 as HEADER_BITS bits, bool. Raises UserError where a number is too large."""
-    try:
-        data = struct.pack(_FORMAT, *header)
-    except struct.error:
-        raise UserError(
-            f"too large for sheets: {header.width} × {header.height} pixels, {header.count} sheets"
-        ) from None
+    """The header and its CRC-16 as HEADER_BITS bits, bool. Raises struct.error where a number is too large."""
+    data = struct.pack(_FORMAT, *header)
     data += binascii.crc_hqx(data, 0).to_bytes(2, "big")
     return np.unpackbits(np.frombuffer(data, np.uint8)).astype(bool)
 
@@ -76,7 +71,7 @@ def unpack_header(bits: np.ndarray) -> Header | None:
 
 
 def marker_ids(width: int, height: int) -> list[int]:
-    """Ids of the four markers of a sheet of width × height pixels, in the order of CORNERS.
+    """Ids of the four markers of a sheet of width × height pixels, clockwise from the top left.
 
     An id is corner · SYMBOLS + symbol. Three symbols are the digits of the size, and all four sum to 0 modulo SYMBOLS,
     so any three markers give the size. Raises ValueError for sides outside 1 … LARGEST.

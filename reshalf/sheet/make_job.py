@@ -81,8 +81,8 @@ class MakeJob(Job):
         """The halftone. Raises UserError for a picture that needs too many sheets, and as `Job.compute` does."""
         try:
             return super().compute(task, loaded)
-        except UserError as error:
-            raise error if str(error).startswith(str(task.path)) else UserError(f"{task.path}: {error}") from None
+        except ValueError as error:
+            raise UserError(f"{task.path}: {error}") from None
 
     def write(self, task: Task, computed: tuple[Loaded, Outputs, FileResult]) -> FileResult:
         """Draw and write the pages. Raises UserError when they cannot be written."""

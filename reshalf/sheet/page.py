@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from images.resolution import INCH
 from model.pilot import PERIOD
-from reshalf.sheet.header import LARGEST, Header, pack_header, picture_number
+from reshalf.sheet.header import LARGEST, MAX_SIDE, Header, pack_header, picture_number
 from reshalf.sheet.layout import MIN_HEIGHT, MIN_WIDTH, Layout
 from utils.errors import UserError
 from utils.files import atomic_write
@@ -23,7 +23,8 @@ MARGIN = 10.0
 """Millimetres that stay white on each side; printers leave up to about 6 mm unprinted."""
 TEXT, LINE = 2.6, 3.6
 """Height of the caption's letters and distance of its lines, in millimetres."""
-LINES = 4
+CAPTION = 17.0
+"""Millimetres below the lower markers for four lines."""
 MAX_SHEETS = 255
 MAX_CELL = 64
 _FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
@@ -58,7 +59,7 @@ class PageFormat:
         least = Layout(1, 1)
         top, left, bottom, right = least.frame
         around = right - left - MIN_WIDTH, bottom - top - MIN_HEIGHT
-        caption = (0, self.dots(LINES * LINE))
+        caption = (0, self.dots(CAPTION))
         free = (
             (side - 2 * self.dots(MARGIN) - text) // self.cell - other
             for side, text, other in zip(self.size, caption, around, strict=True)
@@ -95,7 +96,12 @@ class Split:
 
 
 def split_picture(width: int, height: int, paper: str, dpi: int, cell: int) -> Split:
-    """The division, in portrait or landscape, that needs the fewest sheets. Raises UserError above MAX_SHEETS."""
+    """The division, in portrait or landscape, that needs the fewest sheets.
+
+    Raises ValueError above MAX_SHEETS, and for sides above MAX_SIDE.
+    """
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f"{width} × {height} pixels, allowed on sheets: {MAX_SIDE} a side")
     splits = []
     for landscape in (False, True):
         page = PageFormat(paper, dpi, cell, landscape)
@@ -109,7 +115,7 @@ def split_picture(width: int, height: int, paper: str, dpi: int, cell: int) -> S
         splits.append(Split(page, width, height, rows, columns))
     best = min(splits, key=lambda split: split.rows * split.columns)
     if best.rows * best.columns > MAX_SHEETS:
-        raise UserError(f"needs {best.rows * best.columns} sheets, allowed: {MAX_SHEETS}; --one_sheet shrinks it")
+        raise ValueError(f"needs {best.rows * best.columns} sheets, allowed: {MAX_SHEETS}; --one_sheet shrinks it")
     return best
 
 

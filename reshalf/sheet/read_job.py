@@ -45,15 +45,11 @@ class ReadJob(Job):
         """Not used: `compute` and `write` handle several sheets in one scan."""
         raise NotImplementedError
 
-    def read(self, task: Task) -> Loaded | None:
-        """As `Job.read`; parts of larger pictures are read again, since all of them are needed to join them."""
+    def is_finished(self, task: Task, checksum: str) -> bool:
+        """As `Job.is_finished`, but parts of larger pictures are read again, since all are needed to join them."""
         result = self.manifest.result(task.key)
-        skip = self.skip_existing
-        self.skip_existing = skip and not (result and result.scores and result.scores["sheets"] > 1)
-        try:
-            return super().read(task)
-        finally:
-            self.skip_existing = skip
+        is_part = result is not None and result.scores is not None and result.scores["sheets"] > 1
+        return not is_part and super().is_finished(task, checksum)
 
     def compute(self, task: Task, loaded: Loaded) -> tuple[Loaded, list, FileResult]:
         """The sheets with their restorations. Raises UserError for a scan without a readable sheet."""

@@ -3,29 +3,22 @@
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from images.files import read_halftone, read_image, write_halftone, write_image
-from model.prior import Prior
-from model.reshalf import ResHalf
 from reshalf import ResHalfCodec
 from reshalf.sheet import page
 from reshalf.sheet.__main__ import main
 from reshalf.sheet.layout import Layout
 from reshalf.sheet.read_job import restore
-from utils.checkpoint import write_checkpoint
 
 NO_MARKERS = "no markers of a sheet found: not a scan of a sheet, or too coarse, blurred or dark"
 
 
-@pytest.fixture(scope="module")
-def with_pilot(tmp_path_factory):
-    """The path of a tiny, untrained ResHalf whose halftones carry a strong pilot."""
-    torch.manual_seed(0)
-    network = ResHalf(4, Prior(pilot=0.01, passes=2))
-    path = tmp_path_factory.mktemp("model") / "model_best.pth.tar"
-    write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
-    return path
+@pytest.fixture
+def folders(tmp_path):
+    """Three folders: sheets, scans (which exists), and what was read."""
+    (tmp_path / "scans").mkdir()
+    return tmp_path / "sheets", tmp_path / "scans", tmp_path / "back"
 
 
 @pytest.fixture
@@ -49,14 +42,8 @@ def scan(page, path, scale=1.0):
     write_image(path, cv2.warpAffine(small, turn, small.shape[::-1], flags=cv2.INTER_CUBIC, borderValue=255))
 
 
-def test_photographs_and_halftones_come_back_from_their_scans(sheet, with_pilot, make_photos, tmp_path):
-    photos, sheets, scans, back = (
-        make_photos({"a": (72, 96)}),
-        tmp_path / "sheets",
-        tmp_path / "scans",
-        tmp_path / "back",
-    )
-    scans.mkdir()
+def test_photographs_and_halftones_come_back_from_their_scans(sheet, with_pilot, make_photos, folders):
+    photos, (sheets, scans, back) = make_photos({"a": (72, 96)}), folders
     codec = ResHalfCodec(with_pilot, "cpu")
     expected = codec.halftone(read_image(photos / "a.png").bgr)
     write_halftone(photos / "ready.png", expected)
@@ -108,14 +95,8 @@ def test_what_an_input_is_can_be_said(sheet, make_photos, tmp_path):
     assert pictures("photographs")[0] == 0
 
 
-def test_a_large_picture_is_joined_when_all_its_sheets_are_there(sheet, with_pilot, make_photos, tmp_path):
-    photos, sheets, scans, back = (
-        make_photos({"big": (80, 400)}),
-        tmp_path / "sheets",
-        tmp_path / "scans",
-        tmp_path / "back",
-    )
-    scans.mkdir()
+def test_a_large_picture_is_joined_when_all_its_sheets_are_there(sheet, with_pilot, make_photos, folders):
+    photos, (sheets, scans, back) = make_photos({"big": (80, 400)}), folders
     assert sheet("make", photos, sheets, "--dpi", "150", "--cell", "6")[0] == 0
     pages = sorted(path.name for path in (sheets / "png").iterdir())
     assert pages == ["big.png", "big_sheet2.png"]

@@ -139,3 +139,12 @@ def test_a_picture_replaced_by_another_is_noticed_by_its_known_cells(scan):
     reading = read_sheets(other)
     assert reading.sheets == []
     assert "its pixels cannot be made out" in reading.failures[0]
+
+
+def test_the_wedge_measures_the_dot_gain(scanned, dots):
+    halftone = dots(32, 160)
+    page = sheet_on_page(halftone, 4)
+    (clean,), _ = read_sheets(np.ascontiguousarray(page))
+    assert errors(clean, halftone) == 0 and abs(clean.dot_gain) < 0.02
+    (printed,), _ = read_sheets(scanned(halftone, 4))
+    assert 0.1 < printed.dot_gain < 0.4
