@@ -150,7 +150,7 @@ def _draw_page(frame: np.ndarray, caption: Sequence[str], page: PageFormat) -> n
     canvas[top : top + frame.shape[0], left : left + frame.shape[1]] = frame
     below = top + frame.shape[0] + page.dots(LINE) // 2
     image = Image.fromarray(canvas[below:])
-    draw, font = ImageDraw.Draw(image), ImageFont.truetype(_FONT, page.dots(TEXT) * 4 // 3)
+    draw, font = ImageDraw.Draw(image), ImageFont.truetype(str(_FONT), page.dots(TEXT) * 4 // 3)
     for number, line in enumerate(caption):
         while draw.textlength(line, font) > width - 2 * page.dots(MARGIN) and len(line) > 8:
             line = f"{line[: len(line) // 2 - 2]}…{line[len(line) // 2 + 1 :]}"
