@@ -25,7 +25,8 @@ TEXT, LINE = 2.6, 3.6
 """Height of the caption's letters and distance of its lines, in millimetres."""
 CAPTION = 17.0
 """Millimetres below the lower markers for four lines."""
-MAX_SHEETS = 255
+MAX_SHEETS = 64
+"""Of a picture; all its pages are in memory, 35 MB each at 600 dpi."""
 MAX_CELL = 64
 _FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 _MILLIMETRE = INCH * 1000

@@ -23,7 +23,6 @@ from utils.errors import UserError, name_errors, printable
 from utils.files import make_parent
 
 NO_PILOT = "carries no pilot: printed from a halftone of another program, or too many errors; colours may be wrong"
-
 UNSURE, MANY_UNSURE = 13, 0.003
 """Distance from 0 and 255 from which on a level is doubtful, and the share of such cells above which their levels are
 used; fewer hardly change the restoration (docs/sheet.md)."""

@@ -67,7 +67,7 @@ def describe_sheet(sheet: Sheet) -> str:
 def _no_sheet(corners: list[str]) -> str:
     if not corners:
         return "no markers of a sheet found: not a scan of a sheet, or too coarse, blurred or dark"
-    return f"markers found: {', '.join(sorted(set(corners)))}; a sheet needs three of its four, whole and in focus"
+    return f"markers found: {', '.join(sorted(set(corners)))}; three of one sheet are needed, whole and in focus"
 
 
 def _check(placed: Placed, shape: tuple[int, int]) -> None:

@@ -48,7 +48,7 @@ def test_sheets_printed_today_stay_readable():
     assert hashlib.sha256(np.packbits(cells > 0)).hexdigest()[:16] == "6e96e3b63eff8ccd"
 
 
-@pytest.mark.parametrize("cell,dpi,paper", [(6, 600, "a4"), (4, 600, "letter"), (5, 720, "a4"), (8, 720, "letter")])
+@pytest.mark.parametrize("cell,dpi,paper", [(6, 300, "a4"), (5, 360, "letter")])
 def test_a_page_holds_every_cell_as_a_square_of_dots_within_its_margins(dots, cell, dpi, paper):
     halftone = dots(48, 96)
     split = split_picture(96, 48, paper, dpi, cell)
@@ -99,7 +99,7 @@ def test_the_page_is_turned_where_that_saves_sheets():
 def test_too_many_sheets_and_too_large_cells_are_refused(dots):
     with pytest.raises(ValueError, match="70000 × 8 pixels, allowed on sheets: 65535 a side"):
         split_picture(70000, 8, "a4", 1200, 2)
-    with pytest.raises(ValueError, match="needs 308 sheets, allowed: 255; --one_sheet shrinks it"):
+    with pytest.raises(ValueError, match="needs 308 sheets, allowed: 64; --one_sheet shrinks it"):
         split_picture(10000, 20000, "a4", 600, 6)
     with pytest.raises(UserError, match="--cell 60: too large for a4 at 600 dpi"):
         PageFormat("a4", 600, 60).check()
