@@ -138,7 +138,8 @@ class ResHalfCodec(Tiler):
         check_pixels("a halftone", levels, 1)
         likely = np.where(levels > 127, np.uint8(255), np.uint8(0))
         aligned, undo = self.network.align_to_pilot(likely, levels)
-        return undo(self.tiled(aligned.shape, self.network.decode, lambda at: (to_tensor(aligned[at]),)))
+        decode = partial(mirrored_mean, self.network.decode) if self.best else self.network.decode
+        return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
 
     def _encode(self, colour: Tensor, condition: Tensor) -> Tensor:
         return self.network.encode(colour, condition=condition).halftone
