@@ -1,0 +1,217 @@
+"""Recovers a halftone that was scaled by any factor, turned by any angle or cut out of a screenshot, from its own grid.
+
+The pilot gives the grid (reshalf/grid_search.py), the pixels are estimated on it (reshalf/grid_pixels.py), and the
+result counts only if it explains the image and carries the pilot.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from model.pilot import PERIOD, detect_pilot
+from reshalf.grid_pixels import Estimate, Kernel, Mapping, covering, kernels
+from reshalf.grid_search import Grid, busiest_window, find_grids, refined_grid
+
+REDUCTIONS = (4, 2, 1)
+"""Factors by which the image is reduced for the search: in large enlargements the pilot has low frequencies."""
+ENOUGH_SCALE = 1.5
+"""Image pixels per halftone pixel that suffice for an exact estimate; larger images are reduced towards it."""
+MIN_SCALE = 0.72
+"""Smallest scale at which the pixels are still estimated; below, too few are right (bench/regrid.py)."""
+PATCH = 96
+"""Side, in halftone pixels, of the part from which the interpolation is determined."""
+MIN_EXPLAINED = 0.9
+"""Share of the image's variance that the recovered halftone must explain."""
+MIN_ROUGHLY = 0.4
+"""The same for a first estimate, of bilinear interpolation."""
+MAX_ERROR = 0.03
+"""Largest mean squared error, with black 0 and white 1, of a block of 8² pixels that belongs to the halftone."""
+DOUBTFUL = 0.2
+"""A pixel is doubtful below this margin: increase of the squared error by its flip, relative to its kernel's power."""
+
+
+MAX_DOUBTFUL = 0.4
+"""Largest share of doubtful pixels."""
+
+
+class Regridded(NamedTuple):
+    """A recovered halftone.
+
+    halftone  (H, W) uint8 in {0, 255}
+    scales    image pixels per halftone pixel, along x and y
+    angle     clockwise turn that was undone, in degrees
+    doubtful  share of doubtful pixels
+    matrix, origin  the pixel (column, row) has its centre at matrix @ (column, row) + origin in the image
+    """
+
+    halftone: np.ndarray
+    scales: tuple[float, float]
+    angle: float
+    doubtful: float
+    matrix: np.ndarray
+    origin: np.ndarray
+
+
+class _Fit(NamedTuple):
+    """A grid registered to the most detailed part of an image that is reduced where its scale is large.
+
+    image      (H, W) float32, reduced by across × down
+    window     the part, and `mapping` that to the halftone's pixels in it
+    explained  share of the variance in the part that a first estimate explains
+    """
+
+    image: np.ndarray
+    grid: Grid
+    across: int
+    down: int
+    window: tuple[slice, slice]
+    mapping: Mapping
+    explained: float
+
+
+def regrid(gray: np.ndarray) -> Regridded | None:
+    """The halftone with a pilot in an image (H, W) uint8, upright on its own grid; None where none is recovered.
+
+    Mirror images, quarter turns and inversion remain, as in reshalf.repair.
+    """
+    levels = _levels(gray)
+    if levels is None:
+        return None
+    low, high = levels
+    image = np.clip((gray.astype(np.float32) - low) / (high - low), 0, 1)
+    for factor in REDUCTIONS:
+        reduced = _reduced(image, factor, factor)
+        grids = [_enlarged(grid, factor, factor) for grid in find_grids(reduced)]
+        first = [_first_fit(image, grid) for grid in grids if min(grid.scales) > MIN_SCALE]
+        explained = max((fit.explained for fit in first), default=0)
+        for fit in first:
+            if fit.explained > max(0.95 * explained, MIN_ROUGHLY):
+                found = _recovered(fit)
+                if found is not None:
+                    return found
+    return None
+
+
+def _levels(gray: np.ndarray) -> tuple[float, float] | None:
+    """Black and white of the most detailed part of the image; None for a uniform one."""
+    low, high = np.percentile(gray[busiest_window(gray.astype(np.float32), 512)], (1, 99))
+    low, high = low if low > 16 else 0, high if high < 239 else 255
+    return (low, high) if high - low >= PERIOD else None
+
+
+def _reduced(image: np.ndarray, across: int, down: int) -> np.ndarray:
+    """Means of blocks of across × down pixels; incomplete ones at the right and the bottom are left out."""
+    if across == down == 1:
+        return image
+    height, width = image.shape[0] // down, image.shape[1] // across
+    if min(height, width) == 0:
+        return image[:0, :0]
+    return cv2.resize(image[: height * down, : width * across], (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _enlarged(grid: Grid, across: float, down: float) -> Grid:
+    """The grid in an image that is enlarged by these factors."""
+    factors = np.array([across, down])
+    return grid._replace(matrix=grid.matrix * factors[:, None], origin=(grid.origin + 0.5) * factors - 0.5)
+
+
+def _first_fit(image: np.ndarray, grid: Grid) -> _Fit:
+    # Extents of a pixel of the halftone along x and y of the image.
+    across, down = (max(int(extent / ENOUGH_SCALE), 1) for extent in np.linalg.norm(grid.matrix, axis=1))
+    image = _reduced(image, across, down)
+    grid = _enlarged(grid, 1 / across, 1 / down)
+    window = busiest_window(image, int(PATCH * max(np.sqrt(np.prod(grid.scales)), 1)))
+    patch = np.ascontiguousarray(image[window])
+    mapping = covering(grid, image.shape).part(window)
+    smooth = next(kernel for kernel in kernels(grid.scales) if kernel.name == "linear")
+    for _ in range(3):
+        estimate = Estimate(patch, mapping, smooth)
+        estimate.relax(4)
+        mapping = estimate.registered()
+    estimate = Estimate(patch, mapping, smooth, estimate.pixels)
+    estimate.binarize(2)
+    return _Fit(image, grid, across, down, window, mapping, 1 - estimate.error / max(patch.var(), 1e-6))
+
+
+def _recovered(fit: _Fit) -> Regridded | None:
+    """The halftone on a grid; None unless it explains the image and carries the pilot."""
+    image = fit.image
+    kernel = _interpolation(fit)
+    if kernel is None:
+        return None
+    estimate = Estimate(image, covering(refined_grid(image, fit.grid), image.shape), kernel)
+    for _ in range(2):
+        estimate.relax(3)
+        estimate = Estimate(image, estimate.registered(), kernel, estimate.pixels)
+    estimate.relax(8)
+    estimate.binarize(8)
+    inside = _extent(estimate)
+    if inside is None:
+        return None
+    halftone = np.where(estimate.pixels[inside] >= 0.5, np.uint8(255), np.uint8(0))
+    doubtful = float(np.mean(estimate.margins()[inside] < DOUBTFUL))
+    if min(halftone.shape) < PERIOD or doubtful > MAX_DOUBTFUL or not detect_pilot(halftone).present:
+        return None
+    mapping = estimate.mapping
+    matrix = mapping.grid_matrix
+    corner = matrix @ (np.array([inside[1].start, inside[0].start]) - mapping.shift)
+    found = _enlarged(Grid(matrix, corner, fit.grid.score), fit.across, fit.down)
+    return Regridded(halftone, found.scales, found.angle, doubtful, found.matrix, found.origin)
+
+
+def _interpolation(fit: _Fit) -> Kernel | None:
+    """The interpolation that explains the most detailed part of the image best; None if none does."""
+    patch = np.ascontiguousarray(fit.image[fit.window])
+    errors = []
+    choices = kernels(fit.grid.scales)
+    for kernel in choices:
+        estimate = Estimate(patch, fit.mapping, kernel)
+        estimate.relax(6)
+        estimate.binarize(4)
+        errors.append(estimate.error)
+    return choices[int(np.argmin(errors))] if min(errors) < (1 - MIN_EXPLAINED) * patch.var() else None
+
+
+def _extent(estimate: Estimate) -> tuple[slice, slice] | None:
+    """Rows and columns of the halftone in an estimate that may also cover surroundings; None if there is none.
+
+    The largest connected set of blocks that have dots and are explained, with the adjacent lines of which that is true.
+    If all else is explained too, as black or white, and nothing was turned, the picture is the whole.
+    """
+    errors, pixels = estimate.errors(), estimate.pixels
+    dots = np.zeros_like(pixels)
+    dots[:, 1:] += pixels[:, 1:] != pixels[:, :-1]
+    dots[1:] += pixels[1:] != pixels[:-1]
+    rows, columns = (-(-side // PERIOD) for side in pixels.shape)
+    size = (columns, rows)
+    means = [
+        cv2.resize(
+            cv2.copyMakeBorder(
+                part, 0, rows * PERIOD - part.shape[0], 0, columns * PERIOD - part.shape[1], cv2.BORDER_REPLICATE
+            ),
+            size,
+            interpolation=cv2.INTER_AREA,
+        )
+        for part in (errors, dots)
+    ]
+    explained = means[0] < MAX_ERROR
+    good = (explained & (means[1] > 0.02)).astype(np.uint8)
+    joined = cv2.morphologyEx(np.pad(good, 2), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[2:-2, 2:-2]
+    count, _, stats, _ = cv2.connectedComponentsWithStats(joined)
+    if count < 2:
+        return None
+    left, top, wide, tall, _ = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()]
+    turned = abs(np.degrees(np.arctan2(estimate.mapping.matrix[1, 0], estimate.mapping.matrix[0, 0]))) > 0.1
+    if explained.all() and not turned and 2 * wide * tall > explained.size:
+        return slice(0, pixels.shape[0]), slice(0, pixels.shape[1])
+    outer = [slice(max((at - 1) * PERIOD, 0), (at + n + 1) * PERIOD) for at, n in ((top, tall), (left, wide))]
+    part = tuple(outer)
+    found = []
+    for axis in (0, 1):
+        belongs = (errors[part].mean(axis=1 - axis) < MAX_ERROR) & (dots[part].mean(axis=1 - axis) > 0.02)
+        lines = np.flatnonzero(belongs) + outer[axis].start
+        if not len(lines):
+            return None
+        found.append(slice(int(lines[0]), int(lines[-1]) + 1))
+    return found[0], found[1]
