@@ -15,6 +15,8 @@ from reshalf.grid_search import Grid
 
 STEPS = 256
 """Samples of a kernel per pixel of the halftone."""
+UNKNOWN = 0.5
+"""Level of the pixels outside the image, before the first estimate."""
 _BAND = 24
 """Rows of a band; larger than twice the reach of any kernel, so every other band is independent."""
 
@@ -58,7 +60,7 @@ def _covering(matrix: np.ndarray, shift: np.ndarray, size: tuple[int, int]) -> M
     first = np.ceil(edges.min(axis=0) - 1e-2).astype(int)
     last = np.floor(edges.max(axis=0) + 1e-2).astype(int)
     columns, rows = np.maximum(last - first + 1, 1)
-    return Mapping(matrix, shift - first, (int(rows), int(columns)))
+    return Mapping(np.ascontiguousarray(matrix), shift - first, (int(rows), int(columns)))
 
 
 def kernels(scales: tuple[float, float]) -> list[Kernel]:
@@ -102,7 +104,7 @@ def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
 class Estimate:
     """Pixels of a halftone, estimated from `image`, (H, W) float32 with black 0 and white 1.
 
-    pixels  float32 array of `mapping.shape` in [0, 1]; 0.5 where nothing is known
+    pixels  float32 array of `mapping.shape` in [0, 1], at first UNKNOWN outside the image
     """
 
     def __init__(self, image: np.ndarray, mapping: Mapping, kernel: Kernel, pixels: np.ndarray | None = None):
@@ -137,8 +139,8 @@ class Estimate:
         return margins
 
     def errors(self) -> np.ndarray:
-        """Mean squared error of the image around each pixel of the halftone; 0 if unseen."""
-        errors = np.zeros_like(self.pixels)
+        """Mean squared error of the image around each pixel of the halftone; -1 if unseen."""
+        errors = np.full_like(self.pixels, -1)
         self._run(_ERROR, errors)
         return errors
 
@@ -164,7 +166,7 @@ class Estimate:
         change = np.linalg.solve(system + 1e-6 * np.trace(system) * np.eye(6), right).reshape(2, 3)
         matrix = self.mapping.matrix + change[:, 1:] / max(centre)
         shift = self.mapping.shift + change[:, 0] - change[:, 1:] @ centre / max(centre)
-        return Mapping(matrix, shift, self.mapping.shape)
+        return Mapping(np.ascontiguousarray(matrix), shift, self.mapping.shape)
 
 
 _RELAX, _FLIP, _MEASURE, _ERROR = range(4)
@@ -172,10 +174,10 @@ _RELAX, _FLIP, _MEASURE, _ERROR = range(4)
 
 @numba.njit(cache=True)
 def _sampled(image, matrix, shift, shape):
-    """Bilinear samples of the image at the centres of the halftone's pixels; 0.5 outside."""
+    """Bilinear samples of the image at the centres of the halftone's pixels; UNKNOWN outside."""
     height, width = image.shape
     inverse = np.linalg.inv(matrix)
-    pixels = np.full(shape, np.float32(0.5))
+    pixels = np.full(shape, np.float32(UNKNOWN))
     for row in range(shape[0]):
         for column in range(shape[1]):
             u, v = column - shift[0], row - shift[1]

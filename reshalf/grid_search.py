@@ -20,7 +20,7 @@ BETWEEN = np.array([[i, j] for i in (-4, -2, 2, 4) for j in (1, 2, 3) if (abs(i)
 """Sums and differences of LINES where a halftone has none: elsewhere than on the axes and at (1/2, 1/2)."""
 MIN_SCALE, MAX_SCALE = 0.6, 6.6
 """Image pixels per pixel of the halftone, along each axis."""
-MAX_SHEAR = 0.3
+MAX_SHEAR = 0.15
 """Cosine of the angle between the halftone's axes in the image; 0 for scaling followed by a turn."""
 MIN_SCORE = 5.0
 """Detection threshold of the coherent sum over all lines, in standard deviations of the spectrum around them."""
@@ -57,10 +57,11 @@ class Grid(NamedTuple):
 
 
 def find_grids(gray: np.ndarray) -> list[Grid]:
-    """Possible grids of a halftone with a pilot within `gray`, (H, W) float32, those of the largest scales first.
+    """Possible grids of a halftone with a pilot within `gray`, (H, W) float32, the likeliest first.
 
-    Each has a score above MIN_SCORE. They are accurate in the part of the image that holds most details, see
-    `refined_grid`. Quarter turns and mirror images remain: the angle is the smallest of the possible ones.
+    Each has a score above MIN_SCORE and a third of the highest. They are accurate in the part of the image that
+    holds most details, see `refined_grid`. Quarter turns and mirror images remain: the angle is the smallest of the
+    possible ones.
     """
     window = busiest_window(gray, WINDOW)
     part = gray[window]
@@ -73,8 +74,10 @@ def find_grids(gray: np.ndarray) -> list[Grid]:
         grid = _refined(part, frequencies, spectrum)
         if grid.score > MIN_SCORE:
             grids.append(grid._replace(matrix=_upright(grid.matrix), origin=grid.origin + top_left))
+    strongest = max((grid.score for grid in grids), default=0)
+    grids = [grid for grid in grids if grid.score > strongest / 3]
     # Interpolation leaves copies of the pilot's lines at higher frequencies, which would give smaller scales.
-    return sorted(grids, key=lambda grid: -abs(np.linalg.det(grid.matrix)))
+    return sorted(grids, key=lambda grid: -grid.score * abs(np.linalg.det(grid.matrix)) ** 0.25)
 
 
 def refined_grid(gray: np.ndarray, grid: Grid) -> Grid:
@@ -203,7 +206,10 @@ def _peaks(ratio: np.ndarray) -> np.ndarray:
 
 
 def _refined(gray: np.ndarray, frequencies: np.ndarray, spectrum: _Spectrum | None = None) -> Grid:
-    """The grid that maximises the power of the pilot's lines over the whole of `gray`, near `frequencies`."""
+    """The grid that maximises the power of the pilot's lines over the whole of `gray`, near `frequencies`.
+
+    With the spectrum of `gray`, the score is in its units, and a hopeless start is left as it is.
+    """
     tapered = _tapered(gray)
     lines = LINES @ frequencies.T
     blocks, centres = _demodulated(tapered, lines)
@@ -223,12 +229,16 @@ def _refined(gray: np.ndarray, frequencies: np.ndarray, spectrum: _Spectrum | No
         return np.array(sums) / noise * np.sqrt(2)
 
     start = np.zeros(4)
+    phase, score = _offset(amplitudes(start))
+    if spectrum is not None and score < MIN_SCORE - 1:
+        matrix = np.linalg.inv(frequencies).T
+        return Grid(matrix, matrix @ phase, score)
     simplex = np.vstack([start, 0.5 * np.eye(4)])
     result = optimize.minimize(
         lambda change: -np.log1p(np.abs(amplitudes(change)) ** 2).sum(),
         start,
         method="Nelder-Mead",
-        options={"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-3, "maxfev": 400},
+        options={"initial_simplex": simplex, "xatol": 3e-3, "fatol": 1e-2, "maxfev": 200},
     )
     frequencies = frequencies + result.x.reshape(2, 2) / span
     matrix = np.linalg.inv(frequencies).T

@@ -116,6 +116,8 @@ def _on_its_grid(levels: np.ndarray, pilot: bool, force: bool, undone: list[str]
             undone.append(_resampling(found) + f": now {width} × {height}")
             doubtful = f"{found.doubtful:.0%} of its pixels are uncertain" if found.doubtful >= MIN_DOUBTFUL else ""
             return found.halftone, doubtful
+        if reason and not force:
+            reason = ValueError(f"{reason}, and no grid of a scaled or turned halftone was found")
     if halftone is None:
         raise reason
     undone += steps
