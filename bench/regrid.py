@@ -1,6 +1,6 @@
 """Halftones that were scaled, turned, cut out of a screenshot or saved as JPEG, and recovered from their own grid.
 
-    python bench/regrid.py [--photos FILE ...] [--side 384] [--model CKPT] [--quick]
+    python bench/regrid.py [--photos FILE ...] [--side 384] [--model CKPT] [--only WORD]
     python bench/regrid.py --megapixels 16
 
 The first form prints, for each change and interpolation, means over the photographs whose halftone was recovered: wrong
@@ -92,15 +92,15 @@ def as_jpeg(changed: Changed, quality: int) -> Changed:
     return changed._replace(image=cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
-def changes(quick: bool) -> Iterator[tuple[str, str, Callable[[np.ndarray, np.ndarray], Changed]]]:
+def changes() -> Iterator[tuple[str, str, Callable[[np.ndarray, np.ndarray], Changed]]]:
     """Name of the change, interpolation, function of halftone and photograph."""
     smooth = ("bilinear", "bicubic", "area", "Lanczos, antialiased")
     scales = [(s, s, i) for s in SHRUNK for i in ("nearest", *smooth)]
     scales += [(s, s, i) for s in ENLARGED for i in OPENCV] + [(1.5, 2.5, "bilinear"), (6.0, 5.7, "bicubic")]
-    for across, down, method in scales[:: 7 if quick else 1]:
+    for across, down, method in scales:
         name = f"scaled by {across:g}" if across == down else f"scaled by {across:g} × {down:g}"
         yield name, method, lambda h, _, a=(across, down, method): scaled(h, *a)
-    for angle in ANGLES[:: 3 if quick else 1]:
+    for angle in ANGLES:
         for scale in (0.9, 1.0, 1.5):
             name = f"turned by {angle}°" + (f", scaled by {scale:g}" if scale != 1 else "")
             yield name, "bilinear", lambda h, _, a=(angle, scale): turned(h, *a, "bilinear")
@@ -139,12 +139,14 @@ def measure(codec: ResHalfCodec, photo: np.ndarray, halftone: np.ndarray, clean:
     return 100 * wrong, *scores
 
 
-def table(codec: ResHalfCodec, photos: list[np.ndarray], quick: bool) -> None:
-    """Print the table of all changes."""
+def table(codec: ResHalfCodec, photos: list[np.ndarray], only: str) -> None:
+    """Print the table of all changes whose name or interpolation contains a word."""
     halftones = [codec.halftone(photo) for photo in photos]
     cleans = [codec.restore(halftone) for halftone in halftones]
     print(f"{'change':36}{'interpolation':22}{'wrong %':>9}{'restored dB':>13}{'unchanged dB':>14}{'recovered':>11}")
-    for name, method, change in changes(quick):
+    for name, method, change in changes():
+        if only not in f"{name} {method}":
+            continue
         found = []
         for photo, halftone, clean in zip(photos, halftones, cleans, strict=True):
             scores = measure(codec, photo, halftone, clean, change(halftone, photo))
@@ -185,14 +187,14 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs="+", default=PHOTOS)
     parser.add_argument("--side", type=int, default=384, help="side of the centre crops in pixels")
     parser.add_argument("--model", type=Path, default=SHIPPED)
-    parser.add_argument("--quick", action="store_true", help="a few of the changes")
+    parser.add_argument("--only", default="", help="only changes whose name or interpolation contains this")
     parser.add_argument("--megapixels", type=float, help="measure the time of large images instead")
     arguments = parser.parse_args()
     if arguments.megapixels:
         speed(arguments.megapixels)
         return
     photos = [np.ascontiguousarray(centre_crop(read_image(path).bgr, arguments.side)) for path in arguments.photos]
-    table(ResHalfCodec(arguments.model), photos, arguments.quick)
+    table(ResHalfCodec(arguments.model), photos, arguments.only)
 
 
 if __name__ == "__main__":

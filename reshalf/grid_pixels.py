@@ -163,7 +163,7 @@ class Estimate:
         system, right = _normal_equations(
             self.image, self.pixels, self.mapping.matrix, self.mapping.shift, centre, max(centre)
         )
-        change = np.linalg.solve(system + 1e-6 * np.trace(system) * np.eye(6), right).reshape(2, 3)
+        change = np.linalg.solve(system + (1e-6 * np.trace(system) + 1e-9) * np.eye(6), right).reshape(2, 3)
         matrix = self.mapping.matrix + change[:, 1:] / max(centre)
         shift = self.mapping.shift + change[:, 0] - change[:, 1:] @ centre / max(centre)
         return Mapping(np.ascontiguousarray(matrix), shift, self.mapping.shape)

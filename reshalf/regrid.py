@@ -13,6 +13,8 @@ from model.pilot import PERIOD, detect_pilot
 from reshalf.grid_pixels import UNKNOWN, Estimate, Kernel, Mapping, covering, kernels
 from reshalf.grid_search import Grid, busiest_window, find_grids, refined_grid
 
+MAX_PIXELS = 64_000_000
+"""Larger images are not searched: the estimate takes 16 bytes per pixel."""
 REDUCTIONS = (4, 2, 1)
 """Factors by which the image is reduced for the search: in large enlargements the pilot has low frequencies."""
 MIN_REDUCED = 96
@@ -85,11 +87,11 @@ class _Fit(NamedTuple):
 
 
 def regrid(gray: np.ndarray) -> Regridded | None:
-    """The halftone with a pilot in an image (H, W) uint8, upright on its own grid; None where none is recovered.
+    """The halftone with a pilot in an image (H, W) uint8, upright on its own grid; None where there is none.
 
     Mirror images, quarter turns and inversion remain, as in reshalf.repair.
     """
-    levels = _levels(gray)
+    levels = _levels(gray) if gray.size <= MAX_PIXELS else None
     if levels is None:
         return None
     low, high = levels
@@ -106,8 +108,9 @@ def regrid(gray: np.ndarray) -> Regridded | None:
             fits.append(_first_fit(image, grid))
             if fits[-1].explained > CERTAIN:
                 break
+        strongest = max((fit.grid.score for fit in fits), default=0)
         for fit in sorted(fits, key=lambda fit: fit.explained <= CERTAIN):
-            found = _recovered(fit) if fit.explained > MIN_ROUGHLY else None
+            found = _recovered(fit, strongest) if fit.explained > MIN_ROUGHLY else None
             if found is not None:
                 return found
     return None
@@ -154,8 +157,11 @@ def _first_fit(image: np.ndarray, grid: Grid) -> _Fit:
     return _Fit(image, grid, across, down, window, mapping, 1 - estimate.error / max(patch.var(), 1e-6))
 
 
-def _recovered(fit: _Fit) -> Regridded | None:
-    """The halftone on a grid; None unless it explains the image and carries the pilot."""
+def _recovered(fit: _Fit, strongest: float) -> Regridded | None:
+    """The halftone on a grid; None unless it explains the image and carries the pilot.
+
+    strongest  the highest score of all possible grids
+    """
     image = fit.image
     kernel = _interpolation(fit)
     if kernel is None:
@@ -175,7 +181,9 @@ def _recovered(fit: _Fit) -> Regridded | None:
     halftone = np.where(is_white, np.uint8(255), np.uint8(0))
     doubtful = float(np.mean(estimate.margins()[inside] < DOUBTFUL))
     pilot = detect_pilot(halftone)
-    if not pilot.present or np.sqrt(abs(pilot.inverted)) < MIN_STRENGTH * fit.grid.score or doubtful > MAX_DOUBTFUL:
+    # Without interpolation a fine grid explains every binary image, so only one of the likeliest is right.
+    score = strongest if kernel.name == "nearest" else fit.grid.score
+    if not pilot.present or np.sqrt(abs(pilot.inverted)) < MIN_STRENGTH * score or doubtful > MAX_DOUBTFUL:
         return None
     mapping = estimate.mapping
     matrix = mapping.grid_matrix

@@ -29,7 +29,6 @@ MAX_FRAME = 0.125
 """Largest width of a frame relative to the image's shorter side; wider ones belong to the picture."""
 MIN_CONTRAST = 0.1
 """Share of pixels of the other level in the first line within a frame; the margin of a page has paler lines."""
-
 MIN_DOUBTFUL = 0.005
 """Share of uncertain pixels from which on a warning states it."""
 
