@@ -1,7 +1,8 @@
 """Halftones that were changed on their way to the decoder: what is certain is undone, what is not becomes a warning.
 
-Levels other than black and white, a uniform border, pixels repeated in a screenshot or an enlargement, and black and
-white swapped. Crops, mirror images and quarter turns need no repair (model/pilot.py: detect_origin).
+Levels other than black and white, a uniform border, pixels repeated in a screenshot or an enlargement, black and white
+swapped, and with a pilot any other scaling, turning or cutting out of a screenshot (reshalf/regrid.py). Crops, mirror
+images and quarter turns need no repair (model/pilot.py: detect_origin).
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from images.files import GRAY_MARGIN, MAX_GRAY_SHARE, MAX_PIXELS, read_levels
 from images.resolution import Resolution
 from model.pilot import MIN_SCORE, Finding, detect_pilot
+from reshalf.regrid import Regridded, regrid
 from utils.checks import check_pixels
 from utils.errors import UserError, name_errors
 
@@ -27,6 +29,8 @@ MAX_FRAME = 0.125
 """Largest width of a frame relative to the image's shorter side; wider ones belong to the picture."""
 MIN_CONTRAST = 0.1
 """Share of pixels of the other level in the first line within a frame; the margin of a page has paler lines."""
+MIN_DOUBTFUL = 0.005
+"""Share of uncertain pixels from which on a warning states it."""
 
 
 class Repaired(NamedTuple):
@@ -61,23 +65,22 @@ def repair_halftone(levels: np.ndarray, pilot: bool, invert: bool = False, force
     invert  swap black and white, whatever the pilot says
     force   accept images that are not halftones, thresholded at 128
     Raises ValueError, one line, for another array, and unless `force` for an image with more than 5 % of its pixels
-    near neither of its two levels.
+    near neither of its two levels that has no grid either.
     """
     if isinstance(levels, np.ndarray) and levels.dtype == bool:
         levels = levels * np.uint8(255)
     check_pixels("a halftone", levels, 3 if np.ndim(levels) == 3 else 1)
     undone: list[str] = []
-    halftone = _without_repeats(_black_and_white(levels, force, undone), pilot, undone)
+    halftone, warning = _on_its_grid(levels, pilot, force, undone)
     if invert:
         halftone = 255 - halftone
-    warning = ""
     if pilot:
         found = detect_pilot(halftone)
         if found.present and found.inverted > MIN_SCORE**2 and not invert:
             halftone = 255 - halftone
             undone.append("black and white swapped")
         else:
-            warning = _warning(found, invert)
+            warning = _warning(found, invert) or warning
     return Repaired(halftone, ", ".join(undone), warning)
 
 
@@ -94,6 +97,44 @@ def read_repaired(
     if repaired.halftone.shape != levels.shape[:2]:  # of an enlargement or a screenshot
         resolution = None
     return RepairedFile(repaired.halftone, resolution, (*remarks, *repaired.remarks))
+
+
+def _on_its_grid(levels: np.ndarray, pilot: bool, force: bool, undone: list[str]) -> tuple[np.ndarray, str]:
+    """The halftone, and a warning if it is uncertain: pixel for pixel, or if it has no pilot then, by `regrid`."""
+    steps: list[str] = []
+    reason = None
+    try:
+        halftone = _without_repeats(_black_and_white(levels, force, steps), pilot, steps)
+    except ValueError as error:
+        halftone, reason = None, error
+    if pilot and (halftone is None or _lacks_pilot(halftone)):
+        gray = levels if levels.ndim == 2 else cv2.cvtColor(levels, cv2.COLOR_BGR2GRAY)
+        found = regrid(gray)
+        if found is not None:
+            height, width = found.halftone.shape
+            undone.append(_resampling(found) + f": now {width} × {height}")
+            doubtful = f"{found.doubtful:.0%} of its pixels are uncertain" if found.doubtful >= MIN_DOUBTFUL else ""
+            return found.halftone, doubtful
+        if reason and not force:
+            reason = ValueError(f"{reason}, and no grid of a scaled or turned halftone was found")
+    if halftone is None:
+        raise reason
+    undone += steps
+    return halftone, ""
+
+
+def _lacks_pilot(halftone: np.ndarray) -> bool:
+    found = detect_pilot(halftone)
+    return found.expected and not found.present
+
+
+def _resampling(found: Regridded) -> str:
+    parts = []
+    if max(abs(scale - 1) for scale in found.scales) >= 5e-4:
+        parts.append("scaled by {:.3g} × {:.3g}".format(*found.scales))
+    if abs(found.angle) >= 0.05:
+        parts.append(f"turned by {found.angle:.1f}°")
+    return " and ".join(parts) or "surroundings or gray pixels"
 
 
 def _warning(found: Finding, invert: bool) -> str:
