@@ -23,7 +23,7 @@ reproduce: $(VENV)/ready  ## VOC=VOC2012: run the paper's trainings and evaluati
 	$(RUN) -m scripts.reproduce --voc "$(VOC)" $(ARGS)
 
 test: lint  ## lint, the whole test suite, and the processor tests again as on a CPU with AVX2 alone
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(RUN) -m pytest -m processor
 
 test-browser: $(VENV)/ready  ## test the page in Chromium, which is installed if possible
