@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from images.encode import HALFTONE_SUFFIXES
-from images.files import MAX_PIXELS
 from images.transparency import BACKGROUND_HELP, WHITE
+from jobs.flags import add_job_flags
 from jobs.manifest import Manifest
 from jobs.run import run_folder
 from jobs.shards import SHARD_HELP, parse_shard
@@ -44,18 +44,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--invert", action="store_true", help="with --decoding: swap black and white (done by itself where certain)")
     add("--halftone_format", choices=FORMATS, help="file format of the halftones (default: png)")
     add("--background", type=parse_colour, metavar="COLOUR", help=BACKGROUND_HELP)
-    add("--recursive", action="store_true", help="include subfolders and keep their structure")
-    add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
+    add_job_flags(parser)
     quality = parser.add_mutually_exclusive_group()
     quality.add_argument("--fast", action="store_true", help="error diffusion instead of the halftone search")
     quality.add_argument("--best", action="store_true", help="query the decoder itself and restore mirrored too: slow")
     rounds = "number of search rounds that query the proxy (default: as trained, 6)"
     quality.add_argument("--rounds", type=int, metavar="N", help=rounds)
     add("--seed", type=int, default=0, help="seed of the encoder's noise")
-    add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     add("--tile", type=int, help="side in pixels of the tiles the network processes (default: by the free memory)")
     add("--shard", metavar="I/N", help=SHARD_HELP)
-    add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
     return parser.parse_args(argv)
 
 

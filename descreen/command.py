@@ -7,8 +7,8 @@ from descreen.baselines import BASELINES, MASKS
 from descreen.engine import DescreenEngine, baseline_restorer
 from descreen.scan_job import SCREENED, Rescreen, ScanJob
 from descreen.system import Descreener
-from images.files import MAX_PIXELS
 from images.transparency import BACKGROUND_HELP, WHITE
+from jobs.flags import add_job_flags
 from jobs.manifest import Manifest
 from jobs.run import run_folder
 from jobs.shards import SHARD_HELP, parse_shard
@@ -32,12 +32,9 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--strength", type=float, default=1.0, help="strength of the baseline (default: %(default)s)")
     add("--mask", choices=MASKS, default="gaussian", help="notch shape of fft_notch (default: %(default)s)")
     add("--background", type=parse_colour, metavar="COLOUR", help=BACKGROUND_HELP)
-    add("--recursive", action="store_true", help="include subfolders and keep their structure")
-    add("--skip_existing", "--skip-existing", action="store_true", help="skip inputs that an earlier run has finished")
-    add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
+    add_job_flags(parser)
     add("--tile", type=int, help="side in pixels of the tiles the network processes (default: by the free memory)")
     add("--shard", metavar="I/N", help=SHARD_HELP)
-    add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
     return parser
 
 

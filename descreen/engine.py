@@ -96,8 +96,11 @@ def apply_to_regions(function: Filter, image: np.ndarray, regions: list[Region])
     for region in regions:
         near, inner = zip(*(_with_context(*pair) for pair in zip(region.box, image.shape, strict=False)), strict=True)
         changed = function(np.ascontiguousarray(image[near]), region.screens)[inner]
-        weight = region.mask[..., None].astype(np.float32) / 255
-        out[region.box] = np.rint(out[region.box] * (1 - weight) + changed * weight)
+        part = out[region.box]
+        np.copyto(part, changed, where=(region.mask == 255)[..., None])
+        edge = (region.mask > 0) & (region.mask < 255)  # the rest needs no arithmetic
+        weight = region.mask[edge, None].astype(np.float32) / 255
+        part[edge] = np.rint(part[edge] * (1 - weight) + changed[edge] * weight)
     return out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from descreen.config import ScreensConfig
-from descreen.printing import draw_printing, ground_truth, print_and_scan
+from descreen.printing import digitize, draw_printing, ground_truth, print_and_scan
 
 FONTS = ("DejaVuSerif.ttf", "DejaVuSans.ttf", "DejaVuSansMono.ttf", "STIXGeneral.ttf", "cmr10.ttf")
 FONT_SIZES = (12, 14, 17, 21, 28, 42)
@@ -71,11 +71,8 @@ def draw_page(
                 draw = (_text, _text, _table, _line_art)[random.integers(4)]
                 truth[cell] = page[cell] = draw(tall, column, random)
             top, kind = top + tall + GAP, kind + 1
-    scan = cv2.GaussianBlur(page, (0, 0), blur).astype(np.float32) if blur else page.astype(np.float32)
-    scan += random.standard_normal(scan.shape, np.float32) * np.float32(grain)
-    scan = np.clip(np.rint(scan), 0, 255).astype(np.uint8)
-    if jpeg is not None:
-        scan = cv2.imdecode(cv2.imencode(".jpg", scan, [cv2.IMWRITE_JPEG_QUALITY, jpeg])[1], cv2.IMREAD_COLOR)
+    seen = cv2.GaussianBlur(page, (0, 0), blur) if blur else page
+    scan = digitize(seen.astype(np.float32), grain, jpeg, random)
     return Page(scan, truth, pictures)
 
 

@@ -134,10 +134,18 @@ def print_and_scan(bgr: np.ndarray, printing: Printing) -> np.ndarray:
         page = cv2.GaussianBlur(page, (0, 0), max(printing.blur * scale, 0.01), borderType=cv2.BORDER_REFLECT_101)
     if scale != 1:
         page = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
-    page += random.standard_normal(page.shape, np.float32) * np.float32(printing.grain)
+    return digitize(page, printing.grain, printing.jpeg, random)
+
+
+def digitize(page: np.ndarray, grain: float, jpeg: int | None, random: np.random.Generator) -> np.ndarray:
+    """The scanner's file of what its lens sees, (H, W, 3) float32 levels, changed in place: uint8, same shape.
+
+    grain, jpeg  as of `Printing`
+    """
+    page += random.standard_normal(page.shape, np.float32) * np.float32(grain)
     scan = np.clip(np.rint(page), 0, 255).astype(np.uint8)
-    if printing.jpeg is not None:
-        scan = cv2.imdecode(cv2.imencode(".jpg", scan, [cv2.IMWRITE_JPEG_QUALITY, printing.jpeg])[1], cv2.IMREAD_COLOR)
+    if jpeg is not None:
+        scan = cv2.imdecode(cv2.imencode(".jpg", scan, [cv2.IMWRITE_JPEG_QUALITY, jpeg])[1], cv2.IMREAD_COLOR)
     return scan
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from images.decode import decode
 from images.encode import encode_halftone, encode_image, encode_indexed
 from images.listing import OTHER_SUFFIXES
-from images.pixels import Pixels, Refused, Unrecognized
+from images.pixels import Pixels, Refused, Unrecognized, black_and_white
 from images.resolution import Resolution
 from utils.checks import check_pixels
 from utils.errors import UserError
@@ -74,7 +74,7 @@ def read_halftone(path: str | Path, force: bool = False, *, max_pixels: int = MA
         if gray > MAX_GRAY_SHARE:
             raise UserError(f"{path}: not a halftone: {gray:.0%} of the pixels are neither black nor white")
     gray_levels = colour if colour.ndim == 2 else cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    return np.where(gray_levels > 127, np.uint8(255), np.uint8(0))
+    return black_and_white(gray_levels)
 
 
 def read_levels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:

@@ -34,6 +34,11 @@ class Pixels(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
+def black_and_white(levels: np.ndarray) -> np.ndarray:
+    """uint8 levels of any shape, thresholded at 128: uint8 {0, 255}."""
+    return np.where(levels > 127, np.uint8(255), np.uint8(0))
+
+
 def split(array: np.ndarray, bgr: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Gray or BGR, and alpha or None, from (H, W) or (H, W, 1..4) in either channel order; any dtype of OpenCV."""
     if array.ndim > 3:

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import pad
 
+from images.pixels import black_and_white
 from model.load import load_network
 from model.noise import noise_channel
 from model.reshalf import ResHalf
@@ -136,7 +137,7 @@ class ResHalfCodec(Tiler):
         floating point, since its integer version accepts black and white only. Raises as `restore` does.
         """
         check_pixels("a halftone", levels, 1)
-        likely = np.where(levels > 127, np.uint8(255), np.uint8(0))
+        likely = black_and_white(levels)
         aligned, undo = self.network.align_to_pilot(likely, levels)
         decode = partial(mirrored_mean, self.network.decode) if self.best else self.network.decode
         return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))

@@ -45,10 +45,10 @@ MIN_STRENGTH = 0.5
 """Smallest score of the pilot in the halftone relative to that in the spectrum; on a wrong grid it is far weaker."""
 DOUBTFUL = 0.2
 """A pixel is doubtful below this margin: increase of the squared error by its flip, relative to its kernel's power."""
-
-
 MAX_DOUBTFUL = 0.25
 """Largest share of doubtful pixels."""
+MIN_CONTRAST = 8
+"""Levels between black and white."""
 
 
 class Regridded(NamedTuple):
@@ -120,7 +120,7 @@ def _levels(gray: np.ndarray) -> tuple[float, float] | None:
     """Black and white of the most detailed part of the image; None for a uniform one."""
     low, high = np.percentile(gray[busiest_window(gray.astype(np.float32), 512)], (1, 99))
     low, high = float(low) if low > 16 else 0.0, float(high) if high < 239 else 255.0
-    return (low, high) if high - low >= PERIOD else None
+    return (low, high) if high - low >= MIN_CONTRAST else None
 
 
 def _reduced(image: np.ndarray, across: int, down: int) -> np.ndarray:

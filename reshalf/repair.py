@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from images.files import GRAY_MARGIN, MAX_GRAY_SHARE, MAX_PIXELS, read_levels
+from images.pixels import black_and_white
 from images.resolution import Resolution
 from model.pilot import MIN_SCORE, Finding, detect_pilot
 from reshalf.regrid import Regridded, regrid
@@ -161,7 +162,7 @@ def _black_and_white(levels: np.ndarray, force: bool, undone: list[str]) -> np.n
     if share > MAX_GRAY_SHARE and not force:
         raise ValueError(f"not a halftone: {share:.0%} of the pixels are neither black nor white")
     if share > MAX_GRAY_SHARE:
-        return np.where(gray > 127, np.uint8(255), np.uint8(0))
+        return black_and_white(gray)
     if gray[inside].shape != gray.shape:
         undone.append("a border")
     if (low, high) != BLACK_AND_WHITE:

@@ -12,8 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from images.files import MAX_PIXELS
 from images.transparency import BACKGROUND_HELP, WHITE
+from jobs.flags import add_job_flags
 from jobs.manifest import Manifest
 from jobs.run import run_folder
 from jobs.tasks import HALFTONES, RESTORED, plan_tasks
@@ -41,10 +41,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         add("--data_dir", type=Path, required=True, help=f"{inputs}; a folder or a file")
         add("--save_dir", type=Path, required=True, help="output folder")
         add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
-        add("--recursive", action="store_true", help="include subfolders and keep their structure")
-        add("--skip_existing", action="store_true", help="skip inputs that an earlier run has finished")
-        add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
-        add("--max_pixels", type=int, default=MAX_PIXELS, help="larger images are skipped")
+        add_job_flags(command)
     add = make.add_argument
     add("--paper", choices=list(PAPERS), default="a4", help="default: %(default)s")
     add("--dpi", type=int, default=600, help="of the printer (default: %(default)s)")

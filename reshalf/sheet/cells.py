@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from scipy.special import expit
 
-from reshalf.sheet.grid import BORDER, SAMPLES, Grid
+from images.pixels import black_and_white
+from reshalf.sheet.grid import BORDER, OUTSIDE, SAMPLES, Grid
 from reshalf.sheet.header import HEADER_BITS, Header, unpack_header
-from reshalf.sheet.layout import RING, STEPS, Layout
+from reshalf.sheet.layout import STEPS, Layout
 from utils.errors import UserError
 
 PARTS = 2
@@ -29,7 +30,6 @@ MAX_RING_ERRORS = 0.25
 """Share of wrong cells of the ring from which on nothing is read; half of them would be chance."""
 DOUBTFUL = 0.05
 """Probability of an error above which a cell is doubtful."""
-OUTSIDE = RING + BORDER
 GAMMA = 2.2
 """Approximate exponent of sRGB, for the reflectance of the wedge."""
 
@@ -54,7 +54,7 @@ class Cells(NamedTuple):
     @property
     def halftone(self) -> np.ndarray:
         """The decisions, (H, W) uint8 in {0, 255}."""
-        return np.where(self.levels > 127, np.uint8(255), np.uint8(0))
+        return black_and_white(self.levels)
 
     @property
     def doubtful(self) -> float:

@@ -13,6 +13,8 @@ SAMPLES = 4
 """Samples per cell along each axis of the rectified image."""
 BORDER = 2
 """Cells around the ring that are rectified as well."""
+OUTSIDE = RING + BORDER
+"""Cells around the picture that are rectified."""
 NODE = 4
 """Cells between the nodes of the displacement field."""
 WINDOW, STEP, REACH = 24, 12, 4
@@ -53,18 +55,18 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of cells of the rectified image."""
         rows, columns = self.layout.inner
-        return rows + 2 * (RING + BORDER), columns + 2 * (RING + BORDER)
+        return rows + 2 * OUTSIDE, columns + 2 * OUTSIDE
 
     def rectified(self) -> np.ndarray:
         """The image of ring, picture and BORDER cells around them, SAMPLES per cell, float32; 255 outside the scan."""
-        return self.area(-RING - BORDER, -RING - BORDER, *self.shape)
+        return self.area(-OUTSIDE, -OUTSIDE, *self.shape)
 
     def area(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """The image of an area in cells: (height · SAMPLES, width · SAMPLES) float32; 255 outside the scan."""
         y = top + (np.arange(height * SAMPLES, dtype=np.float32) + 0.5) / SAMPLES
         x = left + (np.arange(width * SAMPLES, dtype=np.float32) + 0.5) / SAMPLES
         cells = np.stack(np.meshgrid(x, y), axis=-1)
-        at_nodes = (cells + (RING + BORDER)) / NODE
+        at_nodes = (cells + OUTSIDE) / NODE
         cells += cv2.remap(self.nodes, at_nodes, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         pixels = cv2.perspectiveTransform(cells.reshape(1, -1, 2), self.placed.to_scan).reshape(cells.shape) - 0.5
         return cv2.remap(self.scan, pixels, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=255)
@@ -77,7 +79,7 @@ class Grid:
 def find_grid(scan: np.ndarray, placed: Placed) -> Grid:
     """The grid of a sheet in a scan, (H, W) uint8 or float32."""
     scan, placed = _reduced(scan, placed)
-    rows, columns = (-(-(side + 2 * (RING + BORDER)) // NODE) + 1 for side in placed.layout.inner)
+    rows, columns = (-(-(side + 2 * OUTSIDE) // NODE) + 1 for side in placed.layout.inner)
     grid = Grid(scan, placed, np.zeros((rows, columns, 2), np.float32))
     for _ in range(2):
         grid = grid.moved(_ring_displacement(grid))
@@ -106,21 +108,21 @@ def _reduced(scan: np.ndarray, placed: Placed) -> tuple[np.ndarray, Placed]:
 
 def _node_places(nodes: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates (x, y) of the nodes, scaled to about -1 … 1."""
-    y, x = (np.arange(count) * NODE - RING - BORDER for count in nodes.shape[:2])
+    y, x = (np.arange(count) * NODE - OUTSIDE for count in nodes.shape[:2])
     rows, columns = layout.inner
     return np.meshgrid(2 * x / columns - 1, 2 * y / rows - 1)
 
 
 def _ring_displacement(grid: Grid) -> np.ndarray:
     """Displacement at the nodes: a polynomial through those of windows along the ring."""
-    layout, outside = grid.layout, RING + BORDER + REACH
+    layout, outside = grid.layout, OUTSIDE + REACH
     image = grid.area(-outside, -outside, *(side + 2 * REACH for side in grid.shape))
     rows, columns = layout.inner
     known = np.zeros(grid.shape, np.float32)
     y, x = layout.ring
     levels = np.where(layout.ring_cells(), 1.0, -1.0)
     levels[::HEADER_STEP] = 0  # unknown before the header is read
-    known[y + RING + BORDER, x + RING + BORDER] = levels
+    known[y + OUTSIDE, x + OUTSIDE] = levels
     places, moves, weights = [], [], []
     for top, left, height, width in _ring_windows(*grid.shape):
         template = known[top : top + height, left : left + width]
@@ -128,7 +130,7 @@ def _ring_displacement(grid: Grid) -> np.ndarray:
         if found is None:
             continue
         dx, dy, correlation = found
-        centre = left + width / 2 - RING - BORDER, top + height / 2 - RING - BORDER
+        centre = left + width / 2 - OUTSIDE, top + height / 2 - OUTSIDE
         places.append((2 * centre[0] / columns - 1, 2 * centre[1] / rows - 1))
         moves.append((dx, dy))
         weights.append(correlation - MIN_CORRELATION)

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from images.pixels import black_and_white
 from images.resolution import INCH
 from model.pilot import PERIOD
 from reshalf.sheet.header import LARGEST, MAX_SIDE, Header, pack_header, picture_number
@@ -156,7 +157,7 @@ def _draw_page(frame: np.ndarray, caption: Sequence[str], page: PageFormat) -> n
         while draw.textlength(line, font) > width - 2 * page.dots(MARGIN) and len(line) > 8:
             line = f"{line[: len(line) // 2 - 2]}…{line[len(line) // 2 + 1 :]}"
         draw.text((page.dots(MARGIN), number * page.dots(LINE)), line, 0, font)
-    canvas[below:] = np.where(np.asarray(image) > 127, np.uint8(255), np.uint8(0))
+    canvas[below:] = black_and_white(np.asarray(image))
     return canvas
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from images.files import write_halftone, write_image
+from images.pixels import black_and_white
 from images.resolution import Resolution
 from jobs.job import Job, Loaded, Outputs
 from jobs.manifest import FileResult
@@ -110,7 +111,7 @@ class ReadJob(Job):
             for row, column, rows, columns in split.parts():
                 levels[rows, columns] = parts[row, column][1]
             joined = name.with_stem(f"{name.stem}_joined")
-            halftone = np.where(levels > 127, np.uint8(255), np.uint8(0))
+            halftone = black_and_white(levels)
             self._write_picture(joined, halftone, restore(self.codec, levels), _resolution(header))
             print(f"{joined.stem}: {header.count} sheets joined, {header.width} × {header.height}")
         return incomplete
@@ -131,7 +132,7 @@ def restore(codec: ResHalfCodec, levels: np.ndarray) -> np.ndarray:
     """Restore a photograph from the levels of a sheet's cells; as uncertain ones where many are doubtful."""
     if np.mean((levels > UNSURE) & (levels < 255 - UNSURE)) > MANY_UNSURE:
         return codec.restore_uncertain(levels)
-    return codec.restore(np.where(levels > 127, np.uint8(255), np.uint8(0)))
+    return codec.restore(black_and_white(levels))
 
 
 def _resolution(header: Header) -> Resolution:
