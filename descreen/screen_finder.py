@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from descreen.lattice import mean_power
+from descreen.lattice import fundamentals, mean_power
 from halftone.inks import INKS
 
 PATCH, STEP, MAX_PATCHES = 256, 128, 64
 """Welch periodogram: side and distance of the patches in pixels, and their maximal number."""
-MIN_PITCH, MAX_PITCH = 1.9, 10.0
+MIN_PITCH, MAX_PITCH = 1.5, 10.0
 """Search range in pixels of the scan or of a shrunk one; longer periods are image content."""
 SAME_PITCH = 0.06
 """Maximal relative difference of the pitches of one print's inks."""
@@ -136,31 +136,70 @@ def _screens_by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
     """Screens at the pitch of `first`, assigned to inks; `first` as black where no peak can be assigned.
 
     channels: amplitudes (3, side, side) in red, green, blue.
+    A pitch below 2 pixels is above the Nyquist frequency: `first` may be the alias of a finer screen, and each ink then
+    has another apparent pitch. The true pitch is the one at which the inks have the highest sum of scores.
+    """
+    screens, _ = max((_screens_at(channels, pitch, first.is_line) for pitch in _pitches(first)), key=lambda at: at[1])
+    return screens or {"black": first}
+
+
+def _pitches(screen: Screen) -> list[float]:
+    """Pitch of a screen, and of those of which it would be the alias."""
+    fx, fy = fundamentals(*screen[:3])[0]
+    aliased = (np.hypot(fx - np.copysign(1, fx), fy), np.hypot(fx, fy - np.copysign(1, fy)))
+    return [screen.pitch, *(float(1 / frequency) for frequency in aliased if MIN_PITCH * frequency < 1)]
+
+
+def _screens_at(channels: np.ndarray, pitch: float, is_line: bool) -> tuple[dict[str, Screen], float]:
+    """Screens of a pitch by ink, and the evidence for the pitch: log strengths of its peaks, at most one per ink.
+
+    Frequencies above Nyquist are searched at their aliases.
     """
     side = channels.shape[1]
-    y, x, radius = _grid(side)
-    in_ring = abs(radius * first.pitch - 1) < SAME_PITCH
-    ratios = np.stack([_peak_ratio(channel, in_ring) for channel in channels])
-    if not first.is_line:
+    y, x, samples = _ring(side, pitch, is_line)
+    within = np.zeros((side, side), bool)
+    within.flat[samples] = True
+    ratios = np.stack([_peak_ratio(channel, within) for channel in channels])
+    if not is_line:
         ratios = np.sqrt(ratios * np.stack([_rotated_90(ratio) for ratio in ratios]))
-    remaining = np.where((x >= 0) & (first.is_line | (y <= 0)), ratios.max(axis=0), 0)  # one peak per screen
-    peaks, amplitudes = [], []
+    ratios = ratios.reshape(3, -1)[:, samples[0]]
+    remaining = ratios.max(axis=0)
+    peaks, strengths, amplitudes = [], [], []
     while len(peaks) < MAX_SCREENS and remaining.max() > MIN_PEAK_RATIO_AT_PITCH:
-        peak = np.unravel_index(remaining.argmax(), remaining.shape)
-        peaks.append(peak)
-        amplitudes.append([_peak_amplitude(channel, peak, first.is_line) for channel in channels])
-        down, along = y[peak], x[peak]
+        number = remaining.argmax()
+        down, along = int(y[number]), int(x[number])
+        peaks.append((down, along))
+        strengths.append(ratios[:, number].max())
+        amplitudes.append([_peak_amplitude(channel, down, along, is_line) for channel in channels])
         symmetric = [(down, along), (-down, -along)]
-        if not first.is_line:
+        if not is_line:
             symmetric += [(-along, down), (along, -down)]
         for down, along in symmetric:
-            remaining[np.hypot(y - down, x - along) < PEAK_RADIUS] = 0
-    strengths = [ratios[:, row, column].max() for row, column in peaks]
+            apart = ((distance + side // 2) % side - side // 2 for distance in (y - down, x - along))
+            remaining[np.hypot(*apart) < PEAK_RADIUS] = 0
     found = {}
     for ink, number in _assign_inks(amplitudes, strengths).items():
         spectrum = channels.min(axis=0) if ink == "black" else channels[INKS.index(ink)]
-        found[ink] = _screen(spectrum, peaks[number], first.is_line, strengths[number])
-    return found or {"black": first}
+        found[ink] = _screen(spectrum, *peaks[number], is_line, strengths[number])
+    return found, float(np.log(np.sort(strengths)[-len(INKS) :] / MIN_PEAK_RATIO_AT_PITCH).sum())
+
+
+def _ring(side: int, pitch: float, is_line: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Offsets y and x (N,) from frequency 0 of one frequency of every screen of a pitch.
+
+    The third array, (2 or 4, N), has the flat indices of the screen's frequencies in a spectrum of (side, side), first
+    that of (y, x) itself. Of frequencies that are aliases of each other, the one closest to the pitch is kept.
+    """
+    half = side * 3 // 4
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    difference = abs(np.hypot(x, y) / side * pitch - 1)
+    near = (difference < SAME_PITCH) & (x >= 0) & (is_line | (y <= 0))
+    order = np.argsort(difference[near], kind="stable")
+    y, x = y[near][order], x[near][order]
+    turns = [(y, x), (-y, -x)] + [(-x, y), (x, -y)] * (not is_line)
+    samples = np.stack([(down + side // 2) % side * side + (along + side // 2) % side for down, along in turns])
+    _, first = np.unique(samples.min(axis=0), return_index=True)
+    return y[first], x[first], samples[:, first]
 
 
 def _assign_inks(amplitudes: list[list[float]], strengths: list[float]) -> dict[str, int]:
@@ -194,20 +233,20 @@ def _strongest_screen(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | Non
         return None
     if not is_line:
         at = _fundamental(_fundamental(at, pair), pair)  # twice: a second harmonic is the diagonal of a diagonal
-    return _screen(spectrum, at, is_line, strength)
+    return _screen(spectrum, at[0] - side // 2, at[1] - side // 2, is_line, strength)
 
 
-def _screen(spectrum: np.ndarray, at: tuple[int, int], is_line: bool, strength: float) -> Screen:
-    """The screen with a peak at sample `at`."""
+def _screen(spectrum: np.ndarray, y: int, x: int, is_line: bool, strength: float) -> Screen:
+    """The screen with a peak at offset (y, x) from frequency 0."""
     side = spectrum.shape[0]
-    points = [_subsample_peak(spectrum, at[0] - side // 2, at[1] - side // 2)]
+    points = [_subsample_peak(spectrum, y, x)]
     if not is_line:
         fy, fx = points[0]
         other = _subsample_peak(spectrum, round(-fx * side), round(fy * side))
         points.append((other[1], -other[0]))
     fy, fx = np.mean(points, axis=0)
     angle = np.degrees(np.arctan2(-fy, fx)) + 90 * is_line  # lines are perpendicular to their frequency vector
-    amplitude = _peak_amplitude(spectrum, at, is_line) / _unit_amplitude(side)
+    amplitude = _peak_amplitude(spectrum, y, x, is_line) / _unit_amplitude(side)
     angle = float(angle % (180 if is_line else 90))
     return Screen(float(1 / np.hypot(fy, fx)), angle, is_line, float(strength), amplitude)
 
@@ -247,9 +286,8 @@ def _rings(side: int) -> tuple[np.ndarray, list[np.ndarray]]:
     return ring, [np.flatnonzero(ring == number) for number in range(ring.max() + 1)]
 
 
-def _peak_amplitude(spectrum: np.ndarray, at: tuple[int, int], is_line: bool) -> float:
-    """Highest amplitude in the 3 × 3 neighbourhood of `at`; for dots the mean with that of the orthogonal peak."""
-    y, x = at[0] - spectrum.shape[0] // 2, at[1] - spectrum.shape[0] // 2
+def _peak_amplitude(spectrum: np.ndarray, y: int, x: int, is_line: bool) -> float:
+    """Highest amplitude within a sample of offset (y, x); for dots the mean with that of the orthogonal peak."""
     peaks = [_neighbours(spectrum, dy, dx).max() for dy, dx in ((y, x),) + ((-x, y),) * (not is_line)]
     return float(np.mean(peaks))
 

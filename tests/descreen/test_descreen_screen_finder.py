@@ -105,7 +105,26 @@ def test_photographs_line_patterns_and_aliased_fine_screens_are_not_coarse_scree
     # Without the low-pass filter 0.44 cycles per pixel would alias to 0.12 at half size.
     y, x = np.mgrid[:256, :256]
     fine = 128 + 60 * (np.cos(2 * np.pi * 0.44 * (x + y)) + np.cos(2 * np.pi * 0.44 * (x - y)))
-    assert find_screens(np.repeat(fine.astype(np.uint8)[..., None], 3, axis=2)) == {}
+    found = find_screens(np.repeat(fine.astype(np.uint8)[..., None], 3, axis=2))
+    assert common_pitch(found) == pytest.approx(1 / np.hypot(0.44, 0.44), rel=0.01)
+
+
+@pytest.mark.parametrize(("lines", "dpi"), [(133, 300), (175, 300), (183, 300)])
+def test_screens_above_the_nyquist_frequency_are_detected_at_their_true_pitch(photos, lines, dpi):
+    # Each ink has another apparent pitch there: 1.71 pixels look like 2.2 at 15° and like 2.4 at 0°.
+    config = FLAWED_AM.model_copy(
+        update={"pitch_min": dpi / lines, "pitch_max": dpi / lines, "resample": 0.0, "blur": 0.4}
+    )
+    inks = 0
+    for seed, photo in enumerate(photos):
+        printing = draw_printing(config, np.random.default_rng(seed))
+        printing = replace(printing, angles=(17.0, 77.0, 2.0, 47.0), jpeg=None)
+        found = find_screens(print_and_scan(photo, printing))
+        assert common_pitch(found) == pytest.approx(dpi / lines, rel=0.01)
+        for ink, screen in found.items():
+            assert angle_error(screen, printing.angles[INKS.index(ink)]) < 1, (ink, printing)
+        inks += len(found)
+    assert inks > 3.3 * len(photos)
 
 
 def test_line_screens_of_two_inks_at_a_right_angle_are_detected_as_lines():
