@@ -1,6 +1,8 @@
 """Metrics and previews of validation images during a training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from dataset.photo_set import PhotoSet
+from dataset.prefetch import prefetch
+from halftone.threads import available_cores
 from metrics import spectra
 from metrics.quality import psnr, ssim, tone_psnr
 from training.devices import gather
@@ -39,14 +43,22 @@ def measure(
 
     Returns None as soon as `stop_requested` returns true.
     """
-    measured, shown = [], []
-    for batch in stream.batches(0, 0, fabric.device):
-        if stop_requested():
-            return None
-        for images in to_images(objective.predict(batch)):
-            measured.append(image_metrics(images))
-            if len(shown) < SHOWN:
-                shown.append(images)
+    shown = []
+
+    def jobs() -> Iterator[Callable[[], dict[str, float]]]:
+        for batch in stream.batches(0, 0, fabric.device):
+            for images in to_images(objective.predict(batch)):
+                if stop_requested():
+                    return
+                if len(shown) < SHOWN:
+                    shown.append(images)
+                yield partial(image_metrics, images)
+
+    # The metrics take longer than the predictions of a GPU, which would otherwise wait for them.
+    with closing(prefetch(jobs(), available_cores())) as found:
+        measured = list(found)
+    if stop_requested():
+        return None
     measured = [metrics for part in gather(fabric, measured) for metrics in part]
     return {name: sum(each[name] for each in measured) / len(measured) for name in measured[0]}, shown
 
@@ -68,7 +80,8 @@ def to_images(predicted: dict[str, Tensor]) -> list[Images]:
     "halftone" is (H, W); "restored" and "target" are (H, W) or (H, W, 3) BGR.
     """
     count = len(next(iter(predicted.values())))
-    return [{name: to_uint8(value[i].float().cpu()) for name, value in predicted.items()} for i in range(count)]
+    moved = {name: value.float().cpu() for name, value in predicted.items()}
+    return [{name: to_uint8(value[i]) for name, value in moved.items()} for i in range(count)]
 
 
 def image_metrics(images: Images) -> dict[str, float]:
