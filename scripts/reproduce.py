@@ -56,7 +56,7 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
         script, sources = STAGES[stage]
         own = [f"{key}={checkpoints[source]}" for key, source in sources.items() if source in checkpoints]
         own += vgg if stage == "joint" and args.recipe == "released" else []
-        trainings.append([script, "--config", f"scripts/{config}.json", "--resume", "auto", *_settings(own + common)])
+        trainings.append([script, "--config", f"scripts/{config}.json", "--resume", "auto", *settings(own + common)])
         name = json.loads((ROOT / "scripts" / f"{config}.json").read_text(encoding="utf-8"))["name"]
         checkpoints[stage] = out / name / "model_best.pth.tar"
     prepare = ["-m", "dataset.prepare", "--photos", str(photos), "--out", str(data)]
@@ -71,7 +71,8 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-def _settings(pairs: list[str]) -> list[str]:
+def settings(pairs: list[str]) -> list[str]:
+    """Command-line arguments that set config keys, from KEY=VALUE."""
     return [part for pair in pairs for part in ("--set", pair)]
 
 
@@ -96,11 +97,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the steps in order; returns the exit code of the first that fails, or 0."""
-    for step in commands(args):
+def run_steps(steps: list[list[str]], dry_run: bool) -> int:
+    """Run the steps in order, or print them; returns the exit code of the first that fails, or 0."""
+    for step in steps:
         print("$ python " + shlex.join(step), flush=True)
-        code = 0 if args.dry_run else call(step)
+        code = 0 if dry_run else call(step)
         if code == SKIPPED and "dataset.prepare" in step:
             print("some photographs were left out (see above); continuing with the others", flush=True)
         elif code:
@@ -121,7 +122,12 @@ def call(step: list[str]) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return exit_code(lambda: run(parse(argv)))
+
+    def run() -> int:
+        args = parse(argv)
+        return run_steps(commands(args), args.dry_run)
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":
