@@ -18,10 +18,6 @@ from model.tiler import Tiler
 from utils.checks import check_pixels
 from utils.pixels import to_tensor
 
-HALO = 128
-"""Pixels; the receptive-field radius of the U-Net is 95. The pooling of a scene parser covers the whole tile, so its
-maps depend on the tiling."""
-
 CONTEXT = 32
 """Pixels around a region that are restored with it."""
 
@@ -32,12 +28,16 @@ Filter = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
 
 
 class DescreenEngine(Tiler):
-    """Runs a Descreener on scans of any size; arguments and errors as for `Tiler`."""
+    """Runs a Descreener on scans of any size; arguments and errors as for `Tiler`.
+
+    The result does not depend on the tiles, except with a scene parser, whose pooling covers a whole tile.
+    """
 
     def __init__(
         self, network: Descreener, device: str | None = None, tile: int | None = None, bf16: bool | None = None
     ):
-        super().__init__(network, device, tile, bf16, halo=HALO, step=COARSE_STRIDE)
+        halo = -(-network.receptive_radius // COARSE_STRIDE) * COARSE_STRIDE
+        super().__init__(network, device, tile, bf16, halo=halo, step=COARSE_STRIDE, stride=network.stride)
 
     def restore(
         self, scan: np.ndarray, regions: list[Region] | None = None, *, coarse: bool = False, notch: bool = True

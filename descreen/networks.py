@@ -28,6 +28,8 @@ class CoarseNet(nn.Module):
     waves    four screen-phase channels (descreen/waves.py) follow those of the scan
     """
 
+    receptive_radius, stride = 95, 1
+
     def __init__(self, width: int, deepest: int | None, blur: float, waves: bool):
         super().__init__()
         self.blur, self.inputs = blur, 3 + len(INKS) * waves
@@ -73,6 +75,8 @@ class CoarseNet(nn.Module):
 class EdgeNet(nn.Module):
     """Edge logits: (N, 3, H, W) → (N, 1, H, W). `channels` is 32 in the paper."""
 
+    receptive_radius = 11
+
     def __init__(self, channels: int = 32):
         super().__init__()
         layers: list[nn.Module] = []
@@ -89,6 +93,8 @@ class DetailsNet(nn.Module):
 
     Input channels: scan, coarse image, 25 object maps, edge map.
     """
+
+    receptive_radius = 9
 
     def __init__(self, width: int = 64):
         super().__init__()

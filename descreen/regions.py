@@ -5,6 +5,8 @@ rough as a stochastic (FM) halftone for that: a picture is a connected group of 
 vote at random. Around such a group, the local amplitude of its screens then gives the mask.
 """
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -14,6 +16,7 @@ from scipy.ndimage import binary_fill_holes, label
 from descreen.baselines import DEFAULT_PITCH
 from descreen.screen_finder import Screen, common_pitch, find_screens, strongest_screen
 from descreen.waves import STEP, local_amplitude
+from utils.tiling import windows
 
 BLOCK, BLOCK_STEP = 128, 64
 """Side and distance of the voting blocks, pixels."""
@@ -41,8 +44,10 @@ SMALLEST, GROWN, FEATHER = 64, 8, 3.0
 """Pixels: the smallest side of a region, its border beyond the last dots, and σ of its soft edge."""
 INK_CONTRAST, MAX_INK = 30.0, 0.25
 """The rest of a mask's bounding box belongs to its picture, most of which are rectangles, unless letters or lines fill
-more than MAX_INK of it: without the dots a standard deviation of INK_CONTRAST levels in a window of 15 × 15 pixels.
+more than MAX_INK of it: without the dots a local standard deviation of INK_CONTRAST levels.
 They stand on paper: darker parts belong to the picture."""
+DEVIATION_SIDE, TILE = 15, 1024
+"""Pixels: side of the window of a local standard deviation, and of the tiles in which it is computed."""
 UNSCREENED = 0.02
 """A scan with a smaller share of detail outside its only region is one picture, and restored as a whole."""
 
@@ -207,9 +212,15 @@ def _mask(bgr: np.ndarray, screens: dict[str, Screen], votes: np.ndarray) -> np.
 
 def _completed(mask: np.ndarray, bgr: np.ndarray, pitch: float) -> np.ndarray:
     """The mask, uint8 (⌈h / STEP⌉, ⌈w / STEP⌉), and the rest of its bounding box but letters on paper: bool."""
-    smooth = cv2.GaussianBlur(bgr, (0, 0), 0.4 * pitch)
-    ink, gray = (_deviation(smooth) > INK_CONTRAST).astype(np.float32), cv2.cvtColor(smooth, cv2.COLOR_BGR2GRAY)
-    ink, gray = (cv2.resize(plane, mask.shape[::-1], interpolation=cv2.INTER_AREA) for plane in (ink, gray))
+    ink, gray = (np.empty(mask.shape, np.float32) for _ in range(2))
+    sigma = 0.4 * pitch
+    for core, window, inner in _tiles(bgr, math.ceil(3 * sigma) + DEVIATION_SIDE):
+        smooth = cv2.GaussianBlur(bgr[window], (0, 0), sigma)
+        blocks = tuple(slice(part.start // STEP, -(-part.stop // STEP)) for part in core)
+        size = ink[blocks].shape[::-1]
+        darkness = (_deviation(smooth)[inner] > INK_CONTRAST).astype(np.float32)
+        ink[blocks] = cv2.resize(darkness, size, interpolation=cv2.INTER_AREA)
+        gray[blocks] = cv2.resize(cv2.cvtColor(smooth, cv2.COLOR_BGR2GRAY)[inner], size, interpolation=cv2.INTER_AREA)
     rows, columns = np.nonzero(mask)
     box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
     completed = mask > 0
@@ -240,14 +251,25 @@ def _is_aligned(screens: dict[str, Screen]) -> bool:
 def _is_one_picture(bgr: np.ndarray, region: Region) -> bool:
     """Whether there is hardly any detail outside the region."""
     outside = coverage([region], bgr.shape[:2]) == 0
-    return float((outside & (_deviation(bgr) > MIN_DETAIL)).mean()) < UNSCREENED
+    details = sum(
+        np.count_nonzero(outside[core] & (_deviation(bgr[window])[inner] > MIN_DETAIL))
+        for core, window, inner in _tiles(bgr, DEVIATION_SIDE)
+    )
+    return details < UNSCREENED * outside.size
+
+
+def _tiles(bgr: np.ndarray, margin: int) -> Iterator[tuple[Box, Box, Box]]:
+    """Tiles of a scan, so that float planes stay small: core, core with a margin, and the core inside of that."""
+    for core, window in windows(*bgr.shape[:2], TILE, margin):
+        inner = (slice(at.start - near.start, at.stop - near.start) for at, near in zip(core, window, strict=True))
+        yield core, window, tuple(inner)
 
 
 def _deviation(bgr: np.ndarray) -> np.ndarray:
-    """Local standard deviation of the gray of (h, w, 3), levels: float32 (h, w)."""
+    """Standard deviation of the gray of (h, w, 3) in a window of DEVIATION_SIDE², levels: float32 (h, w)."""
     gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    variance = cv2.blur(gray * gray, (15, 15)) - np.square(cv2.blur(gray, (15, 15)))
-    return np.sqrt(np.maximum(variance, 0))
+    mean, square = (cv2.blur(plane, (DEVIATION_SIDE, DEVIATION_SIDE)) for plane in (gray, gray * gray))
+    return np.sqrt(np.maximum(square - mean * mean, 0))
 
 
 def _whole(bgr: np.ndarray, screens: dict[str, Screen]) -> Region:

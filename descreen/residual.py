@@ -32,6 +32,8 @@ class ResidualCoarse(nn.Module):
     waves    four screen-phase channels (descreen/waves.py) follow those of the scan
     """
 
+    receptive_radius, stride = 83, 2
+
     def __init__(self, width: int, deepest: int | None, blur: float, waves: bool):
         super().__init__()
         self.blur, self.inputs = blur, 3 + len(INKS) * waves

@@ -55,6 +55,16 @@ class Descreener(nn.Module):
         if self.object_kind != "none":
             self.objects = SmallObjectNet(width) if self.object_kind == "small" else ObjectNet()
 
+    @property
+    def receptive_radius(self) -> int:
+        """Radius of the receptive field in pixels; a scene parser's covers the whole input and is not counted."""
+        return sum(part.receptive_radius for part in (self.coarse, self.edge, self.details) if part is not None)
+
+    @property
+    def stride(self) -> int:
+        """Stride of the finest feature map, in pixels."""
+        return self.coarse.stride if self.details is None else 1
+
     def arch(self) -> dict:
         """Constructor arguments as plain values, for a checkpoint."""
         whole = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.object_kind}

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from descreen.command import load_trained
-from descreen.engine import HALO
 from descreen.networks import CoarseNet, DetailsNet, EdgeNet, ResidualDiscriminator, TripleDiscriminator, blurred
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet, merge_table
 from descreen.system import COARSE_NETS, PARTS, Descreener
@@ -104,15 +103,16 @@ def test_wave_channels_affect_only_networks_built_with_waves(kind):
         assert torch.equal(network.restore(scan), network.restore(other)) != waves
 
 
+@pytest.mark.parametrize("parts", [("coarse",), ("coarse", "edge", "details")])
 @pytest.mark.parametrize("kind", COARSE_NETS)
-def test_the_receptive_field_of_coarse_networks_is_within_the_halo(kind):
-    network = coarse_network(4, kind=kind, deepest=8).eval()
+def test_the_receptive_field_is_within_the_stated_radius(kind, parts):
+    network = Descreener(4, parts, kind=kind, deepest=8).eval()
     for parameter in network.parameters():  # positive weights: gradients cannot cancel
         nn.init.uniform_(parameter, 0.01, 0.05)
-    scan = torch.rand(1, 3, 320, 32).double().requires_grad_()
-    network.double()(scan)[..., 160:192, :].sum().backward()
-    rows = scan.grad.abs().sum(dim=(0, 1, 3)).nonzero()
-    assert 160 - HALO <= rows.min() < 160 - 32 and 192 + 32 < rows.max() < 192 + HALO
+    scan = torch.rand(1, 3, 384, 32).double().requires_grad_()
+    network.double()(scan).restored[..., 160:192, :].sum().backward()
+    rows, radius = scan.grad.abs().sum(dim=(0, 1, 3)).nonzero(), network.receptive_radius
+    assert 160 - radius <= rows.min() < 160 - radius + 24 and 191 + radius - 24 < rows.max() <= 191 + radius
 
 
 def test_edge_net_details_net_and_discriminators_have_the_published_layers():
