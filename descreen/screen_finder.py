@@ -1,5 +1,6 @@
 """Detection of halftone screens in a scan: pitch and angle per ink, from peaks of the power spectrum."""
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ MIN_CHANNEL_RATIO = 2.5
 MEDIAN_FLOOR, MEDIAN_FLOOR_LEVELS = 0.01, 0.05
 """Lower limits of the median: as a share of the highest amplitude, and as the amplitude of a wave in levels. A screen
 therefore has an amplitude of at least MIN_PEAK_RATIO · MEDIAN_FLOOR_LEVELS; rounding to 8 bits causes less."""
+FUNDAMENTAL_EVIDENCE = 0.8
+"""A pitch above Nyquist is that of a (1, 1) harmonic if its fundamental has this share of the evidence, or more."""
 MAX_SCREENS, PEAK_RADIUS = 6, 6.0
 """Number of peaks considered for the inks, and the radius in samples that is cleared around each."""
 
@@ -139,12 +142,16 @@ def _screens_by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
     A pitch below 2 pixels is above the Nyquist frequency: `first` may be the alias of a finer screen, and each ink then
     has another apparent pitch. The true pitch is the one at which the inks have the highest sum of scores.
     """
-    screens, _ = max((_screens_at(channels, pitch, first.is_line) for pitch in _pitches(first)), key=lambda at: at[1])
+    tried = [(pitch, *_screens_at(channels, pitch, first.is_line)) for pitch in _pitches(first)]
+    pitch, screens, evidence = max(tried, key=lambda each: each[2])
+    if pitch < first.pitch and not first.is_line:  # `first` may also be the alias of a (1, 1) harmonic
+        fundamental, its_evidence = _screens_at(channels, math.sqrt(2) * pitch, is_line=False)
+        screens = fundamental if its_evidence > FUNDAMENTAL_EVIDENCE * evidence else screens
     return screens or {"black": first}
 
 
 def _pitches(screen: Screen) -> list[float]:
-    """Pitch of a screen, and of those of which it would be the alias."""
+    """Pitch of a screen, and those of the screens of which it would be the alias."""
     fx, fy = fundamentals(*screen[:3])[0]
     aliased = (np.hypot(fx - np.copysign(1, fx), fy), np.hypot(fx, fy - np.copysign(1, fy)))
     return [screen.pitch, *(float(1 / frequency) for frequency in aliased if MIN_PITCH * frequency < 1)]
