@@ -37,12 +37,16 @@ def halftone_streams(
         sets = [each for stream in filter(None, streams.values()) for each in (stream.photos, stream.specials)]
         with fabric.rank_zero_first(local=True):  # the other processes of the host read its cache
             for photo_set in filter(None, sets):
-                _add_prior(photo_set, network, Path(config.data_dir))
+                add_prior(photo_set, network, Path(config.data_dir))
         torch.set_num_threads(threads)
     return streams
 
 
-def _add_prior(photo_set: PhotoSet, network: ResHalf, data_dir: Path) -> None:
+def add_prior(photo_set: PhotoSet, network: ResHalf, data_dir: Path) -> None:
+    """Compute the classical halftones of the photographs, side by side on one core each, or read their cache.
+
+    data_dir  folder of the cache files; photo sets made from arrays are not cached
+    """
     key = network.prior_key()
     file = f".prior_{photo_set.name.replace(', ', '_')}_{zlib.crc32(key.encode()):08x}.npz"
     cache = data_dir / file if photo_set.name != "arrays" and os.access(data_dir, os.W_OK) else None
