@@ -35,6 +35,7 @@ class ScreensConfig(Strict):
     pitch_max: Annotated[float, Field(le=32)] = 8.0
     any_angle: Share = 0.25  # share scanned at a uniform random angle; the others within ±3 degrees
     flawed: Share = 1.0  # share with dot gain, ink noise, misregistration, paper tint and resampling
+    newsprint: Share = 0.0  # share from presses with the limits of NEWSPRINT (descreen/printing.py)
     dot_gain: Share = 0.04  # maximal change of the ink coverage at 50 %, either sign
     ink_noise: Share = 0.05  # maximal standard deviation of the relative ink coverage
     misregistration: Annotated[float, Field(ge=0, le=4)] = 0.5  # maximal offset of an ink

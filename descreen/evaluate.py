@@ -31,7 +31,7 @@ from descreen.baselines import BASELINES, MASKS
 from descreen.command import SHIPPED, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import Restorer, baseline_restorer
-from descreen.printing import draw_printing, ground_truth, print_and_scan
+from descreen.printing import NEWSPRINT, draw_printing, ground_truth, print_and_scan
 from descreen.regions import Region, find_regions
 from descreen.screen_finder import find_screens
 from descreen.visibility import Frequency, screen_frequencies, screen_visibility
@@ -44,7 +44,6 @@ from utils.progress import progress
 FLAWED_AM = ScreensConfig(
     line=0.0, fm=0.0, gray=0.0, clean=0.0, pitch_min=3.0, pitch_max=6.0, blur=0.7, grain=1.5, jpeg=80
 )
-NEWSPRINT = {"dot_gain": 0.08, "ink_noise": 0.1, "tint": 0.2}
 PRINTS = {"magazine": ((133, 150, 175), {}), "newsprint": ((85,), NEWSPRINT)}
 """Screens in lines per inch."""
 AM = {"AM": FLAWED_AM.model_copy(update={"flawed": 0.0}), "AM, flawed press": FLAWED_AM} | {
@@ -134,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         best = max((row for name, row in table[kind].items() if name not in networks), key=lambda row: row["psnr"])
         for row in map(table[kind].get, networks):
             row |= {f"{figure}_margin": row[figure] - best[figure] for figure in ("psnr", "ssim")}
-    _print_table(table)
+        _print_rows(kind, table[kind])
     if args.json:
         write_json(args.json, table)
     return 0
@@ -161,15 +160,14 @@ def _networks(args: argparse.Namespace) -> dict[str, Restorer]:
     return found
 
 
-def _print_table(table: dict[str, dict[str, Score]]) -> None:
-    for kind, rows in table.items():
-        print(f"{kind:28}{'PSNR dB':>9}{'SSIM':>8}{'found':>8}{'visible':>9}{'worst':>8}{'margin':>16}")
-        for name, row in rows.items():
-            line = f"  {name:26}{row['psnr']:9.2f}{row['ssim']:8.3f}{row['found']:8.0%}"
-            line += f"{row['visible']:9.2f}{row['worst']:8.2f}" if "visible" in row else f"{'':17}"
-            if "psnr_margin" in row:
-                line += f"{row['psnr_margin']:+10.2f} {row['ssim_margin']:+.3f}"
-            print(line)
+def _print_rows(kind: str, rows: dict[str, Score]) -> None:
+    print(f"{kind:28}{'PSNR dB':>9}{'SSIM':>8}{'found':>8}{'visible':>9}{'worst':>8}{'margin':>16}")
+    for name, row in rows.items():
+        line = f"  {name:26}{row['psnr']:9.2f}{row['ssim']:8.3f}{row['found']:8.0%}"
+        line += f"{row['visible']:9.2f}{row['worst']:8.2f}" if "visible" in row else f"{'':17}"
+        if "psnr_margin" in row:
+            line += f"{row['psnr_margin']:+10.2f} {row['ssim_margin']:+.3f}"
+        print(line, flush=True)
 
 
 def _parallel_map(function: Callable, items: Iterable) -> list:

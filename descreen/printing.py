@@ -27,6 +27,8 @@ DOTS = ("round", "ellipse", "square", "diamond")
 FM_METHODS = ("floyd_steinberg", "jarvis_judice_ninke", "stucki", "ostromoukhov", "zhou_fang", "blue_noise")
 SUPERSAMPLE = 3
 MIN_RENDER_PITCH, FINE_RENDER = 2.0, 2
+NEWSPRINT = {"dot_gain": 0.08, "ink_noise": 0.1, "tint": 0.2}
+"""Limits of `ScreensConfig` on absorbent gray paper."""
 
 Four = tuple[float, float, float, float]
 Offsets = tuple[tuple[float, float], ...]
@@ -79,6 +81,8 @@ class Printing:
 
 def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printing:
     """Sample a printing within the limits of `config`."""
+    if config.newsprint and random.random() < config.newsprint:
+        config = config.model_copy(update=NEWSPRINT | {"flawed": 1.0})
     printing = _with_flaws(config, random)
     if config.flawed == 1 or random.random() < config.flawed:
         return printing

@@ -1,6 +1,6 @@
 """Train the networks of descreening one after another at a small scale, and show what each adds.
 
-    python -m scripts.descreen_stages --photos FOLDER [--out runs/descreen] [--steps 1200] [--set KEY=VALUE ...]
+    python -m scripts.descreen_stages --photos FOLDER [--out runs/descreen] [--steps 800] [--set KEY=VALUE ...]
 
 CoarseNet, then EdgeNet, then DetailsNet three times: alone, with the object maps of ObjectNet's small replacement, and
 with these and both discriminators. The configs are scripts/descreen_*.json at width 16. Each training has --steps steps.
@@ -51,7 +51,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--photos", type=Path, required=True, help="folder of photographs")
     add("--out", type=Path, default=Path("runs/descreen"), help="data set and runs (default: %(default)s)")
-    add("--steps", type=int, default=1200, help="steps of each training (default: %(default)s)")
+    add("--steps", type=int, default=800, help="steps of each training (default: %(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key of all trainings")
     add("--dry_run", "--dry-run", action="store_true", help="print the steps and exit")
     args = parser.parse_args(argv)

@@ -115,3 +115,17 @@ def test_a_scan_is_a_function_of_the_printing(photo):
         printing = draw_printing(config, np.random.default_rng(seed))
         assert printing == draw_printing(config, np.random.default_rng(seed))
         assert np.array_equal(print_and_scan(photo, printing), print_and_scan(photo, printing))
+
+
+def test_newsprint_has_wider_limits_and_without_it_the_prints_are_as_before():
+    def draw(count=64, **limits):
+        config = ScreensConfig(flawed=0.2, clean=0.0, **limits)
+        return [draw_printing(config, np.random.default_rng(seed)) for seed in range(count)]
+
+    newsprint = draw(newsprint=1.0)
+    assert max(abs(printing.dot_gain) for printing in newsprint) > ScreensConfig().dot_gain
+    assert min(printing.paper[0] for printing in newsprint) < 1 - ScreensConfig().tint
+    assert all(printing.dot_gain for printing in newsprint), "every press of newspapers has flaws"
+    assert draw(newsprint=0.0) == draw()
+    mixed = [printing in newsprint for printing in draw(newsprint=0.5)]
+    assert 0.3 < np.mean(mixed) < 0.7
