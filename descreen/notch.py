@@ -9,6 +9,7 @@ import scipy.fft
 from descreen.lattice import Frequency, lattice
 from descreen.screen_finder import Screen, common_pitch
 from halftone.inks import INKS
+from utils.tiling import windows
 
 WIDTH, STRONG_WIDTH, STRONG_PEAK_RATIO = 0.01, 0.02, 4.0
 """σ of a notch in cycles per pixel, σ of the notch of a strong peak, and the minimum power of a strong peak in
@@ -38,14 +39,16 @@ def notch_screens(restored: np.ndarray, screens: dict[str, Screen]) -> np.ndarra
     if incomplete and not any(screen.is_line for screen in screens.values()):
         angle = (screens.get("black") or next(iter(screens.values()))).angle
         frequencies += [f for k in range(6) for f in lattice(common_pitch(screens), angle + ANGLE_STEP * k)]
-    height, width = restored.shape[:2]
     out = np.empty_like(restored)
-    padded = cv2.copyMakeBorder(restored, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_REFLECT)
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            window = padded[top : top + TILE + 2 * MARGIN, left : left + TILE + 2 * MARGIN]
-            core = _notched(window, frequencies)[MARGIN:-MARGIN, MARGIN:-MARGIN]
-            out[top : top + TILE, left : left + TILE] = core
+    for core, window in windows(*restored.shape[:2], TILE, MARGIN):
+        # Missing context, at the borders of the image, by reflection.
+        top, bottom, left, right = (
+            MARGIN - abs(getattr(near, end) - getattr(at, end))
+            for at, near in zip(core, window, strict=True)
+            for end in ("start", "stop")
+        )
+        padded = cv2.copyMakeBorder(restored[window], top, bottom, left, right, cv2.BORDER_REFLECT)
+        out[core] = _notched(padded, frequencies)[MARGIN:-MARGIN, MARGIN:-MARGIN]
     return out
 
 

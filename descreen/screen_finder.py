@@ -30,8 +30,8 @@ MIN_CHANNEL_RATIO = 2.5
 MEDIAN_FLOOR, MEDIAN_FLOOR_LEVELS = 0.01, 0.05
 """Lower limits of the median: as a share of the highest amplitude, and as the amplitude of a wave in levels. A screen
 therefore has an amplitude of at least MIN_PEAK_RATIO · MEDIAN_FLOOR_LEVELS; rounding to 8 bits causes less."""
-FUNDAMENTAL_EVIDENCE = 0.8
-"""A pitch above Nyquist is that of a (1, 1) harmonic if its fundamental has this share of the evidence, or more."""
+FUNDAMENTAL_SHARE = 0.8
+"""Minimum share of the amplitude and the evidence of a pitch above Nyquist that make it the (1, 1) harmonic of another."""
 MAX_SCREENS, PEAK_RADIUS = 6, 6.0
 """Number of peaks considered for the inks, and the radius in samples that is cleared around each."""
 
@@ -140,13 +140,15 @@ def _screens_by_ink(channels: np.ndarray, first: Screen) -> dict[str, Screen]:
 
     channels: amplitudes (3, side, side) in red, green, blue.
     A pitch below 2 pixels is above the Nyquist frequency: `first` may be the alias of a finer screen, and each ink then
-    has another apparent pitch. The true pitch is the one at which the inks have the highest sum of scores.
+    has another apparent pitch. The true pitch is the one with the most and strongest peaks.
     """
     tried = [(pitch, *_screens_at(channels, pitch, first.is_line)) for pitch in _pitches(first)]
     pitch, screens, evidence = max(tried, key=lambda each: each[2])
     if pitch < first.pitch and not first.is_line:  # `first` may also be the alias of a (1, 1) harmonic
         fundamental, its_evidence = _screens_at(channels, math.sqrt(2) * pitch, is_line=False)
-        screens = fundamental if its_evidence > FUNDAMENTAL_EVIDENCE * evidence else screens
+        own, harmonic = (max((s.amplitude for s in each.values()), default=0) for each in (fundamental, screens))
+        if own > FUNDAMENTAL_SHARE * harmonic and its_evidence > FUNDAMENTAL_SHARE * evidence:
+            screens = fundamental
     return screens or {"black": first}
 
 
