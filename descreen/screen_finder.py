@@ -31,7 +31,7 @@ MEDIAN_FLOOR, MEDIAN_FLOOR_LEVELS = 0.01, 0.05
 """Lower limits of the median: as a share of the highest amplitude, and as the amplitude of a wave in levels. A screen
 therefore has an amplitude of at least MIN_PEAK_RATIO · MEDIAN_FLOOR_LEVELS; rounding to 8 bits causes less."""
 FUNDAMENTAL_SHARE = 0.8
-"""Minimum share of the amplitude and the evidence of a pitch above Nyquist that make it the (1, 1) harmonic of another."""
+"""A pitch above Nyquist is a (1, 1) harmonic if its fundamental has this share of its amplitude and its evidence."""
 MAX_SCREENS, PEAK_RADIUS = 6, 6.0
 """Number of peaks considered for the inks, and the radius in samples that is cleared around each."""
 

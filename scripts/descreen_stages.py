@@ -3,8 +3,8 @@
     python -m scripts.descreen_stages --photos FOLDER [--out runs/descreen] [--steps 800] [--set KEY=VALUE ...]
 
 CoarseNet, then EdgeNet, then DetailsNet three times: alone, with the object maps of ObjectNet's small replacement, and
-with these and both discriminators. The configs are scripts/descreen_*.json at width 16. Each training has --steps steps.
-The table compares the five networks with the filters on the validation photographs, a tenth of all. With the weights of
+with these and both discriminators. The configs are scripts/descreen_*.json at width 16, with --steps steps each.
+The table compares these four systems with the filters on the validation photographs, a tenth of all. With weights of
 the scene parser: --set objects=parser --set object_weights=FOLDER.
 
 After an interruption the same command continues. Exit code: that of the first step that failed, else 0.
