@@ -38,6 +38,12 @@ def test_one_command_trains_the_networks_and_prints_what_each_adds(command, caps
     assert capsys.readouterr().out.count("nothing left to train") == 5, "the second run finds everything done"
 
 
+def test_the_weights_of_the_scene_parser_are_for_the_networks_with_object_maps(command, tmp_path):
+    steps = descreen_stages.commands(descreen_stages.parse([*command, "--object_weights", str(tmp_path)]))
+    for setting in ("objects=parser", f"object_weights={tmp_path.resolve()}"):
+        assert [setting in step for step in steps] == [False] * 4 + [True] * 2 + [False]
+
+
 def test_too_few_steps_are_wrong_usage(command):
     with pytest.raises(SystemExit) as stopped:
         descreen_stages.main([*command, "--steps", "3"])
