@@ -21,6 +21,9 @@ from utils.pixels import to_tensor
 CONTEXT = 32
 """Pixels around a region that are restored with it."""
 
+MIN_FILTERED_PITCH = 2.4
+"""Pixels, for the filters without learning: finer screens appear as aliases of up to this period."""
+
 Restorer = Callable[[np.ndarray, list[Region]], np.ndarray]
 """Scan (H, W, 3) BGR uint8 and its screened regions → restored image, same shape and dtype."""
 Filter = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
@@ -77,7 +80,7 @@ def baseline_restorer(method: str, strength: float, mask: str) -> Restorer:
         function = partial(function, mask=mask)
 
     def at_pitch(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
-        return function(scan, common_pitch(screens) or DEFAULT_PITCH, strength)
+        return function(scan, max(common_pitch(screens) or DEFAULT_PITCH, MIN_FILTERED_PITCH), strength)
 
     def restore(scan: np.ndarray, regions: list[Region]) -> np.ndarray:
         try:
