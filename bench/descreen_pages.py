@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=ROOT / "test_imgs")
     parser.add_argument("--save_dir", type=Path)
     arguments = parser.parse_args()
+    if arguments.save_dir:
+        arguments.save_dir.mkdir(parents=True, exist_ok=True)
     photos = [read_image(path).bgr for path in list_images(arguments.photos)]
     network = load_trained(SHIPPED).restore
     bilateral = baseline_restorer("bilateral", 1.0, "gaussian")
