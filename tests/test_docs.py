@@ -1,8 +1,10 @@
-"""Links of the documentation, and the list of files in CONTRIBUTING.md."""
+"""Links of the documentation, the list of files in CONTRIBUTING.md, and what the shipped checkpoints name."""
 
 import re
 from pathlib import Path
 from urllib.parse import unquote
+
+from utils.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 PAGES = [path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)]
@@ -49,3 +51,11 @@ def test_contributing_lists_every_python_file_outside_tests():
             listed.add(package * bool(name[1]) + name[2])
     files = {path.relative_to(ROOT) for pattern in ("*.py", "*/*.py", "*/*/*.py") for path in ROOT.glob(pattern)}
     assert listed == {file.as_posix() for file in files if file.parts[0] != "tests" and file.parts[0][0] != "."}
+
+
+def test_shipped_checkpoints_name_no_folder_of_the_machine_that_trained_them():
+    paths = sorted(ROOT.glob("checkpoints/*.pth.tar"))
+    assert paths
+    for path in paths:
+        config = read_checkpoint(path).get("config") or {}
+        assert [key for key, value in config.items() if isinstance(value, str) and value.startswith("/")] == [], path
