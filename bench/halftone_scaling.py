@@ -3,7 +3,7 @@
     python bench/halftone_scaling.py [--cores 1 2 4 8 16] [--photos 24] [--side 256]
 
 prints seconds for --photos photographs and their mirror images, photographs per second, and the ratio to the first row.
-Each row is a process of its own, bound to that many cores (default: 1 and all); the photographs are crops of test_imgs.
+Each row is a process of its own, bound to that many cores (default: 1 and all); the photographs are resized test_imgs.
 """
 
 import argparse

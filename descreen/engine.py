@@ -39,8 +39,8 @@ class DescreenEngine(Tiler):
     def __init__(
         self, network: Descreener, device: str | None = None, tile: int | None = None, bf16: bool | None = None
     ):
-        halo = -(-network.receptive_radius // COARSE_STRIDE) * COARSE_STRIDE
-        super().__init__(network, device, tile, bf16, halo=halo, step=COARSE_STRIDE, stride=network.stride)
+        options = {"halo": network.receptive_radius, "step": COARSE_STRIDE, "stride": network.stride}
+        super().__init__(network, device, tile, bf16, **options)
 
     def restore(
         self, scan: np.ndarray, regions: list[Region] | None = None, *, coarse: bool = False, notch: bool = True

@@ -28,7 +28,7 @@ class Tiler:
     tile     side of the square tiles in pixels, a multiple of `step`; None: chosen by the free memory. Halved when out
              of memory, down to 64.
     bf16     compute in bfloat16; None: where the hardware supports it
-    halo     pixels of context around a tile, a multiple of `step`
+    halo     pixels of context around a tile, rounded up to a multiple of `step`
     step     required divisor of the tiles' sides
     stride   stride of the network's finest feature map, in pixels
     Raises UserError for a tile that is no multiple of `step` and for a device that is not available.
@@ -56,7 +56,7 @@ class Tiler:
         except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
             reason = str(error).splitlines()[0]
             raise UserError(f"device {device}: {reason}") from error
-        self.halo, self._step, self._stride = halo, step, stride
+        self.halo, self._step, self._stride = -(-halo // step) * step, step, stride
         self.tile = tile or self._fitting_tile()
 
     def tiled(

@@ -64,7 +64,7 @@ class ResHalfCodec(Tiler):
         _check_options(network, fast, rounds, best, seed)
         halo = HALO if network.prior else HALO_WITHOUT_PRIOR
         if network.receptive_radius is not None:
-            halo = -(-network.receptive_radius // 8) * 8
+            halo = network.receptive_radius
         bf16 = None if precision in (None, "int8") else precision == "bfloat16"
         super().__init__(network, device, tile, bf16, halo=halo, step=8, stride=network.decoder.stride)
         self.seed, self.rounds, self.best = seed, rounds, best

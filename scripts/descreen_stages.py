@@ -70,12 +70,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-
-    def run() -> int:
-        args = parse(argv)
-        return reproduce.run_steps(commands(args), args.dry_run)
-
-    return exit_code(run)
+    return exit_code(lambda: reproduce.run(parse(argv), commands))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from images.listing import list_images
@@ -97,11 +98,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def run_steps(steps: list[list[str]], dry_run: bool) -> int:
-    """Run the steps in order, or print them; returns the exit code of the first that fails, or 0."""
-    for step in steps:
+def run(args: argparse.Namespace, commands: Callable[[argparse.Namespace], list[list[str]]]) -> int:
+    """Run the steps of `commands` in order; returns the exit code of the first that fails, or 0."""
+    for step in commands(args):
         print("$ python " + shlex.join(step), flush=True)
-        code = 0 if dry_run else call(step)
+        code = 0 if args.dry_run else call(step)
         if code == SKIPPED and "dataset.prepare" in step:
             print("some photographs were left out (see above); continuing with the others", flush=True)
         elif code:
@@ -122,12 +123,7 @@ def call(step: list[str]) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-
-    def run() -> int:
-        args = parse(argv)
-        return run_steps(commands(args), args.dry_run)
-
-    return exit_code(run)
+    return exit_code(lambda: run(parse(argv), commands))
 
 
 if __name__ == "__main__":
