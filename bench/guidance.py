@@ -1,17 +1,18 @@
 """Quality and time of the guided search, by number of rounds and weight of the gradient.
 
     python bench/guidance.py --data_dir PHOTOS [--model CKPT] [--rounds 0 1 2 4 6 12] [--weights 0.07] [--every 1]
-                             [--best]
+                             [--best [--proxy_rounds 20]] [--curvature 0.25]
 
 prints means over the photographs: PSNR and SSIM of the restoration, tone PSNR (σ 1.5) of the halftone, and seconds per
-megapixel of halftoning. The decoder is the checkpoint's in every row; with --best the search queries it instead of the
-proxy.
+megapixel of halftoning. The decoder is the checkpoint's in every row; with --best the search queries it after
+the proxy. Curvature and proxy rounds are those of model/guidance.py and model/reshalf.py unless given.
 """
 
 import argparse
 import sys
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+import model.reshalf  # noqa: E402
 from images.files import read_image  # noqa: E402
 from images.listing import list_images  # noqa: E402
 from metrics.quality import gray_of, psnr, ssim, tone_psnr  # noqa: E402
+from model import guidance  # noqa: E402
 from reshalf import SHIPPED, ResHalfCodec  # noqa: E402
 
 
@@ -32,20 +35,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1, 2, 4, 6, 12])
     parser.add_argument("--weights", type=float, nargs="+", help="prior.guidance (default: the checkpoint's)")
     parser.add_argument("--every", type=int, default=1, help="use every n-th photograph")
-    parser.add_argument("--best", action="store_true", help="query the decoder itself")
+    parser.add_argument("--best", action="store_true", help="query the decoder itself after the proxy")
+    parser.add_argument("--proxy_rounds", type=int, nargs="+", default=[model.reshalf.PROXY_ROUNDS], help="with --best")
+    parser.add_argument("--curvature", type=float, nargs="+", default=[guidance.CURVATURE])
     arguments = parser.parse_args()
     photos = [read_image(path).bgr for path in list_images(arguments.data_dir)[:: arguments.every]]
     trained = ResHalfCodec(arguments.model).network.prior
-    print(f"{'weight':>7}{'rounds':>7}{'restored dB':>13}{'SSIM':>8}{'tone dB':>9}{'s/Mpixel':>10}")
-    for weight in arguments.weights or [trained.guidance]:
-        for rounds in arguments.rounds:
-            codec = ResHalfCodec(arguments.model, rounds=rounds, best=arguments.best)
-            codec.network.prior = replace(trained, guidance=weight)
-            codec.halftone(photos[0][:64, :64])  # compile first
-            scores, seconds = measure(codec, photos)
-            print(
-                f"{weight:7.3f}{rounds:7d}{scores[0]:13.2f}{scores[1]:8.4f}{scores[2]:9.2f}{seconds:10.2f}", flush=True
-            )
+    print("  weight  curvature  rounds  restored dB    SSIM  tone dB  s/Mpixel")
+    grid = product(arguments.weights or [trained.guidance], arguments.curvature, arguments.proxy_rounds)
+    for (weight, curvature, before), rounds in product(grid, arguments.rounds):
+        guidance.CURVATURE, model.reshalf.PROXY_ROUNDS = curvature, before
+        codec = ResHalfCodec(arguments.model, rounds=rounds, best=arguments.best)
+        codec.network.prior = replace(trained, guidance=weight)
+        codec.halftone(photos[0][:64, :64])  # compile first
+        scores, seconds = measure(codec, photos)
+        number = f"{before} + {rounds}" if arguments.best and rounds else str(rounds)
+        row = (
+            f"{weight:8.3f}{curvature:11.2f}{number:>8}{scores[0]:13.2f}{scores[1]:8.4f}{scores[2]:9.2f}{seconds:10.2f}"
+        )
+        print(row, flush=True)
 
 
 def measure(codec: ResHalfCodec, photos: list[np.ndarray]) -> tuple[np.ndarray, float]:

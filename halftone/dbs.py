@@ -107,6 +107,26 @@ class Search:
         """Add Σ coefficients · h over `rows` to the cost, h in {-1, 1}; coefficients: (rows, W) float."""
         self._inside(rows)[:] += np.float32(0.5) * coefficients
 
+    def anchor(self, filter: np.ndarray, weight: float) -> None:
+        """Add weight · || filter ∗ (h - a) ||² to the cost, a (H, W) being the current halftone; once for a search.
+
+        filter  (K, K) float, K odd and no larger than the largest filter of the terms
+        """
+        self._anchor = weight * _autocorrelation(filter)
+        margin = self._kernel.shape[0] // 2 - self._anchor.shape[0] // 2
+        self._kernel += np.pad(self._anchor, margin).astype(np.float32)
+        self._changes = _changes(self._kernel)
+
+    def move_anchor(self, change: np.ndarray) -> None:
+        """Add `change`, (H, W) float32, to the anchor."""
+        radius = self._anchor.shape[0] // 2
+        band = max(64, BAND_PIXELS // change.shape[1])
+        for top in range(0, len(change), band):
+            bottom = min(top + band, len(change))
+            first = max(top - radius, 0)
+            part = _correlate(change[first : bottom + radius], self._anchor)
+            self._inside(slice(top, bottom))[:] -= part[top - first : bottom - first]
+
     def run(self, passes: int) -> None:
         """Continue the search for at most `passes` passes over the image; a pass without a change ends it."""
         # Changes at the borders of two blocks searched in parallel must not overlap.

@@ -4,6 +4,7 @@ The encoder starts from a classical halftone that already carries colour (model/
 residual to the demodulated image.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
@@ -116,11 +117,10 @@ class Prior:
     def guidance_weight(self, rounds: int) -> float:
         """Weight of the proxy's error in a guided search of `rounds` rounds; `guidance` for `guided_rounds`.
 
-        The mean of few gradients is mostly noise, so it is shrunk by rounds / (rounds + 3), chosen on validation
-        photographs (docs/experiments.md).
+        The mean of few gradients is mostly noise, and more rounds correct more of what a larger weight overshoots; the
+        rule was chosen by measurement (docs/experiments.md).
         """
-        trained = max(self.guided_rounds, 1)
-        return self.guidance * (rounds / (rounds + 3)) / (trained / (trained + 3))
+        return self.guidance * math.sqrt(rounds / max(self.guided_rounds, 1))
 
     @property
     def receptive_radius(self) -> int:

@@ -22,8 +22,10 @@ from model.subpixel import Subpixel
 from utils.pixels import to_tensor
 
 DECODERS = ("hourglass", "subpixel")
-BEST_ROUNDS = 12
+BEST_ROUNDS = 8
 """Default rounds of a search that queries the decoder itself."""
+PROXY_ROUNDS = 20
+"""Rounds that query the proxy before those."""
 CALIBRATION_SIDE = 128
 
 
@@ -213,8 +215,8 @@ class ResHalf(nn.Module):
     def prior_halftone(self, bgr: np.ndarray, rounds: int | None = None, best: bool = False) -> np.ndarray:
         """The halftone that the encoder receives as its condition: (H, W, 3) BGR uint8 → (H, W) uint8 in {0, 255}.
 
-        rounds  number of queries to the proxy, if there is one; None: prior.guided_rounds, or BEST_ROUNDS with `best`
-        best    query the decoder itself, a Subpixel
+        rounds  number of queries to the proxy, if there is one; None: prior.guided_rounds
+        best    after PROXY_ROUNDS, query the decoder itself, a Subpixel, in `rounds` rounds; None: BEST_ROUNDS
         A pure function of the photograph, the prior's settings and the weights of the queried network; needs a prior.
         The proxy is queried on the CPU, so that the halftone does not depend on the device; `best` uses the decoder's
         device, where another order of summation moves some dots.
@@ -223,8 +225,9 @@ class ResHalf(nn.Module):
             rounds = BEST_ROUNDS if best else self.prior.guided_rounds
         if self.proxy is None or rounds == 0:
             return self.prior.classical_halftone(bgr)
-        queried = self.as_int8(self.decoder) if best else self.as_int8(self.proxy, torch.device("cpu"))
-        return guided_halftone(self.prior, queried, bgr, rounds)
+        proxy = self.as_int8(self.proxy, torch.device("cpu"))
+        queries = [(proxy, PROXY_ROUNDS), (self.as_int8(self.decoder), rounds)] if best else [(proxy, rounds)]
+        return guided_halftone(self.prior, queries, bgr)
 
     def prior_key(self) -> str:
         """Cache key of everything that `prior_halftone` depends on except the photograph."""
@@ -234,6 +237,10 @@ class ResHalf(nn.Module):
         if self.proxy is None:
             return key
         return f"{key} {_checksum(self.proxy):08x} integers"
+
+    def best_key(self) -> str:
+        """`prior_key` of halftones that the decoder guides."""
+        return f"{self.prior_key()} {PROXY_ROUNDS} {BEST_ROUNDS} {_checksum(self.decoder):08x}"
 
     def _classical_halftones(self, colour: Tensor) -> Tensor:
         pictures = ((colour.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -39,8 +39,8 @@ class ResHalfCodec(Tiler):
     fast        error diffusion instead of the halftone search: faster, with less colour
     rounds      number of gradients of the restoration error that the search takes from the proxy, a small decoder: more
                 rounds restore better and take longer, 0 optimises appearance only; None: as trained
-    best        slow: the search queries the decoder itself, in 12 rounds by default, and the restoration is the mean
-                over the halftone and its three mirror images
+    best        slow: the search queries the decoder itself, in 8 rounds by default, after 20 of the proxy, and the
+                restoration is the mean over the halftone and its three mirror images
     seed        of the encoder's noise, for networks with a noise channel
     tile        side of the square tiles in pixels, a multiple of 8; None: chosen by the free memory
     precision   of the restoration, "int8", "bfloat16" or "float32"; None: the fastest for the processor

@@ -33,6 +33,10 @@ class ResHalfConfig(TrainConfig):
     initialWeights: InitialWeights = "torch"  # with a prior always "variance"
     proxy_ckpt: str | None = None  # its proxy, or subpixel decoder, becomes the proxy of a guided prior
     prior: dict[str, Any] | None = None  # settings of the dither prior (model.prior), checked there; null: none
+    # A checkpoint whose decoder guides the halftones of `guide_share` of the training photographs, as `best` of
+    # reshalf.codec does; null: the proxy guides all.
+    guide_ckpt: str | None = None
+    guide_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     freeze: Literal["none", "encoder", "decoder"] = "none"  # the half that is not trained
     quantizedTone: bool = False  # tone and blue-noise terms of the quantized halftone, not of the encoder's output
     quantizeLoss: Literal["binL1"] = "binL1"

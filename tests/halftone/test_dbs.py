@@ -81,6 +81,26 @@ def test_a_preference_adds_a_linear_term_to_the_cost_of_a_continued_search():
             assert whole(other) > whole(found) - 1e-3
 
 
+def test_an_anchor_adds_the_distance_to_it_to_the_cost_of_a_continued_search(monkeypatch):
+    monkeypatch.setattr(dbs, "BAND_PIXELS", 70)  # several bands of 64 rows
+    start, terms = example(150, 17)
+    search = Search(start, terms)
+    search.run(2)
+    change = np.random.default_rng(1).normal(size=start.shape).astype(np.float32)
+    anchor = search.halftone() / 127.5 - 1 + change
+    search.anchor(gaussian_filter(1.0, 3), 0.7)
+    search.move_anchor(change)
+    search.run(3)
+    anchored = [*terms, Term(anchor, gaussian_filter(1.0, 3), 0.7)]
+    np.testing.assert_allclose(
+        search._inside(slice(0, 150)), Search(search.halftone(), anchored)._inside(slice(0, 150)), atol=1e-4
+    )
+    again = Search(search.halftone(), anchored)
+    search.run(100)
+    again.run(100)
+    assert np.array_equal(search.halftone(), again.halftone())
+
+
 def test_the_gradient_is_kept_up_to_date():
     start, terms = example(110, 130)
     search = Search(start, terms)

@@ -52,9 +52,35 @@ def test_fewer_rounds_have_less_weight_and_every_round_lowers_the_error(proxy):
     weights = [network.prior.guidance_weight(rounds) for rounds in range(13)]
     assert weights[0] == 0 and weights[network.prior.guided_rounds] == network.prior.guidance
     assert weights == sorted(weights)
-    assert [weights[1], weights[12]] == pytest.approx([0.375 * network.prior.guidance, 1.2 * network.prior.guidance])
+    assert [weights[3], weights[12]] == pytest.approx(
+        [0.5**0.5 * network.prior.guidance, 2**0.5 * network.prior.guidance]
+    )
     errors = [squared_error(proxy, bgr, network.prior_halftone(bgr, rounds)) for rounds in (0, 1, 2, 6)]
     assert errors == sorted(errors, reverse=True)
+
+
+def test_more_rounds_than_trained_restore_better_with_the_curvature_than_without(proxy, monkeypatch):
+    network, bgr = guided(proxy, guidance=0.1), photo()
+    trained = network.prior_halftone(bgr)
+    found = network.prior_halftone(bgr, 12)
+    monkeypatch.setattr(guidance, "CURVATURE", 0.0)
+    assert np.array_equal(network.prior_halftone(bgr), trained)  # the rounds of training do not use it
+    errors = [squared_error(proxy, bgr, halftone) for halftone in (found, network.prior_halftone(bgr, 12), trained)]
+    assert errors == sorted(errors)
+
+
+def test_gradients_of_an_earlier_decoder_count_as_a_few_rounds(proxy, monkeypatch):
+    network, bgr = guided(proxy), photo(16, 16)
+    gradients = {"first": np.zeros((16, 16), np.float32), "second": np.ones((16, 16), np.float32)}
+    added = []
+    monkeypatch.setattr(guidance, "gradient_of_rows", lambda prior, decoder, *rest: gradients[decoder])
+    monkeypatch.setattr(guidance.Prior, "guidance_weight", lambda prior, rounds: 1e-6)
+    monkeypatch.setattr("halftone.dbs.Search.add_linear_term", lambda search, rows, values: added.append(values[0, 0]))
+    guidance.guided_halftone(network.prior, [("first", 20), ("second", 2)], bgr)
+    assert len(added) == 22 and sum(added) == pytest.approx(1e-6 * 2 / (guidance.KEPT + 2))
+    added.clear()
+    guidance.guided_halftone(network.prior, [("first", 1), ("second", 1)], bgr)
+    assert sum(added) == pytest.approx(1e-6 / 2)
 
 
 def test_the_gradient_is_the_directional_derivative_of_the_error(proxy):
@@ -167,7 +193,8 @@ def test_the_calibration_photograph_is_deterministic_with_the_statistics_of_a_ph
 def test_the_proxy_is_queried_on_the_cpu_wherever_the_network_is(monkeypatch):
     network, devices = ResHalf(4, Prior(guidance=0.05), 1, "subpixel"), []
     monkeypatch.setattr(network, "as_int8", lambda queried, device=None: devices.append((queried, device)))
-    monkeypatch.setattr("model.reshalf.guided_halftone", lambda prior, queried, bgr, rounds: bgr[..., 0])
+    monkeypatch.setattr("model.reshalf.guided_halftone", lambda prior, queries, bgr: bgr[..., 0])
     network.prior_halftone(np.zeros((8, 8, 3), np.uint8))
+    assert devices == [(network.proxy, torch.device("cpu"))]
     network.prior_halftone(np.zeros((8, 8, 3), np.uint8), best=True)
-    assert devices == [(network.proxy, torch.device("cpu")), (network.decoder, None)]
+    assert devices[1:] == [(network.proxy, torch.device("cpu")), (network.decoder, None)]

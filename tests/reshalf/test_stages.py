@@ -1,12 +1,17 @@
 """From configs to objectives."""
 
+import numpy as np
 import pytest
 import torch
+from lightning.fabric import Fabric
 
+from dataset.batches import BatchStream
+from dataset.photo_set import PhotoSet
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.reshalf import InverseHalf, ResHalf
 from reshalf.config import InvHalfConfig, JointConfig, WarmConfig
 from reshalf.stages import build_invhalf, build_joint, new_reshalf, warm_objective
+from reshalf.streams import halftone_streams
 from training.config import parse_config
 from utils.checkpoint import write_checkpoint
 from utils.errors import UserError
@@ -73,3 +78,37 @@ def test_a_guided_prior_gets_its_proxy_or_the_error_has_the_reason(config, proxy
         new_reshalf(config(proxy, prior={"guidance": 0.05, "proxy_width": 32}))
     with pytest.raises(UserError, match="proxy_ckpt: .*none.pth.tar: no such checkpoint file; train.py --config"):
         new_reshalf(config(proxy_ckpt="none.pth.tar"))
+
+
+def test_a_guide_halftones_its_share_of_the_training_photographs_alone(tmp_path, monkeypatch):
+    for name, rounds in (("PROXY_ROUNDS", 1), ("BEST_ROUNDS", 1)):
+        monkeypatch.setattr(f"model.reshalf.{name}", rounds)
+    torch.manual_seed(0)
+    settings = {"prior": {"guidance": 0.3, "guided_rounds": 1}, "decoder": "subpixel", "blocks": 1}
+    guide = ResHalf(4, **settings)
+    for decoder in (guide.proxy, guide.decoder):
+        torch.nn.init.normal_(decoder.outConv[-1].weight, std=0.05)
+    path = str(tmp_path / "guide.pth.tar")
+    write_checkpoint(path, {"state_dict": guide.state_dict(), "arch": guide.arch()})
+    values = {"width": 4, **settings, "proxy_ckpt": path, "guide_ckpt": path, "data_dir": str(tmp_path)}
+    config = parse_config(JointConfig, values)
+    network = new_reshalf(config)
+    colour = np.random.default_rng(0).integers(0, 256, (12, 3, 24, 24), np.uint8)
+
+    def stream():
+        photos = PhotoSet.from_arrays(colour, np.zeros((12, 1, 24, 24), np.uint8))
+        return BatchStream(photos, batch_size=12, shuffle=False, seed=0)
+
+    fabric = Fabric(accelerator="cpu", devices=1)
+    streams = halftone_streams(config, network, fabric, {"stream": stream(), "validation": stream()})
+    made = [next(streams[name].batches(0))["prior"][:, 0].numpy() for name in ("stream", "validation")]
+    by_proxy, by_guide = (
+        np.stack([guide.prior_halftone(bgr, best=best) / 127.5 - 1 for bgr in np.moveaxis(colour, 1, -1)])
+        for best in (False, True)
+    )
+    assert np.array_equal(made[1], by_proxy)
+    guided = (made[0] != by_proxy).any(axis=(1, 2))
+    assert 2 < guided.sum() < 10 and np.array_equal(made[0][guided], by_guide[guided])
+    write_checkpoint(path, {"state_dict": ResHalf(4).state_dict(), "arch": ResHalf(4).arch()})
+    with pytest.raises(UserError, match="guide_ckpt: .*guide.pth.tar: a ResHalf with a proxy and a subpixel decoder"):
+        halftone_streams(config, network, fabric, {"stream": stream(), "validation": None})
