@@ -27,7 +27,7 @@ def test_the_defaults_of_the_new_keys_keep_the_original_behaviour():
         "data_loader.special_batch_size": None, "lr_sheduler.restart_step": 0, "lr_sheduler.restart_lr": None,
         "vgg_weights": None, "ema_decay": None, "grad_clip": None, "precision": "32-true",
         "channels_last": False, "compile": False, "freeze": "none", "quantizedTone": False, "bitFlip": 0.0,
-        "decoderInput": "halftone",
+        "decoderInput": "halftone", "guide_ckpt": None, "guide_share": 0.5,
         "data_loader.crop_size": None, "data_loader.flip": False,
         "trainer.max_steps": None, "trainer.log_every": 50, "trainer.validate_every": 1,
         "trainer.steps_per_epoch": None, "trainer.monitor": "loss", "trainer.save_steps": None,
