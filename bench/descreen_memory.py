@@ -29,6 +29,7 @@ from descreen.printing import draw_printing, print_and_scan  # noqa: E402
 from descreen.regions import find_regions  # noqa: E402
 from images.files import read_image, write_image  # noqa: E402
 from images.listing import list_images  # noqa: E402
+from utils.hardware import peak_memory  # noqa: E402
 
 A4_INCHES = (11.69, 8.27)
 KINDS = ("picture", "page")
@@ -53,11 +54,11 @@ def measure(path: Path) -> dict[str, float]:
 
 def measure_here(path: Path) -> dict[str, float]:
     engine = load_trained(SHIPPED)
-    start_memory = _gigabytes()
+    start_memory = peak_memory() / 1e9
     scan, times = read_image(path).bgr, [time.perf_counter()]
     regions = find_regions(scan)
     times.append(time.perf_counter())
-    found_memory = _gigabytes()
+    found_memory = peak_memory() / 1e9
     engine.restore(scan, regions)
     times.append(time.perf_counter())
     megapixels = scan.shape[0] * scan.shape[1] / 1e6
@@ -69,14 +70,8 @@ def measure_here(path: Path) -> dict[str, float]:
         "restore": restore,
         "at_start": start_memory,
         "found": found_memory,
-        "peak": _gigabytes(),
+        "peak": peak_memory() / 1e9,
     }
-
-
-def _gigabytes() -> float:
-    """Peak resident memory of this process, Linux; getrusage includes that of the process which it was forked from."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ where CUDA is used. Every row runs in its own process:
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -42,6 +41,7 @@ from model.reshalf import ResHalf  # noqa: E402
 from reshalf import SHIPPED  # noqa: E402
 from reshalf.codec import ResHalfCodec  # noqa: E402
 from utils.command import exit_code  # noqa: E402
+from utils.hardware import peak_memory  # noqa: E402
 
 ROWS = ("shipped", "autograd gradient", "rounds 0", "fast", "best", "bfloat16", "float32", "paper")
 PHOTO = ROOT / "test_imgs/china.jpg"
@@ -117,7 +117,7 @@ def measure_codec(row: str, side: int, args: argparse.Namespace) -> tuple[dict, 
         "dither": dither / megapixels,
         "restore": restore / megapixels,
         "files": files_seconds / megapixels,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "peak": peak_memory() / 1e6,
         "psnr": psnr(bgr, restored),
         "tone": tone_psnr(halftone, bgr),
         "device": f"{codec.device} {codec.precision}{on_device}",

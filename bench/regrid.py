@@ -10,7 +10,6 @@ each kind, including a photograph that is no halftone. OpenCV resamples, and Pil
 """
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from images.files import centre_crop, read_image  # noqa: E402
 from metrics.quality import psnr  # noqa: E402
 from reshalf import SHIPPED, ResHalfCodec  # noqa: E402
 from reshalf.regrid import regrid  # noqa: E402
+from utils.hardware import peak_memory  # noqa: E402
 
 PHOTOS = [ROOT / "test_imgs" / name for name in ("astronaut.jpg", "chelsea.png", "china.jpg", "flower.jpg")]
 OPENCV = {
@@ -176,10 +176,9 @@ def speed(megapixels: float) -> None:
         recovered = regrid(image) is not None
         seconds, processor = time.perf_counter() - start, time.process_time() - processor
         size = image.size / 1e6
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         outcome = "recovered" if recovered else "refused"
         print(f"{name:28}{size:6.1f} megapixels  {outcome:10}{seconds / size:6.2f} s/Mpixel", end="")
-        print(f"{processor / size:7.2f} s/Mpixel of processor time  peak {memory:.1f} GB", flush=True)
+        print(f"{processor / size:7.2f} s/Mpixel of processor time  peak {peak_memory() / 1e9:.1f} GB", flush=True)
 
 
 def main() -> None:

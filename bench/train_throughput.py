@@ -34,6 +34,7 @@ from reshalf.stages import joint_objective  # noqa: E402
 from training.config import parse_config  # noqa: E402
 from training.devices import make_fabric  # noqa: E402
 from training.trainer import Trainer  # noqa: E402
+from utils.hardware import peak_memory  # noqa: E402
 
 Step = Callable[[], None]
 LOOPS = ("released", "ours")
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     device = torch.device("cuda" if cuda else "cpu")
     if arguments.memory_of:
-        print(peak_memory(arguments, device))
+        print(memory_of_step(arguments, device))
         return 0
     name = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
     peaks = {precision: matrix_peak(device, precision) for precision in {"32-true", arguments.precision}}
@@ -226,12 +227,12 @@ def matrix_peak(device: torch.device, precision: str) -> float:
 
 
 def memory_in_own_process(loop: str, width: int) -> int:
-    """`peak_memory` of one loop in a separate process with the same options, bytes."""
+    """`memory_of_step` of one loop in a separate process with the same options, bytes."""
     command = [sys.executable, __file__, *sys.argv[1:], "--width", str(width), "--memory_of", loop]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
-def peak_memory(arguments: argparse.Namespace, device: torch.device) -> int:
+def memory_of_step(arguments: argparse.Namespace, device: torch.device) -> int:
     """Peak memory of a step of arguments.memory_of, bytes: of CUDA's allocator, or on a CPU of the process."""
     with tempfile.TemporaryDirectory() as folder:
         step = make_step(arguments.memory_of, arguments.width[0], arguments, folder, device)
@@ -244,8 +245,7 @@ def peak_memory(arguments: argparse.Namespace, device: torch.device) -> int:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")  # reset the peak resident set size (VmHWM)
         step()
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    return peak_memory()
 
 
 def synchronize(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Instruction sets and free memory of the machine, as reported by Linux."""
+"""Instruction sets and memory of the machine, as reported by Linux."""
 
 import os
 from functools import cache
@@ -47,6 +47,11 @@ def available_memory() -> int:
         except (OSError, ValueError):  # no such group, or its limit is "max"
             continue
     return max(free, 0)
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in bytes; getrusage includes that of the process it was forked from."""
+    return 1024 * _field("/proc/self/status", "VmHWM:")
 
 
 def _field(file: str, name: str) -> int:
