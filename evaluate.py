@@ -31,6 +31,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--make_list", type=Path, metavar="FILE", help="write a list of the photos in --data_dir to FILE and stop")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     add("--seed", type=int, default=0, help="seed of the encoder's noise and of the flipped pixels")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--rounds", type=int, metavar="N", help="as of inference_fast.py")
+    way.add_argument("--fast", action="store_true", help="as of inference_fast.py")
+    way.add_argument("--best", action="store_true", help="as of inference_fast.py")
     add("--no_references", "--no-references", action="store_true", help="skip classical halftones, JPEG and WebP")
     add("--no_robustness", "--no-robustness", action="store_true", help="skip flips, crops and round trips")
     add("--no_spectra", "--no-spectra", action="store_true", help="skip constant fields and plots")
@@ -40,7 +44,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure, write and print; returns the exit code."""
     photos = evaluation.find_photos(arguments.data_dir, arguments.save_dir, arguments.list)
-    codec = ResHalfCodec(arguments.model, arguments.device, precision="float32", seed=arguments.seed)
+    options = {"rounds": arguments.rounds, "fast": arguments.fast, "best": arguments.best}
+    codec = ResHalfCodec(arguments.model, arguments.device, precision="float32", seed=arguments.seed, **options)
     figures = evaluation.evaluate(
         codec,
         photos,
@@ -56,7 +61,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if not figures["photos"]:
         return 3
     content = {"model": arguments.model.name, "sha256": checksum(arguments.model), "seed": arguments.seed}
-    content |= {"device": str(codec.device), **figures}
+    content |= {**options, "device": str(codec.device), **figures}
     write_json(arguments.save_dir / "metrics.json", content)
     tables.write_csv(arguments.save_dir / "metrics.csv", figures["images"], figures["mean"])
     print(tables.table(figures["mean"]))

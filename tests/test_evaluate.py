@@ -198,6 +198,18 @@ def test_the_shipped_checkpoint_is_measured_by_default(photos):
     assert evaluate.parse(["--data_dir", str(photos)]).model == REPOSITORY / "checkpoints/model_best.pth.tar"
 
 
+def test_the_options_of_quality_are_those_of_inference(capsys, tmp_path, photos):
+    quick = ("--data_dir", photos, "--no_references", "--no_robustness", "--no_spectra", "--save_dir")
+    written = {}
+    for name, options in {"default": (), "none": ("--rounds", 0), "fast": ("--fast",), "best": ("--best",)}.items():
+        assert run(capsys, *quick, tmp_path / name, *options)[0] == 0
+        content = json.loads((tmp_path / name / "metrics.json").read_text())
+        written[name] = content["mean"]["restoration"]["network"]["psnr"]
+        chosen = (content["rounds"], content["fast"], content["best"])
+        assert chosen == (0 if name == "none" else None, name == "fast", name == "best")
+    assert written["fast"] < written["none"] < written["default"] < written["best"]
+
+
 def test_photographs_are_never_overwritten(capsys, tmp_path, model, photos):
     restored = tmp_path / "restored"
     photos.rename(restored)
