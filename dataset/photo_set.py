@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dataset.prefetch import prefetch
-from halftone.threads import available_cores, thread_count
+from halftone.threads import available_cores, host_thread_count
 from images.files import read_halftone, read_image
 from utils.errors import UserError
 from utils.files import atomic_write, read_json
@@ -147,7 +147,8 @@ class PhotoSet:
         It is applied to each photograph and to its mirror image: a prior's dots carry colour in the parity of their
         pixels, so a mirrored photograph needs its own halftone and a crop must start at an even offset.
 
-        `function` is called by several threads at once, `thread_count` of them.
+        `function` is called by several threads at once, `host_thread_count` of them: of several training processes, one
+        makes the cache and the others wait for it.
 
         cache  file that stores the halftones; it is reused when the photographs, `key` and the halftones of the first
                photograph are the same
@@ -166,7 +167,7 @@ class PhotoSet:
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # damaged: compute again
                 pass
         jobs = (partial(self._halftone_pair, function, index) for index in range(1, len(self)))
-        rest = prefetch(jobs, thread_count())
+        rest = prefetch(jobs, host_thread_count())
         halftones = [first, *_progress(rest, len(self) - 1, f"halftoning {self.name}")]
         self._prior = np.stack(halftones, axis=1)
         if cache is not None:

@@ -45,6 +45,14 @@ def thread_count(processes: int | None = None) -> int:
     return max(available_cores() // (processes or int(os.environ.get("LOCAL_WORLD_SIZE", "1"))), 1)
 
 
+def host_thread_count() -> int:
+    """Threads of this process while the other training processes of the host wait for it: theirs and its own."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > 1 and os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun sets it, whatever the number of cores
+        return available_cores()
+    return processes * thread_count()
+
+
 def chosen_by_user(variable: str) -> bool:
     """Whether an environment variable was set by the user (or torchrun), not by this module in a parent process."""
     return variable in os.environ and os.environ.get(_OURS + variable) != os.environ[variable]

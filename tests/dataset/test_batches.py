@@ -205,7 +205,7 @@ def test_priors_are_cached_for_the_next_run(tmp_path):
 
 
 def test_photographs_are_halftoned_side_by_side(monkeypatch):
-    monkeypatch.setattr(photo_set_module, "thread_count", lambda: 3)
+    monkeypatch.setattr(photo_set_module, "host_thread_count", lambda: 3)
     together, calls = threading.Barrier(3, timeout=60), []
 
     def halftone(bgr):

@@ -88,3 +88,19 @@ def test_the_processes_of_a_host_share_its_cores(monkeypatch, local, argument, e
     assert threads.thread_count(argument) == expected
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     assert threads.thread_count(argument) == 3
+
+
+@pytest.mark.parametrize(
+    ("processes", "threads_each", "expected"),
+    [(None, None, 64), (None, "1", 1), (None, "3", 3), ("4", None, 64), ("4", "1", 64), ("4", "3", 12)],
+)
+def test_a_process_that_the_others_of_its_host_wait_for_uses_their_threads(
+    monkeypatch, processes, threads_each, expected
+):
+    monkeypatch.setattr(threads, "available_cores", lambda: 64)
+    for name, value in (("LOCAL_WORLD_SIZE", processes), ("OMP_NUM_THREADS", threads_each)):
+        monkeypatch.delenv(name, raising=False)
+        if value:
+            monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RESHALF_OMP_NUM_THREADS", raising=False)
+    assert threads.host_thread_count() == expected
