@@ -11,13 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numba
 import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from halftone import METHODS  # noqa: E402
+
+# isort: split
+import numba  # noqa: E402  after halftone, which sets the threads
 
 Halftone = Callable[[np.ndarray], object]
 BATCH = 4  # images in parallel in the rows that use all cores

@@ -28,10 +28,14 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
-import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+
+from halftone import threads  # noqa: E402, F401  sets the threads before torch loads
+
+# isort: split
+import torch  # noqa: E402
 
 from images.files import read_image, write_halftone, write_image  # noqa: E402
 from metrics.quality import psnr, tone_psnr  # noqa: E402

@@ -14,9 +14,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from halftone import threads  # noqa: E402, F401  sets the threads before torch loads
+
+# isort: split
+import torch  # noqa: E402
 
 from bench.train_throughput import photographs, synchronize  # noqa: E402
 from dataset.batches import BatchStream  # noqa: E402

@@ -17,12 +17,16 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import mse_loss
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from halftone import threads  # noqa: E402, F401  sets the threads before torch loads
+
+# isort: split
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.nn.functional import mse_loss  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from dataset.batches import BatchStream  # noqa: E402
 from dataset.photo_set import PhotoSet  # noqa: E402

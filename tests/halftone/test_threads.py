@@ -17,6 +17,25 @@ waiting = (os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
 print(*waiting, torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
 """
 
+ORDER = """
+import importlib, os, sys
+import cv2, matplotlib, numpy, PIL.Image, pydantic, scipy.ndimage, skimage.metrics
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("numba", "torch"):
+            print(module, "halftone.threads" in sys.modules, flush=True)
+            os._exit(0)
+
+sys.path.insert(0, ".")
+for module in sys.argv[1:]:
+    if not os.fork():
+        sys.meta_path.insert(0, Watch())
+        importlib.import_module(module)
+        os._exit(0)
+    os.wait()
+"""
+
 
 def started(package="reshalf", cores=None, **environment):
     """Waiting policy, limit of spinning, torch's and numba's threads of a new process that imports `package` first."""
@@ -31,6 +50,18 @@ def started(package="reshalf", cores=None, **environment):
         command, cwd=ROOT, env=inherited | environment, preexec_fn=pin, capture_output=True, text=True, check=True
     )
     return done.stdout.split()
+
+
+def test_every_module_that_loads_torch_or_numba_sets_the_threads_first():
+    files = [path.relative_to(ROOT) for path in (*ROOT.glob("*.py"), *ROOT.glob("[a-z]*/**/*.py"))]
+    modules = sorted(
+        ".".join(path.with_suffix("").parts) for path in files if path.parts[0] not in ("tests", "utils")
+    )  # utils may not import halftone
+    command = [sys.executable, "-c", ORDER, *modules]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = dict(line.split() for line in done.stdout.splitlines())
+    assert {"inference_fast", "train", "bench.inference_speed", "model.subpixel"} <= found.keys()
+    assert [module for module, first in found.items() if first == "False"] == []
 
 
 @pytest.mark.parametrize("package", ["reshalf", "training.trainer"])
