@@ -117,15 +117,12 @@ class Search:
         self._kernel += np.pad(self._anchor, margin).astype(np.float32)
         self._changes = _changes(self._kernel)
 
-    def move_anchor(self, change: np.ndarray) -> None:
-        """Add `change`, (H, W) float32, to the anchor."""
+    def move_anchor(self, rows: slice, change: np.ndarray) -> None:
+        """Add `change`, (rows, W) float32, to these rows of the anchor."""
         radius = self._anchor.shape[0] // 2
-        band = max(64, BAND_PIXELS // change.shape[1])
-        for top in range(0, len(change), band):
-            bottom = min(top + band, len(change))
-            first = max(top - radius, 0)
-            part = _correlate(change[first : bottom + radius], self._anchor)
-            self._inside(slice(top, bottom))[:] -= part[top - first : bottom - first]
+        part = _correlate(np.pad(change, ((radius, radius), (0, 0))), self._anchor)
+        top, left = self._margin[0] + rows.start - radius, self._margin[1]
+        self._gradient[top : top + len(part), left:-left] -= part
 
     def run(self, passes: int) -> None:
         """Continue the search for at most `passes` passes over the image; a pass without a change ends it."""

@@ -36,8 +36,8 @@ def guided_halftone(prior: Prior, queries: Sequence[tuple[FixedPoint, int]], bgr
     rounds = sum(number for _, number in queries)
     weight = prior.guidance_weight(rounds)
     mean_gradient = np.zeros(bgr.shape[:2], np.float32)
-    mean_halftone, curved = None, bool(CURVATURE) and rounds > prior.guided_rounds
-    if curved:
+    mean_halftone = None
+    if rounds > prior.guided_rounds and CURVATURE:
         taps = prior.demodulator_taps()[0].astype(np.float64)
         search.anchor(np.outer(taps, taps), 3 * CURVATURE * weight)
         mean_halftone = _signed(search.halftone())
@@ -47,15 +47,15 @@ def guided_halftone(prior: Prior, queries: Sequence[tuple[FixedPoint, int]], bgr
         for _ in range(number):
             count += 1
             halftone = search.halftone()
-            if curved:
-                change = (_signed(halftone) - mean_halftone) / np.float32(count)
-                mean_halftone += change
-                search.move_anchor(change)
             for top in range(0, len(bgr), TILE):
                 rows = slice(top, min(top + TILE, len(bgr)))
                 change = (gradient_of_rows(prior, decoder, bgr, halftone, rows) - mean_gradient[rows]) / count
                 mean_gradient[rows] += change
                 search.add_linear_term(rows, weight * change)
+                if mean_halftone is not None:
+                    change = (_signed(halftone[rows]) - mean_halftone[rows]) / np.float32(count)
+                    mean_halftone[rows] += change
+                    search.move_anchor(rows, change)
             search.run(prior.guided_passes)
     return search.halftone()
 
