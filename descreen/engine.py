@@ -14,7 +14,7 @@ from descreen.regions import Region, find_regions
 from descreen.screen_finder import Screen, common_pitch, shrink_for
 from descreen.system import Descreener
 from descreen.waves import EstimatedWaves, concat_waves
-from model.tiler import Tiler
+from model.tiler import Tiler, threads_for
 from utils.checks import check_pixels
 from utils.pixels import to_tensor
 
@@ -66,7 +66,8 @@ class DescreenEngine(Tiler):
             crop = to_tensor(scan[window])
             return (crop if waves is None else concat_waves(crop, waves.crop(window)),)
 
-        restored = self.tiled(scan.shape[:2], self.network.coarse if coarse else self.network.restore, inputs)
+        with threads_for(scan[..., 0].size):
+            restored = self.tiled(scan.shape[:2], self.network.coarse if coarse else self.network.restore, inputs)
         return notch_screens(restored, screens) if notch else restored
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ MIN_BF16_SIDE = 32
 """Pixels; on CPUs, inputs with a shorter side are computed in float32: with AMX, bfloat16 convolutions of stride 2 in
 torch 2.15 return wrong values for maps of one or two columns."""
 MIN_TILE, MAX_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger tiles exceed the cache
+PIXELS_PER_THREAD = 1 << 14
+"""Up to 128² pixels a second thread gains nothing on an idle machine, with the shipped checkpoint."""
 CHANNELS_HELD = 12
 """Peak memory of a pass, in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
 
@@ -117,6 +120,23 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether an error means out of memory; on CPUs torch raises a RuntimeError for it."""
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
     return known or any(words in str(error) for words in ("can't allocate memory", "could not create a primitive"))
+
+
+@contextmanager
+def threads_for(pixels: int) -> Iterator[None]:
+    """At most one thread of numba and torch for each PIXELS_PER_THREAD pixels, for calls of this thread.
+
+    The threads of a small image wait for each other longer than they compute, above all beside other processes.
+    """
+    before = numba.get_num_threads(), torch.get_num_threads()
+    most = -(-pixels // PIXELS_PER_THREAD)
+    numba.set_num_threads(min(before[0], most))
+    torch.set_num_threads(min(before[1], most))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before[0])
+        torch.set_num_threads(before[1])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from images.pixels import black_and_white
 from model.load import load_network
 from model.noise import noise_channel
 from model.reshalf import ResHalf
-from model.tiler import Tiler, memory_errors
+from model.tiler import Tiler, memory_errors, threads_for
 from reshalf.repair import Repaired, repair_halftone
 from utils.checks import check_pixels
 from utils.errors import UserError
@@ -83,6 +83,10 @@ class ResHalfCodec(Tiler):
         tile does not fit, FloatingPointError where the network's output is not finite.
         """
         check_pixels("a photograph", bgr, 3)
+        with threads_for(bgr[..., 0].size):
+            return self._halftone(bgr)
+
+    def _halftone(self, bgr: np.ndarray) -> np.ndarray:
         if self.network.prior is None:
             noise = noise_channel(self.network.noise, 1, *bgr.shape[:2], self.seed)  # once, so that tiles agree
             return self.tiled(bgr.shape[:2], self._encode, lambda at: (to_tensor(bgr[at]), noise[(..., *at)]))
@@ -127,7 +131,8 @@ class ResHalfCodec(Tiler):
                 decode = partial(decode, decoder=self.network.as_int8(self.network.decoder))
         if self.best:
             decode = partial(mirrored_mean, decode)
-        return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
+        with threads_for(halftone.size):
+            return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
 
     def restore_uncertain(self, levels: np.ndarray) -> np.ndarray:
         """Restore a photograph, (H, W, 3) uint8 BGR, from a halftone some of whose pixels are uncertain.
@@ -140,7 +145,8 @@ class ResHalfCodec(Tiler):
         likely = black_and_white(levels)
         aligned, undo = self.network.align_to_pilot(likely, levels)
         decode = partial(mirrored_mean, self.network.decode) if self.best else self.network.decode
-        return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
+        with threads_for(levels.size):
+            return undo(self.tiled(aligned.shape, decode, lambda at: (to_tensor(aligned[at]),)))
 
     def _encode(self, colour: Tensor, condition: Tensor) -> Tensor:
         return self.network.encode(colour, condition=condition).halftone

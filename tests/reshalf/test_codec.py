@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -241,6 +242,28 @@ def test_rounds_need_a_network_with_a_proxy():
     assert np.array_equal(halftones[None], halftones[2])
     assert np.array_equal(halftones[0], network.prior.classical_halftone(bgr))
     assert (halftones[1] != halftones[0]).any() and (halftones[2] != halftones[1]).any()
+
+
+@pytest.mark.parametrize(("side", "expected"), [(64, 1), (128, 1), (129, 2), (250, 4)])
+def test_small_photographs_use_few_threads_and_leave_the_numbers_as_they_were(monkeypatch, side, expected):
+    before = numba.get_num_threads(), torch.get_num_threads()
+    codec, used = ResHalfCodec(network(Prior()), "cpu"), []
+    limits = {"numba": 8, "torch": 8}
+    for module in (numba, torch):
+        name = module.__name__
+        monkeypatch.setattr(f"model.tiler.{name}.get_num_threads", lambda name=name: limits[name])
+        monkeypatch.setattr(
+            f"model.tiler.{name}.set_num_threads", lambda count, name=name: limits.update({name: count})
+        )
+    monkeypatch.setattr(codec, "tiled", lambda size, *rest: used.append(dict(limits)) or np.zeros((*size, 3), np.uint8))
+    monkeypatch.setattr(codec.network, "prior_halftone", lambda *rest: used.append(dict(limits)) or np.zeros(1))
+    halftone = np.zeros((side, side), np.uint8)
+    codec.halftone(np.zeros((side, side, 3), np.uint8))
+    codec.restore(halftone)
+    codec.restore_uncertain(halftone)
+    assert used == [{"numba": expected, "torch": expected}] * 3 and set(limits.values()) == {8}
+    monkeypatch.undo()
+    assert (numba.get_num_threads(), torch.get_num_threads()) == before
 
 
 @pytest.mark.processor
