@@ -75,12 +75,14 @@ def joint_objective(config: JointConfig, network: ResHalf, vgg: nn.Module | None
 def new_reshalf(config: ResHalfConfig) -> ResHalf:
     """The untrained ResHalf of a config; a guided prior gets the proxy of `proxy_ckpt`.
 
-    Raises ValueError or UserError, one line, when the proxy is missing or does not fit.
+    Raises ValueError or UserError, one line, when the proxy is missing or does not fit; for a guide without prior.
     """
     network = ResHalf(config.width, config.prior, config.levels, config.decoder, config.blocks, config.noise)
     if config.initialWeights == "variance" and network.prior is None:
         keep_variance(network)
         zero_last_layer(network.decoder)
+    if network.prior is None and config.guide_ckpt is not None:
+        raise ValueError("guide_ckpt needs a prior: without one there is no halftone search to guide")
     source = _load_proxy(config.proxy_ckpt) if config.proxy_ckpt is not None else None
     if network.proxy is not None:
         if source is None:

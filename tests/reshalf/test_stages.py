@@ -76,6 +76,8 @@ def test_a_guided_prior_gets_its_proxy_or_the_error_has_the_reason(config, proxy
             new_reshalf(config(other))
     with pytest.raises(ValueError, match="a.pth.tar: .*size mismatch"):
         new_reshalf(config(proxy, prior={"guidance": 0.05, "proxy_width": 32}))
+    with pytest.raises(ValueError, match="guide_ckpt needs a prior"):
+        new_reshalf(config(prior=None, guide_ckpt="guide.pth.tar"))
     with pytest.raises(UserError, match="proxy_ckpt: .*none.pth.tar: no such checkpoint file; train.py --config"):
         new_reshalf(config(proxy_ckpt="none.pth.tar"))
 
