@@ -23,7 +23,6 @@ def seconds(photos: int, side: int) -> float:
     """Time of halftoning in this process, without loading and compilation."""
     import cv2
     import numpy as np
-    import torch
 
     from dataset.photo_set import PhotoSet
     from images.files import read_image
@@ -36,7 +35,6 @@ def seconds(photos: int, side: int) -> float:
     colour = np.stack(pictures).transpose(0, 3, 1, 2)
     reference = np.zeros((photos, 1, side, side), np.uint8)
     network = ResHalfCodec(device="cpu").network
-    torch.set_num_threads(1)
     add_prior(PhotoSet.from_arrays(colour[:1], reference[:1]), network, ROOT)  # compile first
     start = time.perf_counter()
     add_prior(PhotoSet.from_arrays(colour, reference), network, ROOT)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import numba
 import numpy as np
@@ -19,6 +20,7 @@ torch 2.15 return wrong values for maps of one or two columns."""
 MIN_TILE, MAX_TILE = 64, {"cpu": 512, "cuda": 2048}  # on CPUs larger tiles exceed the cache
 PIXELS_PER_THREAD = 1 << 14
 """Up to 128² pixels a second thread gains nothing on an idle machine, with the shipped checkpoint."""
+_LOCK, _OUTSIDE = Lock(), []  # torch's number of threads outside `threads_for`, once for every call inside it
 CHANNELS_HELD = 12
 """Peak memory of a pass, in feature maps of the network's width: 8 to 11 measured, at width 8 to 32."""
 
@@ -127,16 +129,21 @@ def threads_for(pixels: int) -> Iterator[None]:
     """At most one thread of numba and torch for each PIXELS_PER_THREAD pixels, for calls of this thread.
 
     The threads of a small image wait for each other longer than they compute, above all beside other processes.
+    A thread that starts meanwhile inherits torch's number, so the number outside is that of the first one inside.
     """
-    before = numba.get_num_threads(), torch.get_num_threads()
-    most = -(-pixels // PIXELS_PER_THREAD)
-    numba.set_num_threads(min(before[0], most))
-    torch.set_num_threads(min(before[1], most))
+    most, numba_threads = -(-pixels // PIXELS_PER_THREAD), numba.get_num_threads()
+    with _LOCK:
+        torch_threads = _OUTSIDE[0] if _OUTSIDE else torch.get_num_threads()
+        _OUTSIDE.append(torch_threads)
+    numba.set_num_threads(min(numba_threads, most))
+    torch.set_num_threads(min(torch_threads, most))
     try:
         yield
     finally:
-        numba.set_num_threads(before[0])
-        torch.set_num_threads(before[1])
+        numba.set_num_threads(numba_threads)
+        torch.set_num_threads(torch_threads)
+        with _LOCK:
+            _OUTSIDE.pop()
 
 
 @contextmanager

@@ -5,15 +5,14 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-import numba
 import numpy as np
-import torch
 from lightning.fabric import Fabric
 
 from dataset.batches import BatchStream
 from dataset.photo_set import PhotoSet
 from model.load import load_network
 from model.reshalf import ResHalf
+from model.tiler import threads_for
 from reshalf.config import ResHalfConfig
 from training.validation import flat_grays
 from utils.errors import UserError
@@ -34,15 +33,12 @@ def halftone_streams(
         batch_size = config.data_loader.batch_size
         streams["flat"] = BatchStream(flat_grays(), batch_size=batch_size, shuffle=False, seed=config.seed)
     if network.prior is not None:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the photographs are halftoned side by side
         sets = [each for stream in filter(None, streams.values()) for each in (stream.photos, stream.specials)]
         with fabric.rank_zero_first(local=True):  # the other processes of the host read its cache
             guide = _load_guide(config.guide_ckpt) if config.guide_ckpt else None
             for photo_set in filter(None, sets):
                 guided = guide if photo_set is streams["stream"].photos else None
                 add_prior(photo_set, network, Path(config.data_dir), guided, config.guide_share)
-        torch.set_num_threads(threads)
     return streams
 
 
@@ -61,14 +57,10 @@ def add_prior(
     cache = data_dir / file if photo_set.name != "arrays" and os.access(data_dir, os.W_OK) else None
 
     def halftone(bgr: np.ndarray) -> np.ndarray:
-        threads = numba.get_num_threads()
-        numba.set_num_threads(1)  # of this thread
-        try:
+        with threads_for(1):
             if guide is not None and zlib.crc32(bgr) < share * 2**32:
                 return guide.prior_halftone(bgr, best=True)
             return network.prior_halftone(bgr)
-        finally:
-            numba.set_num_threads(threads)
 
     photo_set.add_prior(halftone, cache=cache, key=key)
     if cache:

@@ -1,6 +1,7 @@
 """ResHalfCodec: tiles, precisions, options, errors."""
 
 from pathlib import Path
+from threading import Thread
 
 import numba
 import numpy as np
@@ -14,6 +15,7 @@ from model.hourglass import keep_variance
 from model.load import load_network
 from model.prior import Prior
 from model.reshalf import BEST_ROUNDS, ResHalf
+from model.tiler import threads_for
 from reshalf.codec import ResHalfCodec, mirrored_mean
 from utils.errors import UserError
 from utils.pixels import to_tensor
@@ -264,6 +266,26 @@ def test_small_photographs_use_few_threads_and_leave_the_numbers_as_they_were(mo
     assert used == [{"numba": expected, "torch": expected}] * 3 and set(limits.values()) == {8}
     monkeypatch.undo()
     assert (numba.get_num_threads(), torch.get_num_threads()) == before
+
+
+def test_a_thread_that_starts_beside_a_small_photograph_keeps_the_number_of_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    found = []
+
+    def beside():
+        with threads_for(1):
+            found.append(torch.get_num_threads())
+        found.append(torch.get_num_threads())
+
+    try:
+        with threads_for(1):
+            thread = Thread(target=beside)
+            thread.start()
+            thread.join()
+        assert found == [1, 2] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.processor
