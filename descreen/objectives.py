@@ -24,12 +24,17 @@ LossConfig = CoarseLossConfig | DetailsLossConfig
 
 
 class _Objective(nn.Module):
+    step, phase = 0, None
+
     def __init__(self, network: Descreener, weights: LossConfig | None = None, gram: GramLoss | None = None):
         super().__init__()
         if weights and weights.gram and gram is None:
             raise ValueError("a gram term of weight above 0 needs a GramLoss")
         self.network, self.weights, self.gram = network, weights, gram
         self.discriminators = None  # not a class attribute, which would hide a registered module
+
+    def draw(self, batch: Batch) -> Batch:
+        return batch
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:

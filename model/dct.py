@@ -1,13 +1,11 @@
 """Low frequencies of the orthonormal two-dimensional discrete cosine transform (type II)."""
 
-from functools import lru_cache
-
 import numpy as np
-import torch
 from torch import Tensor
 
+from model.constants import constant
 
-@lru_cache(maxsize=16)
+
 def _dct_rows(length: int, count: int) -> np.ndarray:
     """(count, length) float64: the first `count` rows of the orthonormal DCT-II matrix."""
     k, n = np.arange(count)[:, None], np.arange(length)
@@ -23,7 +21,6 @@ def low_frequency_dct(x: Tensor, count: int) -> Tensor:
     """
     height, width = x.shape[-2:]
     down, along = (
-        torch.from_numpy(_dct_rows(side, min(count, side))).to(x.dtype).to(x.device, non_blocking=True)
-        for side in (height, width)
+        constant(_dct_rows, side, min(count, side), device=x.device, dtype=x.dtype) for side in (height, width)
     )
     return down @ x @ along.T

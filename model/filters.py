@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from model.constants import constant
+
 
 def gaussian_taps(size: int, sigma: float) -> list[float]:
     """Return the `size` samples of a centred Gaussian of standard deviation `sigma` pixels; their sum is 1."""
@@ -22,12 +24,11 @@ def gaussian_blur(x: Tensor, size: int, sigma: float, border: str = "valid") -> 
     channels = x.shape[1]
     if border not in ("valid", "zero", "renormalize"):
         raise ValueError(f"border must be valid, zero or renormalize, not {border!r}")
-    taps = gaussian_taps(size, sigma)
-    line = torch.tensor(taps, dtype=x.dtype).to(x.device, non_blocking=True)  # a blocking copy drains the GPU's queue
+    line = constant(gaussian_taps, size, sigma, device=x.device, dtype=x.dtype)
     if border == "valid":
         x = conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
         return conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    x = _ZeroBorderBlur.apply(x, taps)
+    x = _ZeroBorderBlur.apply(x, gaussian_taps(size, sigma))
     if border == "renormalize":
         x = x / (_share_inside(line, x.shape[-2]).view(-1, 1) * _share_inside(line, x.shape[-1]))
     return x

@@ -8,6 +8,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from halftone.void_and_cluster import stored_mask
+from model.constants import constant
 
 NOISE = 0.3
 """Standard deviation of the noise channel."""
@@ -37,7 +38,7 @@ def _white(count: int, height: int, width: int, generator: torch.Generator | Non
 
 def _blue(count: int, height: int, width: int, generator: torch.Generator | None = None, device="cpu") -> Tensor:
     """The periodic plane `blue_levels`, for each image at a random offset, transposed, mirrored and negated or not."""
-    planes = _blue_planes(str(device))
+    planes = constant(_blue_planes, device=torch.device(device))
     period = planes.shape[-1]
     draws = torch.randint(period, (3, count, 1, 1), generator=generator)  # on the CPU: the same on every device
     top, left, variant = draws.to(device, non_blocking=True)
@@ -46,15 +47,14 @@ def _blue(count: int, height: int, width: int, generator: torch.Generator | None
     return planes[variant % len(planes), rows, columns].unsqueeze(1)
 
 
-@cache
-def _blue_planes(device: str) -> Tensor:
+def _blue_planes() -> np.ndarray:
     """(8, 64, 64): `blue_levels` times NOISE; the bits of the index say transposed, mirrored, negated."""
     planes = []
     for variant in range(8):
         levels = blue_levels().T if variant & 1 else blue_levels()
         levels = levels[::-1] if variant & 2 else levels
         planes.append(-levels if variant & 4 else levels)
-    return NOISE * torch.from_numpy(np.stack(planes)).to(device, non_blocking=True)
+    return NOISE * np.stack(planes)
 
 
 @cache

@@ -21,16 +21,25 @@ from model.loss import (
     tone_loss,
 )
 from model.reshalf import Encoded, InverseHalf, ResHalf
-from model.start import readable_dither, start_target
+from model.start import readable_amplitude, start_target
 
 Batch = dict[str, Tensor]
 LossTerms = dict[str, Tensor]
 
 
-class InverseHalfObjective(nn.Module):
-    """Stage 0: restore gray from the error-diffused reference."""
+class _Objective(nn.Module):
+    """Defaults of training.protocols.Objective."""
 
     discriminators = None
+    step = 0
+    phase = None
+
+    def draw(self, batch: Batch) -> Batch:
+        return batch
+
+
+class InverseHalfObjective(_Objective):
+    """Stage 0: restore gray from the error-diffused reference."""
 
     def __init__(self, network: InverseHalf, restore: str = "l2_loss", restore_weight: float = 1.0):
         super().__init__()
@@ -50,15 +59,13 @@ class InverseHalfObjective(nn.Module):
         return {"halftone": reference, "restored": self.network(reference), "target": gray(batch["colour"])}
 
 
-class _HalftoneObjective(nn.Module):
+class _HalftoneObjective(_Objective):
     """The terms of the halftone, shared by the warm-up and the joint training.
 
     freeze          "encoder" or "decoder" is not trained; "none": both are
     restores        whether a term depends on the restoration; otherwise the decoder is not trained either
     quantized_tone  tone, structure and blue noise use the halftone after the quantizer instead of before
     """
-
-    discriminators = None
 
     def __init__(self, network: ResHalf, weights: dict[str, float], freeze: str, quantized_tone: bool, restores: bool):
         super().__init__()
@@ -82,13 +89,21 @@ class _HalftoneObjective(nn.Module):
             restored = self.network.decode(encoded.halftone)
         return {"halftone": encoded.halftone, "restored": restored, "target": batch["colour"]}
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Photographs, followed by the constant colours if the encoder is trained, and their conditions."""
-        prefixes = ("", "special_") if self.trains_encoder and "special_colour" in batch else ("",)
-        colour = torch.cat([batch[prefix + "colour"] for prefix in prefixes])
+    def draw(self, batch: Batch) -> Batch:
+        """Add the encoder's "condition" of all inputs: the prior's halftones, or noise from torch's generators."""
+        prefixes = self._prefixes(batch)
         if "prior" in batch:
-            return colour, torch.cat([batch[prefix + "prior"] for prefix in prefixes])
-        return colour, self.network.condition(colour, seed=None)
+            condition = torch.cat([batch[prefix + "prior"] for prefix in prefixes])
+        else:
+            condition = self.network.condition(self._inputs(batch), seed=None)
+        return batch | {"condition": condition}
+
+    def _prefixes(self, batch: Batch) -> tuple[str, ...]:
+        return ("", "special_") if self.trains_encoder and "special_colour" in batch else ("",)
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        """Photographs, followed by the constant colours if the encoder is trained."""
+        return torch.cat([batch[prefix + "colour"] for prefix in self._prefixes(batch)])
 
     def _encode(self, colour: Tensor, condition: Tensor, count: int) -> tuple[Encoded, Encoded | None]:
         """Halftones of `count` photographs and, if there are more inputs, of the constant colours, in one pass."""
@@ -139,8 +154,6 @@ class WarmObjective(_HalftoneObjective):
     start_weight    weight of that term in the later steps
     """
 
-    step = 0
-
     def __init__(
         self,
         network: ResHalf,
@@ -162,10 +175,15 @@ class WarmObjective(_HalftoneObjective):
         self.extractor = extractor.requires_grad_(False).eval() if extractor is not None else None
         self.feature_target = feature_target
 
+    @property
+    def phase(self) -> str:
+        """ "start" in the first `start_steps`, then "warm-up"."""
+        return "start" if self.step < self.start_steps else "warm-up"
+
     def forward(self, batch: Batch) -> LossTerms:
-        colour, condition = self._inputs(batch)
+        colour, condition = self._inputs(batch), batch["condition"]
         photos, specials = self._encode(colour, condition, len(batch["colour"]))
-        starting = self.step < self.start_steps
+        starting = self.phase == "start"
         weights = {"start": 1.0} if starting else self.weights | {"start": self.start_weight}
         terms = {} if starting else self._halftone_terms(photos, specials, batch)
         if weights["start"]:
@@ -189,8 +207,8 @@ class JointObjective(_HalftoneObjective):
     restore   name of the restoration loss, one of RESTORE_LOSSES
     vgg       the perceptual loss, required if its weight is above 0
     bit_flip  probability of flipping each pixel of the halftone before decoding, for robustness to damage
-    decoder_input  "halftone"; "orientation": the decoder learns from `model.start.readable_dither`, is validated on the
-              start's target, and the encoder, which must be frozen, is not evaluated
+    decoder_input  "halftone"; "orientation": the decoder learns from the start's target at `readable_amplitude`, is
+              validated on that of the encoder, and the encoder, which must be frozen, is not evaluated
     """
 
     def __init__(
@@ -215,10 +233,18 @@ class JointObjective(_HalftoneObjective):
         self.bit_flip = bit_flip
         self.decoder_input = decoder_input
 
+    def draw(self, batch: Batch) -> Batch:
+        """As for every halftone objective; with decoder_input "orientation" also "amplitude", of the dithers."""
+        batch = super().draw(batch)
+        if self.decoder_input == "halftone":
+            return batch
+        return batch | {"amplitude": readable_amplitude(len(batch["colour"]), batch["colour"].device)}
+
     def forward(self, batch: Batch) -> LossTerms:
-        colour, condition = self._inputs(batch)
+        colour, condition = self._inputs(batch), batch["condition"]
         if self.decoder_input == "orientation":
-            terms, halftone = {}, readable_dither(self.network.noise, colour, condition)
+            amplitude = batch["amplitude"]
+            terms, halftone = {}, start_target("orientation", self.network.noise, colour, condition, amplitude)
         else:
             photos, specials = self._encode(colour, condition, len(batch["colour"]))
             terms, halftone = self._halftone_terms(photos, specials, batch), photos.halftone

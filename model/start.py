@@ -5,12 +5,12 @@ gradient towards small dots. The mean squared error against one of these targets
 """
 
 import math
-from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from model.constants import constant
 from model.loss import gray, opponents
 from model.noise import NOISE, blue_levels
 
@@ -20,7 +20,7 @@ diagonal against the other."""
 FILTERS = {"white": (0.125, 0.375, 5.0), "blue": (0.0, 0.25, 3.0)}
 """b, a and s of `orientation`, by the kind of noise: white noise is also high-pass filtered."""
 READABLE = (0.25, 0.85)
-"""Range of a in `readable_dither`: from that of the encoder's target to one that a decoder learns to read soon."""
+"""Range of a in `readable_amplitude`: from that of the encoder's target to one that a decoder learns to read soon."""
 
 
 def start_target(
@@ -40,11 +40,11 @@ def start_target(
     return torch.where(gray(colour) + threshold > 0, 1.0, -1.0)
 
 
-def readable_dither(noise_kind: str, colour: Tensor, noise: Tensor) -> Tensor:
-    """`start_target` "orientation" with an amplitude for each image, uniform in READABLE, from torch's generator."""
+def readable_amplitude(count: int, device: torch.device) -> Tensor:
+    """An amplitude of `orientation` for each of `count` images, uniform in READABLE, from torch's generator."""
     low, high = READABLE
-    amplitude = low + (high - low) * torch.rand(len(colour), 1, 1, 1)
-    return start_target("orientation", noise_kind, colour, noise, amplitude.to(colour.device, non_blocking=True))
+    amplitude = low + (high - low) * torch.rand(count, 1, 1, 1)
+    return amplitude.to(device, non_blocking=True)
 
 
 def orientation(noise_kind: str, colour: Tensor, noise: Tensor, amplitude: Tensor | None = None) -> Tensor:
@@ -60,12 +60,11 @@ def orientation(noise_kind: str, colour: Tensor, noise: Tensor, amplitude: Tenso
     weights = torch.cat((torch.ones_like(orange), *(-(base + signal) for signal in signals)), dim=1)
     sums = [noise] + [torch.roll(noise, (y, x), (2, 3)) + torch.roll(noise, (-y, -x), (2, 3)) for y, x in PAIRS]
     filtered = (weights * torch.cat(sums, dim=1)).sum(dim=1, keepdim=True)
-    covariance = torch.tensor(_covariance(noise_kind)).to(colour.device, non_blocking=True)
+    covariance = constant(_covariance, noise_kind, device=colour.device)
     variance = torch.einsum("nihw,ij,njhw->nhw", weights, covariance, weights).unsqueeze(1)
     return filtered / variance.clamp_min(0.05).sqrt()
 
 
-@cache
 def _covariance(noise_kind: str) -> list[list[float]]:
     """5 × 5 covariances of the noise and of its sums over the four PAIRS, for noise of unit variance."""
     correlation = np.zeros((5, 5))

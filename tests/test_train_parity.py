@@ -65,7 +65,7 @@ def quantize(continuous):
 def halves_of(objective, batch):
     """The objective's terms, and the continuous halftones of the same photographs and special colours."""
     torch.manual_seed(3)
-    terms = objective(batch)
+    terms = objective(objective.draw(batch))
     torch.manual_seed(3)
     encoded = objective.network.encode(torch.cat((batch["colour"], batch["special_colour"])), seed=None)
     photos, specials = encoded.continuous.detach().chunk(2)
@@ -118,7 +118,7 @@ def test_the_warm_up_total_is_the_released_sum(batch, guidance):
 def test_only_the_encoder_learns_in_the_warm_up(batch):
     config = load_config(WarmConfig, SCRIPTS / "invhalf_warm.json", ["width=4"])
     objective = warm_objective(config, network(), InverseHalf(4))
-    objective(batch)["total"].backward()
+    objective(objective.draw(batch))["total"].backward()
     assert all(parameter.grad is not None for parameter in objective.network.encoder.parameters())
     others = (objective.network.decoder, objective.extractor)
     assert all(parameter.grad is None for module in others for parameter in module.parameters())

@@ -101,6 +101,7 @@ class TrainConfig(Strict):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"  # bf16-mixed: bfloat16 autocast in the networks
     channels_last: bool = False  # NHWC memory layout
     compile: bool = False  # torch.compile
+    cuda_graph: bool = False  # one process on one GPU: replay each step as a CUDA graph (training.step_graph)
     grad_clip: Annotated[float, Field(gt=0)] | None = None  # largest L2 norm of the whole gradient
     ema_decay: ShareBelowOne | None = None  # decay per step of the averaged weights, which model_best then contains
 

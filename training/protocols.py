@@ -1,6 +1,6 @@
 """What the training loop needs of an objective and of a source of batches."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -22,12 +22,17 @@ class Objective(Protocol):
 
     network         the network that is checkpointed; `network.arch()` describes its architecture
     discriminators  further trained networks that only a resumed run needs, or None
-    step            completed steps of the training, set before each call: terms may depend on it
+    step            completed steps of the training, set before each call
+    phase           what the terms depend on besides the batch and the weights; it may change with `step`
     """
 
     network: nn.Module
     discriminators: nn.Module | None
     step: int
+    phase: Hashable
+
+    def draw(self, batch: Batch) -> Batch:
+        """Add to a batch of a training step what is drawn anew in each step on the host, before it is called."""
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalar loss terms and "total", which is minimised."""

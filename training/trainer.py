@@ -24,6 +24,7 @@ from training.protocols import Batch, Objective, Stream
 from training.random_state import preserve_rng_state, random_state, seed_all, set_random_state
 from training.run_log import RunLog
 from training.schedule import LearningRate
+from training.step_graph import StepGraph
 from training.stop_signal import StopSignal
 from training.validation import measure, plot_spectrum
 from utils.checkpoint import BEST, LAST, write_checkpoint
@@ -78,6 +79,8 @@ class Trainer:
         self.schedule = LearningRate(
             optimizer, config.lr_sheduler, config.optimizer.lr, self.total_steps, self.steps_per_epoch
         )
+        one_gpu = fabric.device.type == "cuda" and fabric.world_size == 1
+        self._graph = StepGraph(self._compute_gradients, self._trained) if config.cuda_graph and one_gpu else None
         self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.meter = LossMeter(fabric)
         seed_all(config.seed + fabric.global_rank)  # each process draws its own noise
@@ -137,22 +140,31 @@ class Trainer:
     def train_step(self, batch: Batch) -> None:
         """One update of the weights. Raises UserError when the loss is not finite."""
         self.schedule.before_step(self.step)
+        self.objective.step = self.step
+        batch = self.objective.draw(batch)
         if self.config.channels_last:
             batch = {name: value.contiguous(memory_format=torch.channels_last) for name, value in batch.items()}
-        self.objective.step = self.step
-        terms = self.model(batch)
+        if self._graph is not None:
+            terms = self._graph(batch, self.objective.phase)
+        else:
+            self.optimizer.zero_grad()
+            terms = self._compute_gradients(batch)
         with self._add_last_good():
             self.meter.add(self.step + 1, terms, self._stop.number is not None)
+        self.optimizer.step()
+        self.step += 1
+        if self.average:
+            self.average.update(self.step)
+
+    def _compute_gradients(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The terms of a step; their gradient, limited to `grad_clip`, is left in the parameters."""
+        terms = self.model(batch)
         self.fabric.backward(terms["total"])
         if self.config.grad_clip:
             self.fabric.clip_gradients(
                 self.model, self.optimizer, max_norm=self.config.grad_clip, error_if_nonfinite=False
             )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.step += 1
-        if self.average:
-            self.average.update(self.step)
+        return terms
 
     def _after_step(self) -> None:
         settings = self.config.trainer

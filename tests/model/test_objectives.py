@@ -10,7 +10,7 @@ from model import loss
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
 from model.prior import Prior
 from model.reshalf import InverseHalf, ResHalf
-from model.start import readable_dither, start_target
+from model.start import readable_amplitude, start_target
 
 WARM = {"tone": 0.6, "quantize": 0.2, "structure": 0.0, "blue_noise": 0.3, "feature": 1.0}
 JOINT = {
@@ -39,6 +39,11 @@ def tiny(prior=None):
     return ResHalf(4, prior)
 
 
+def terms_of(objective, data):
+    """The terms of a training step."""
+    return objective(objective.draw(data))
+
+
 def encode_both(network, data):
     """Continuous halftones of photographs and constant colours, and halftones of the former, with noise of seed 7."""
     torch.manual_seed(7)
@@ -61,7 +66,7 @@ def test_the_warm_up_total_is_the_weighted_sum(feature_target):
     )
     objective = WarmObjective(network, WARM, extractor, feature_target)
     torch.manual_seed(7)
-    terms = objective(data)
+    terms = terms_of(objective, data)
     torch.testing.assert_close(terms["total"], expected)
     assert set(terms) == {"tone", "tone_special", "quantize", "blue_noise", "feature", "total"}
     terms["total"].backward()
@@ -85,7 +90,7 @@ def test_the_joint_total_is_the_weighted_sum(quantized):
     )
     objective = JointObjective(network, JOINT, quantized_tone=quantized)
     torch.manual_seed(7)
-    terms = objective(data)
+    terms = terms_of(objective, data)
     torch.testing.assert_close(terms["total"], expected)
     terms["total"].backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
@@ -93,13 +98,13 @@ def test_the_joint_total_is_the_weighted_sum(quantized):
 
 def test_without_a_trainable_encoder_only_the_restoration_is_computed():
     network = tiny(Prior())
-    terms = JointObjective(network, JOINT)(batch(prior=True))
+    terms = terms_of(JointObjective(network, JOINT), batch(prior=True))
     assert set(terms) == {"restore", "total"}
 
 
 def test_a_frozen_encoder_gets_no_gradient():
     network = tiny(Prior(correction=True))
-    terms = JointObjective(network, JOINT, freeze="encoder")(batch(prior=True))
+    terms = terms_of(JointObjective(network, JOINT, freeze="encoder"), batch(prior=True))
     terms["total"].backward()
     assert set(terms) == {"restore", "total"}
     assert all(parameter.grad is None for parameter in network.encoder.parameters())
@@ -109,7 +114,7 @@ def test_terms_are_float32_where_the_networks_run_in_bfloat16():
     data, network = batch(), tiny()
     with torch.autocast("cpu", torch.bfloat16):
         torch.manual_seed(7)
-        terms = JointObjective(network, JOINT)(data)
+        terms = terms_of(JointObjective(network, JOINT), data)
         torch.manual_seed(7)
         both = network.encode(torch.cat((data["colour"], data["special_colour"])), seed=None)
     assert all(term.dtype == torch.float32 for term in terms.values())
@@ -121,11 +126,13 @@ def test_the_chroma_term_is_the_error_of_the_opponent_colours():
     data, network = batch(), tiny()
     *_, halftone = encode_both(network, data)
     torch.manual_seed(7)
-    terms = JointObjective(network, JOINT | {"chroma": 2.0})(data)
+    terms = terms_of(JointObjective(network, JOINT | {"chroma": 2.0}), data)
     found, true = loss.opponents(network.decode(halftone)), loss.opponents(data["colour"])
     torch.testing.assert_close(terms["chroma"], mse_loss(found, true))
     torch.manual_seed(7)
-    torch.testing.assert_close(terms["total"], JointObjective(network, JOINT)(data)["total"] + 2 * terms["chroma"])
+    torch.testing.assert_close(
+        terms["total"], terms_of(JointObjective(network, JOINT), data)["total"] + 2 * terms["chroma"]
+    )
     red, luma = torch.tensor([-1.0, -1.0, 1.0]).view(1, 3, 1, 1), 2 * 0.299 - 1
     cr, cb = 0.713 * (1 - luma), 0.564 * (-1 - luma)
     expected = [(cr - cb) / math.sqrt(2), math.sqrt(2) * (cr + cb)]
@@ -137,10 +144,11 @@ def test_a_decoder_can_learn_from_the_dithers_that_carry_colour():
     settings = {"freeze": "encoder", "decoder_input": "orientation"}
     objective = JointObjective(network, JOINT, **settings)
     torch.manual_seed(7)
-    terms = objective(data)
+    terms = terms_of(objective, data)
     torch.manual_seed(7)
     condition = network.condition(data["colour"], seed=None)
-    halftone = readable_dither("blue", data["colour"], condition)
+    amplitude = readable_amplitude(len(condition), condition.device)
+    halftone = start_target("orientation", "blue", data["colour"], condition, amplitude)
     torch.testing.assert_close(terms["restore"], mse_loss(network.decode(halftone), data["colour"]))
     terms["total"].backward()
     assert all(parameter.grad is None for parameter in network.encoder.parameters())
@@ -164,12 +172,12 @@ def test_the_start_is_minimised_alone_in_the_first_steps_and_added_in_the_later_
     for step in (0, 1, 2):
         objective.step = step
         torch.manual_seed(7)
-        terms = objective(data)
+        terms = terms_of(objective, data)
         torch.testing.assert_close(terms["start"], expected)
         assert (set(terms) == {"start", "total"}) == (step < 2)
     objective.start_weight = 0.0
     torch.manual_seed(7)
-    without = objective(data)
+    without = terms_of(objective, data)
     assert "start" not in without
     torch.testing.assert_close(terms["total"], without["total"] + 0.5 * expected)
     with pytest.raises(ValueError, match="noise channel"):
@@ -178,14 +186,14 @@ def test_the_start_is_minimised_alone_in_the_first_steps_and_added_in_the_later_
 
 def test_constant_colours_are_optional():
     data = {key: value for key, value in batch().items() if not key.startswith("special")}
-    assert set(JointObjective(tiny(), JOINT)(data)) == {"tone", "quantize", "restore", "total"}
+    assert set(terms_of(JointObjective(tiny(), JOINT), data)) == {"tone", "quantize", "restore", "total"}
 
 
 def test_bit_flips_reach_the_decoder():
     network, data = tiny(Prior()), batch(prior=True)
-    exact = JointObjective(network, JOINT)(data)["restore"]
+    exact = terms_of(JointObjective(network, JOINT), data)["restore"]
     torch.manual_seed(0)
-    flipped = JointObjective(network, JOINT, bit_flip=0.2)(data)["restore"]
+    flipped = terms_of(JointObjective(network, JOINT, bit_flip=0.2), data)["restore"]
     assert not torch.equal(exact, flipped)
 
 
@@ -215,7 +223,7 @@ def test_every_objective_decreases_in_training(make, prior):
     totals = []
     for _ in range(40):
         optimizer.zero_grad()
-        total = objective(data)["total"]
+        total = terms_of(objective, data)["total"]
         total.backward()
         optimizer.step()
         totals.append(total.item())
@@ -236,7 +244,7 @@ def test_a_decoder_without_a_loss_term_is_frozen():
     warm = WarmObjective(tiny(), WARM, InverseHalf(4), freeze="none")
     joint = JointObjective(tiny(), JOINT | {"restore": 0.0})
     for objective in (warm, joint):
-        objective(batch())["total"].backward()
+        terms_of(objective, batch())["total"].backward()
         trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         assert trained and all(parameter.grad is not None for parameter in trained)
     with pytest.raises(ValueError, match="nothing to train"):

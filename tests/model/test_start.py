@@ -1,14 +1,13 @@
 """The targets of the start: dithers of the right mean that carry colour."""
 
 import math
-from functools import partial
 
 import pytest
 import torch
 
 from model.loss import gray
 from model.noise import KINDS, NOISE, noise_channel
-from model.start import PAIRS, orientation, readable_dither, start_target
+from model.start import PAIRS, orientation, readable_amplitude, start_target
 
 SIDE = 128
 
@@ -67,8 +66,10 @@ def test_the_correlation_of_neighbours_follows_the_opponent_colours(kind):
 def test_a_readable_dither_carries_colour_at_least_as_strongly_as_the_start():
     colours = constant(*[ORANGE, BLUE] * 8)
     colours = colours - gray(colours)
+    torch.manual_seed(0)
+    readable = readable_amplitude(len(colours), colours.device)
     dots, weakest = (
-        make("blue", colours, noise("blue", 16)) for make in (readable_dither, partial(start_target, "orientation"))
+        start_target("orientation", "blue", colours, noise("blue", 16), amplitude) for amplitude in (readable, None)
     )
     contrast = [
         [abs(a - b) for a, b in zip(each[::2], each[1::2], strict=True)] for each in map(diagonal, (dots, weakest))

@@ -41,13 +41,16 @@ class ToyNetwork(nn.Module):
 class ToyObjective(nn.Module):
     """Calls `at_step` before each step and `at_picture` before each `predict`, with its number counted from 1."""
 
-    discriminators = None
+    discriminators, step, phase = None, 0, None
 
     def __init__(self, noise=0.1, at_step=ignore, at_picture=ignore):
         super().__init__()
         torch.manual_seed(0)
         self.network, self.noise, self.at_step, self.number = ToyNetwork(), noise, at_step, 0
         self.at_picture, self.predicted = at_picture, 0
+
+    def draw(self, batch):
+        return batch
 
     def forward(self, batch):
         self.number += 1

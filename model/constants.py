@@ -1,0 +1,21 @@
+"""Constant tensors, made once for each device.
+
+A copy from the host in every step costs the host time, and a CUDA graph (training/step_graph.py) cannot contain one.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=64)
+def constant(values: Callable, *arguments, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """`values(*arguments)`, an array or nested list, as a tensor on `device`; the arguments must be hashable.
+
+    The tensor is shared: it must not be changed.
+    """
+    with torch.inference_mode(False):  # a tensor made in inference mode could not be used in a later training step
+        return torch.from_numpy(np.array(values(*arguments))).to(dtype).to(device, non_blocking=True)
