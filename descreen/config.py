@@ -56,11 +56,17 @@ class ScreensConfig(Strict):
         return self
 
 
+Blocks = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)]
+
+
 class CoarseNetConfig(Strict):
     kind: Literal["unet", "residual"] = "unet"  # published U-Net, or descreen/residual.py
     deepest: Annotated[int, Field(ge=4)] | None = None  # maximal channels of a layer
     blur: Annotated[float, Field(ge=0, le=8)] = 0.0  # σ of the blur that the network corrects, pixels; 0: none
     waves: bool = False  # per-ink screen-phase maps as additional input (descreen/waves.py)
+    # "residual": residual blocks at 1/2, 1/4 and 1/8 of the resolution, before and after the lower levels
+    down_blocks: Blocks = [2, 2, 2]
+    up_blocks: Blocks = [2, 1, 0]
 
 
 class CoarseLossConfig(Strict):

@@ -4,6 +4,8 @@ A screen has a period of a few pixels. Space-to-depth keeps it visible to the co
 receptive field of the lower levels spans enough cells to separate the screens of the inks from image content.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
@@ -12,8 +14,6 @@ from descreen.networks import blurred
 from halftone.inks import INKS
 from model.hourglass import Residual, keep_variance, reflect_to_multiple
 
-ENCODER_BLOCKS, DECODER_BLOCKS = (2, 2, 2), (2, 1, 0)
-"""Residual blocks per level, down and up."""
 STRIDE = 8
 TAIL, TAIL_KEPT = 128, 32
 """A side that is no multiple of STRIDE: a second pass over its last TAIL pixels computes its last TAIL_KEPT pixels."""
@@ -30,20 +30,32 @@ class ResidualCoarse(nn.Module):
     blur     σ in pixels: predict a residual to the Gaussian blur of the scan; 0: predict the image. The output layer is
              zero-initialized
     waves    four screen-phase channels (descreen/waves.py) follow those of the scan
+    down_blocks, up_blocks  residual blocks of the three levels before and after those below
     """
 
-    receptive_radius, stride = 83, 2
+    stride = 2
 
-    def __init__(self, width: int, deepest: int | None, blur: float, waves: bool):
+    def __init__(
+        self,
+        width: int,
+        deepest: int | None,
+        blur: float,
+        waves: bool,
+        down_blocks: Sequence[int],
+        up_blocks: Sequence[int],
+    ):
         super().__init__()
+        self.receptive_radius = 11 + sum(
+            4 * 2**level * blocks for counts in (down_blocks, up_blocks) for level, blocks in enumerate(counts)
+        )
         self.blur, self.inputs = blur, 3 + len(INKS) * waves
         channels = [min(width * 2**level, deepest or 4 * width) for level in range(3)]
         steps = list(zip(channels, channels[1:], strict=False))
         self.enter = nn.Conv2d(4 * self.inputs, channels[0], 3, padding=1)
-        self.before = nn.ModuleList(_blocks(*level) for level in zip(channels, ENCODER_BLOCKS, strict=True))
+        self.before = nn.ModuleList(_blocks(*level) for level in zip(channels, down_blocks, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(upper, lower, 2, stride=2) for upper, lower in steps)
         self.grow = nn.ModuleList(nn.Conv2d(lower, 4 * upper, 1) for upper, lower in steps)
-        self.after = nn.ModuleList(_blocks(*level) for level in zip(channels, DECODER_BLOCKS, strict=True))
+        self.after = nn.ModuleList(_blocks(*level) for level in zip(channels, up_blocks, strict=True))
         self.leave = nn.Sequential(nn.ReLU(), nn.Conv2d(channels[0], 4 * 3, 3, padding=1))
         keep_variance(self)
         nn.init.zeros_(self.leave[-1].weight)

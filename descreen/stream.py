@@ -18,6 +18,7 @@ from descreen.printing import Printing, draw_printing, ground_truth, print_and_s
 from descreen.screen_finder import find_screens
 from descreen.waves import EstimatedWaves, concat_waves, exact_waves
 from halftone.inks import INKS
+from halftone.threads import thread_count
 from utils.pixels import to_tensor, to_uint8
 
 _SCANS = 7  # RNG stream id, none of those of dataset.batches
@@ -54,7 +55,7 @@ class ScanStream:
 
         With `waves` "scan" is (N, 7, h, w); with `edges` there is also "edges" (N, 1, h, w) in {0, 1}.
         """
-        workers = max(1, min(self.photos.num_workers, 2))
+        workers = max(1, min(self.photos.num_workers, thread_count()))
         with closing(self.photos.batches(epoch, start_step)) as photos:
             jobs = (
                 partial(self._scan_batch, batch["colour"], epoch, step) for step, batch in enumerate(photos, start_step)

@@ -1,5 +1,6 @@
 """The descreening system as one network: coarse network, EdgeNet, object maps, DetailsNet."""
 
+from inspect import signature
 from typing import NamedTuple
 
 import torch
@@ -33,7 +34,7 @@ class Descreener(nn.Module):
 
     parts    the first one, two or three of coarse, edge and details: each training stage adds one
     objects  object maps of DetailsNet: "none" (zeros), "small" (SmallObjectNet) or "parser" (ObjectNet)
-    coarse   settings of the coarse network: kind, "unet" (published) or "residual"; deepest, blur and waves
+    coarse   settings of the coarse network: kind, "unet" (published) or "residual"; the others as in the config
     Raises ValueError for invalid parts and an unknown kind of objects or coarse network.
     """
 
@@ -45,10 +46,11 @@ class Descreener(nn.Module):
             raise ValueError(f"unknown objects {objects!r}, known: {', '.join(OBJECT_KINDS)}")
         self.width, self.parts, self.object_kind = width, tuple(parts), objects if "details" in parts else "none"
         self.settings = COARSE_DEFAULTS | coarse
-        kind, settings = self.settings["kind"], {key: self.settings[key] for key in ("deepest", "blur", "waves")}
+        kind = self.settings["kind"]
         if kind not in COARSE_NETS:
             raise ValueError(f"unknown coarse network {kind!r}, known: {', '.join(COARSE_NETS)}")
-        self.coarse = COARSE_NETS[kind](width, **settings)
+        used = signature(COARSE_NETS[kind]).parameters
+        self.coarse = COARSE_NETS[kind](width, **{key: value for key, value in self.settings.items() if key in used})
         self.edge = EdgeNet(width // 2) if "edge" in parts else None
         self.details = DetailsNet(width) if "details" in parts else None
         self.objects = None

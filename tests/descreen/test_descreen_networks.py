@@ -104,9 +104,12 @@ def test_wave_channels_affect_only_networks_built_with_waves(kind):
 
 
 @pytest.mark.parametrize("parts", [("coarse",), ("coarse", "edge", "details")])
-@pytest.mark.parametrize("kind", COARSE_NETS)
-def test_the_receptive_field_is_within_the_stated_radius(kind, parts):
-    network = Descreener(4, parts, kind=kind, deepest=8).eval()
+@pytest.mark.parametrize(
+    "settings",
+    [{"kind": kind} for kind in COARSE_NETS] + [{"kind": "residual", "down_blocks": [2, 3, 3], "up_blocks": [3, 2, 0]}],
+)
+def test_the_receptive_field_is_within_the_stated_radius(settings, parts):
+    network = Descreener(4, parts, deepest=8, **settings).eval()
     for parameter in network.parameters():  # positive weights: gradients cannot cancel
         nn.init.uniform_(parameter, 0.01, 0.05)
     scan = torch.rand(1, 3, 384, 32).double().requires_grad_()

@@ -94,6 +94,8 @@ def test_every_stage_lowers_its_loss_and_keeps_the_earlier_parts(arguments, stag
         "deepest": 24,
         "blur": 0.0,
         "waves": True,
+        "down_blocks": [2, 2, 2],
+        "up_blocks": [2, 1, 0],
     }
     earlier = load_network(edge).state_dict()
     assert all(torch.equal(network.state_dict()[key], value) for key, value in earlier.items())

@@ -17,7 +17,7 @@ from descreen.config import CoarseLossConfig, DetailsLossConfig
 from descreen.losses import GramLoss
 from descreen.objectives import CoarseObjective, DetailsObjective, EdgeObjective
 from descreen.system import Descreener
-from model.constants import constant
+from model.constants import kept
 from model.loss import PerceptualLoss
 from model.noise import KINDS
 from model.objectives import InverseHalfObjective, JointObjective, WarmObjective
@@ -117,9 +117,9 @@ class Copies(TorchDispatchMode):
 @pytest.fixture(autouse=True)
 def own_constants():
     """A cached tensor belongs to its mode."""
-    constant.cache_clear()
+    kept.cache_clear()
     yield
-    constant.cache_clear()
+    kept.cache_clear()
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
