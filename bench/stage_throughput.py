@@ -21,7 +21,7 @@ from halftone import threads  # noqa: E402, F401  sets the threads before torch 
 # isort: split
 import torch  # noqa: E402
 
-from bench.train_throughput import photographs, synchronize  # noqa: E402
+from bench.train_throughput import WARM_UP, photographs, synchronize  # noqa: E402
 from dataset.batches import BatchStream  # noqa: E402
 from model.reshalf import InverseHalf  # noqa: E402
 from reshalf.config import InvHalfConfig, JointConfig, WarmConfig  # noqa: E402
@@ -56,7 +56,8 @@ def main() -> None:
         steps = {name: make_step(row, arguments, folder) for name, row in ROWS.items()}
         times = {name: [] for name in steps}
         for step, _ in steps.values():
-            step()  # allocation, selection of kernels, compilation
+            for _ in range(WARM_UP):
+                step()
         end = time.perf_counter() + arguments.seconds * len(steps)
         while time.perf_counter() < end:
             for name, (step, _) in steps.items():

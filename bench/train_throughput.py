@@ -37,11 +37,14 @@ from reshalf.config import JointConfig  # noqa: E402
 from reshalf.stages import joint_objective  # noqa: E402
 from training.config import parse_config  # noqa: E402
 from training.devices import make_fabric  # noqa: E402
+from training.step_graph import EAGER_STEPS
 from training.trainer import Trainer  # noqa: E402
 from utils.hardware import peak_memory  # noqa: E402
 
 Step = Callable[[], None]
 LOOPS = ("released", "ours")
+WARM_UP = EAGER_STEPS + 2
+"""Steps before the measurement: allocation, selection of kernels, compilation, recording."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--channels_last", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--cuda_graph", action="store_true")
     parser.add_argument("--no_vgg", action="store_true", help="both loops without the perceptual term")
     parser.add_argument("--out", type=Path, help="a JSON file")
     parser.add_argument(
@@ -90,13 +94,11 @@ def measure(width: int, arguments: argparse.Namespace, peaks: dict[str, float], 
         steps = {loop: make_step(loop, width, arguments, folder, device) for loop in LOOPS}
         flops, times = {}, {loop: [] for loop in LOOPS}
         for loop, step in steps.items():
-            eager = step
-            if loop == "ours" and arguments.compile:  # FlopCounterMode does not count compiled operations
-                eager = make_step(
-                    loop, width, argparse.Namespace(**{**vars(arguments), "compile": False}), folder, device
-                )
-            flops[loop] = count_flops(eager)
-            step()  # allocation, selection of kernels, compilation
+            # FlopCounterMode counts neither compiled nor recorded operations
+            plain = argparse.Namespace(**vars(arguments) | {"compile": False, "cuda_graph": False})
+            flops[loop] = count_flops(make_step(loop, width, plain, folder, device))
+            for _ in range(WARM_UP):
+                step()
         end = time.perf_counter() + arguments.seconds
         while time.perf_counter() < end or len(times["ours"]) < 3:
             for loop, step in steps.items():
@@ -133,6 +135,7 @@ def make_step(loop: str, width: int, arguments: argparse.Namespace, folder: str,
         "precision": arguments.precision,
         "channels_last": arguments.channels_last,
         "compile": arguments.compile,
+        "cuda_graph": arguments.cuda_graph,
     }
     config = parse_config(JointConfig, values)
     if loop == "ours":

@@ -100,13 +100,21 @@ def test_training_losses_on_the_gpu_are_those_on_the_cpu(arguments, tmp_path, mo
     assert np.isfinite(gpu).all() and gpu[-1] < gpu[0]
 
 
-@pytest.mark.parametrize("switch", ["precision", "channels_last", "compile"])
-def test_precision_channels_last_and_compile_do_not_change_the_losses(arguments, tmp_path, switch):
-    on = {"precision": "bf16-mixed", "channels_last": True, "compile": True}
+@pytest.mark.parametrize("switch", ["precision", "channels_last", "compile", "cuda_graph"])
+def test_switches_for_speed_do_not_change_the_losses(arguments, tmp_path, switch):
+    on = {"precision": "bf16-mixed", "channels_last": True, "compile": True, "cuda_graph": True}
     settings = {"vggLossWeight": 0, "trainer__epochs": 2, "cuda": True}
     assert train.main(arguments("plain", **settings)) == 0
     assert train.main(arguments("on", **settings, **{switch: on[switch]})) == 0
     np.testing.assert_allclose(losses(tmp_path / "on"), losses(tmp_path / "plain"), rtol=0.1)
+
+
+def test_a_graph_of_the_warm_up_is_recorded_anew_after_the_start(arguments, tmp_path):
+    settings = {"featureLossWeight": 0, "start__steps": 6, "start__weight": 0.1, "trainer__epochs": 8, "cuda": True}
+    for name, graph in (("eager", False), ("graph", True)):
+        assert train_warm.main(arguments(name, cuda_graph=graph, **settings)) == 0
+    eager, graph = losses(tmp_path / "eager"), losses(tmp_path / "graph")
+    np.testing.assert_allclose(graph, eager, rtol=0.1)
 
 
 def test_an_interrupted_run_is_resumed(arguments, tmp_path, monkeypatch):

@@ -115,7 +115,7 @@ def test_the_receptive_field_is_within_the_stated_radius(settings, parts):
     scan = torch.rand(1, 3, 384, 32).double().requires_grad_()
     network.double()(scan).restored[..., 160:192, :].sum().backward()
     rows, radius = scan.grad.abs().sum(dim=(0, 1, 3)).nonzero(), network.receptive_radius
-    assert 160 - radius <= rows.min() < 160 - radius + 24 and 191 + radius - 24 < rows.max() <= 191 + radius
+    assert 160 - radius <= rows.min() < 160 - radius + 32 and 191 + radius - 32 < rows.max() <= 191 + radius
 
 
 def test_edge_net_details_net_and_discriminators_have_the_published_layers():
