@@ -65,13 +65,22 @@ class _HalftoneObjective(_Objective):
     freeze          "encoder" or "decoder" is not trained; "none": both are
     restores        whether a term depends on the restoration; otherwise the decoder is not trained either
     quantized_tone  tone, structure and blue noise use the halftone after the quantizer instead of before
+    drift_guard     the gradient of the quantizer is `guarded` (model.quantizer)
     """
 
-    def __init__(self, network: ResHalf, weights: dict[str, float], freeze: str, quantized_tone: bool, restores: bool):
+    def __init__(
+        self,
+        network: ResHalf,
+        weights: dict[str, float],
+        freeze: str,
+        quantized_tone: bool,
+        drift_guard: bool,
+        restores: bool,
+    ):
         super().__init__()
         self.network = network
         self.weights = weights
-        self.quantized_tone = quantized_tone
+        self.quantized_tone, self.drift_guard = quantized_tone, drift_guard
         if freeze == "encoder" and network.encoder is not None:
             network.encoder.requires_grad_(False)
         if freeze == "decoder" or not restores:  # DDP would wait for its gradients
@@ -108,7 +117,7 @@ class _HalftoneObjective(_Objective):
     def _encode(self, colour: Tensor, condition: Tensor, count: int) -> tuple[Encoded, Encoded | None]:
         """Halftones of `count` photographs and, if there are more inputs, of the constant colours, in one pass."""
         with torch.set_grad_enabled(self.trains_encoder and torch.is_grad_enabled()):
-            both = self.network.encode(colour, condition=condition)
+            both = self.network.encode(colour, condition=condition, guarded=self.drift_guard)
         special = Encoded(*(x[count:] for x in both)) if len(colour) > count else None
         return Encoded(*(x[:count] for x in both)), special
 
@@ -165,8 +174,9 @@ class WarmObjective(_HalftoneObjective):
         start: str = "random",
         start_steps: int = 0,
         start_weight: float = 0.0,
+        drift_guard: bool = False,
     ):
-        super().__init__(network, weights, freeze, quantized_tone, restores=False)
+        super().__init__(network, weights, freeze, quantized_tone, drift_guard, restores=False)
         self.start, self.start_steps, self.start_weight = start, start_steps, start_weight
         if (start_steps or start_weight) and network.prior is not None:
             raise ValueError("the start needs the noise channel of a network without a prior")
@@ -221,11 +231,12 @@ class JointObjective(_HalftoneObjective):
         quantized_tone: bool = False,
         bit_flip: float = 0.0,
         decoder_input: str = "halftone",
+        drift_guard: bool = False,
     ):
         if decoder_input == "orientation" and (network.prior is not None or freeze != "encoder"):
             raise ValueError('decoderInput "orientation" needs a network without a prior and freeze "encoder"')
         restores = any(weights[name] for name in ("restore", "chroma", "perceptual"))
-        super().__init__(network, weights, freeze, quantized_tone, restores)
+        super().__init__(network, weights, freeze, quantized_tone, drift_guard, restores)
         if vgg is None and weights["perceptual"]:
             raise ValueError("the perceptual term needs VGG19")
         self.restore = RESTORE_LOSSES[restore]

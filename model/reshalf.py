@@ -115,12 +115,15 @@ class ResHalf(nn.Module):
         except RuntimeError as error:
             raise ValueError(str(error).splitlines()[-1].strip()) from None
 
-    def encode(self, colour: Tensor, *, seed: int | None = 0, condition: Tensor | None = None) -> Encoded:
+    def encode(
+        self, colour: Tensor, *, seed: int | None = 0, condition: Tensor | None = None, guarded: bool = False
+    ) -> Encoded:
         """Halftone photographs (N, 3, H, W).
 
         condition  (N, 1, H, W), the encoder's fourth channel: the classical halftone in {-1, 1}, or without a prior
                    noise of standard deviation NOISE; None computes it
         seed       of that noise (model.noise); None draws from torch's global generators (training)
+        guarded    of the quantizer's gradient (model.quantizer)
         """
         if condition is None:
             condition = self.condition(colour, seed)
@@ -130,7 +133,7 @@ class ResHalf(nn.Module):
             continuous = self.prior.beta * condition
             if self.encoder is not None:
                 continuous = continuous + self.encoder(torch.cat((colour, condition), dim=1))
-        return Encoded(continuous, quantize(continuous))
+        return Encoded(continuous, quantize(continuous, guarded))
 
     def condition(self, colour: Tensor, seed: int | None = 0) -> Tensor:
         """The encoder's condition of photographs (N, 3, H, W): (N, 1, H, W); `seed` as in `encode`."""

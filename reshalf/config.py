@@ -39,6 +39,7 @@ class ResHalfConfig(TrainConfig):
     guide_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     freeze: Literal["none", "encoder", "decoder"] = "none"  # the half that is not trained
     quantizedTone: bool = False  # tone and blue-noise terms of the quantized halftone, not of the encoder's output
+    driftGuard: bool = False  # no gradient that moves the encoder's output further out of [-1, 1] (model.quantizer)
     quantizeLoss: Literal["binL1"] = "binL1"
     quantizeLossWeight: Weight = 0.1
     toneLoss: Literal["gaussianL2"] = "gaussianL2"

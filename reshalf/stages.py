@@ -50,6 +50,7 @@ def warm_objective(config: WarmConfig, network: ResHalf, extractor: InverseHalf 
         start.target,
         start.steps,
         start.weight,
+        config.driftGuard,
     )
 
 
@@ -69,6 +70,7 @@ def joint_objective(config: JointConfig, network: ResHalf, vgg: nn.Module | None
         config.quantizedTone,
         config.bitFlip,
         config.decoderInput,
+        config.driftGuard,
     )
 
 

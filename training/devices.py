@@ -1,10 +1,7 @@
 """Devices and processes of a training: one CPU, one GPU, or several processes."""
 
 import os
-import signal
 import sys
-import threading
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +14,7 @@ from halftone.threads import thread_count
 from training.config import TrainConfig
 from utils.errors import UserError
 from utils.hardware import has_bf16
+from utils.processes import end_with_parent
 
 COLLECTIVE_TIMEOUT = timedelta(hours=3)
 """Longest wait of a process for the others, for example at the end of a validation."""
@@ -38,22 +36,6 @@ def gather(fabric: Fabric, value: Any) -> list[Any]:
     if fabric.world_size > 1:
         torch.distributed.all_gather_object(gathered, value)
     return gathered
-
-
-def end_with_parent(seconds: float = 2.0) -> None:
-    """Kill this process when its parent has died; checked every `seconds`.
-
-    Fabric's launcher starts the other processes from the first one. Without this they would wait for a dead first
-    process until COLLECTIVE_TIMEOUT.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(seconds)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def make_fabric(config: TrainConfig) -> Fabric:

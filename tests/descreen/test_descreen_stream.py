@@ -9,6 +9,7 @@ import torch
 
 from dataset.batches import BatchStream
 from dataset.photo_set import PhotoSet
+from descreen import stream
 from descreen.config import ScreensConfig
 from descreen.stream import ScanStream
 
@@ -75,10 +76,18 @@ def test_estimated_waves_match_the_exact_ones(photos):
         assert torch.corrcoef(torch.stack((a.flatten(), b.flatten())))[0, 1] > 0.8
 
 
-def test_the_start_step_and_the_number_of_threads_do_not_change_batches(photos):
+def test_start_step_threads_and_processes_do_not_change_batches(photos, monkeypatch):
+    monkeypatch.setattr(stream, "available_cores", lambda: 2)
     whole = list(make(photos, rotate=True).batches(2))
     assert len(whole) == 2
     assert same(whole[1], next(make(photos, rotate=True, num_workers=0).batches(2, 1)))
+    pool = stream._processes(2)
+    try:
+        assert all(map(same, whole, make(photos, rotate=True, num_workers=2).batches(2)))
+        assert len(pool._processes) == 2
+    finally:
+        pool.shutdown()
+        stream._processes.cache_clear()
     assert not same(whole[1], list(make(photos, rotate=True).batches(3))[1])
 
 
@@ -95,4 +104,4 @@ def test_closing_the_iterator_ends_its_threads(photos):
     batches = make(photos).batches(0)
     next(batches)
     batches.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("scans", "batches"))]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
