@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PARTS = {
     "tests": ("-m", "pytest", "-m", "cuda", "tests/cuda", "-v", "--durations=20"),
-    "training": ("bench/train_throughput.py", "--width", "16", "64", "--seconds", "15"),
-    "training, compiled": ("bench/train_throughput.py", "--width", "64", "--seconds", "15", "--compile"),
+    "training": ("bench/train_throughput.py", "--width", "16", "64", "--seconds", "10", "--cuda_graph"),
+    "compiled": ("bench/train_throughput.py", "--width", "64", "--seconds", "10", "--compile", "--cuda_graph"),
     "stages of the paper's recipe": ("bench/stage_throughput.py", "--recipe", "gpu", "--seconds", "3"),
     "inference": ("bench/inference_speed.py", "--sides", "1024"),
 }

@@ -69,7 +69,7 @@ class LossMeter:
             if value > LIMITS.get(name, math.inf):
                 raise UserError(
                     f"step {step}: the continuous halftone has left [-1, 1]: {name} is {value:.6g}, allowed: up to "
-                    f"{LIMITS[name]:g}; lower optimizer.lr or set grad_clip to 1, and raise quantizeLossWeight"
+                    f"{LIMITS[name]:g}; set driftGuard to true and grad_clip to 1, or lower optimizer.lr"
                 )
         self.stop = self.stop or values[-1] > 0
 

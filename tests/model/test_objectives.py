@@ -249,3 +249,14 @@ def test_a_decoder_without_a_loss_term_is_frozen():
         assert trained and all(parameter.grad is not None for parameter in trained)
     with pytest.raises(ValueError, match="nothing to train"):
         JointObjective(tiny(), JOINT | {"restore": 0.0}, freeze="encoder")
+
+
+def test_with_the_drift_guard_outputs_out_of_range_are_not_pushed_further_out():
+    data = {"colour": torch.full((1, 3, 32, 32), 1.5)}  # brighter than white: the tone term always asks for more
+    for guard in (False, True):
+        network = tiny()
+        torch.nn.init.constant_(network.encoder.outConv[-1].bias, 3.0)
+        weights = dict.fromkeys(JOINT, 0.0) | {"tone": 1.0}
+        objective = JointObjective(network, weights, quantized_tone=True, drift_guard=guard)
+        terms_of(objective, data)["total"].backward()
+        assert (network.encoder.outConv[-1].bias.grad.abs().item() == 0) == guard
