@@ -83,6 +83,8 @@ class DetailsLossConfig(Strict):
 
 
 class ScansConfig(DataConfig):
+    """Here `num_workers` above 1 are processes that make the scans (descreen.stream)."""
+
     special_set: str | None = None
     crop_size: CropSize | None = 224
     flip: bool = True
