@@ -1,9 +1,9 @@
 """Descreening of pages with text and line art beside screened pictures.
 
-    python bench/descreen_pages.py [--pages 8] [--photos test_imgs] [--save_dir DIR]
+    python bench/descreen_pages.py [--pages 8] [--photos test_imgs] [--lines] [--save_dir DIR]
 
-Simulated pages (descreen/pages.py), one of four without pictures. Each row is a method, on the regions that
-descreen/regions.py finds, or on the whole scan as if it were one picture:
+Simulated pages (descreen/pages.py), one of four without pictures; with --lines the pictures have line screens instead of
+dots. Each row is a method, on the regions that descreen/regions.py finds, or on the whole scan as if it were one picture:
     unscreened  PSNR of text, line art and paper to the scan, in dB: what carries no screen should not change
     text        the same around letters and lines only
     pictures    PSNR of the pictures to the photographs
@@ -41,10 +41,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=8)
     parser.add_argument("--photos", type=Path, default=ROOT / "test_imgs")
+    parser.add_argument("--lines", action="store_true")
     parser.add_argument("--save_dir", type=Path)
     arguments = parser.parse_args()
     if arguments.save_dir:
         arguments.save_dir.mkdir(parents=True, exist_ok=True)
+    screens = SCREENS.model_copy(update={"am": 0.0, "line": 1.0}) if arguments.lines else SCREENS
     photos = [read_image(path).bgr for path in list_images(arguments.photos)]
     network = load_trained(SHIPPED).restore
     bilateral = baseline_restorer("bilateral", 1.0, "gaussian")
@@ -59,7 +61,7 @@ def main() -> None:
     for number in range(arguments.pages):
         random = np.random.default_rng(number)
         count = 0 if number % WITHOUT_PICTURES == WITHOUT_PICTURES - 1 else random.integers(1, 5)
-        page = draw_page([photos[i] for i in random.permutation(len(photos))[:count]], SIZE, SCREENS, random)
+        page = draw_page([photos[i] for i in random.permutation(len(photos))[:count]], SIZE, screens, random)
         start = time.perf_counter()
         regions = find_regions(page.scan)
         seconds.append((time.perf_counter() - start) / (np.prod(SIZE) / 1e6))

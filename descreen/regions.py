@@ -1,8 +1,8 @@
 """Regions of a scan that carry a halftone screen; the text, line art and paper beside them do not.
 
-A region is found in two steps. Blocks whose spectrum has the peaks of a dot screen vote for its pitch, and blocks as
-rough as a stochastic (FM) halftone for that: a picture is a connected group of equal votes, while letters and hatchings
-vote at random. Around such a group, the local amplitude of its screens then gives the mask.
+A region is found in two steps. Blocks whose spectrum has the peaks of a dot or line screen vote for its pitch, and
+blocks as rough as a stochastic (FM) halftone for that: a picture is a connected group of equal votes, while letters
+vote at random and hatchings have one tone. Around such a group, the local amplitude of its screens then gives the mask.
 """
 
 import math
@@ -26,10 +26,14 @@ SAME_PITCH = 0.01
 """Maximal relative difference between the pitches of a region's votes."""
 MIN_DETAIL = 10.0
 """Levels; blocks of a lower standard deviation are blank."""
-MIN_ANGLE = 1.5
-"""Degrees; a dot screen closer to the axes needs MIN_FM_BLOCKS votes: letters and JPEG blocks repeat along the axes."""
+MIN_ANGLE, MIN_ALIGNED_AMPLITUDE = 1.5, 10.0
+"""Degrees; dot screens closer to the axes need MIN_FM_BLOCKS votes and this amplitude in levels, and line screens are
+refused: letters, tables and JPEG blocks repeat along the axes."""
 LINE_SHARE = 0.7
-"""Share of a scan's blocks that vote for its line screen; hatchings are drawn in parts of a page."""
+"""Share of a scan's blocks that vote for its line screen, if it is one picture."""
+LINE_TONES, LINE_MARGIN = 24.0, 16
+"""Levels: difference of the 10th and 90th percentiles of the tone inside a picture with a line screen, LINE_MARGIN
+pixels from its border. Hatchings have one tone."""
 FM_DOTS, FM_MEDIAN, DOT_CONTRAST = 0.05, 0.04, 10.0
 """Dots per pixel of an FM halftone, black or white, whichever are more; their median over a scan that is one FM
 halftone; and the least distance of a dot from the local mean in levels. Scans blurred with a σ of 0.8 pixels have 0.06
@@ -71,7 +75,15 @@ def find_regions(bgr: np.ndarray) -> list[Region]:
     A scan of a single picture is one region with a mask of 255.
     """
     votes = _votes(bgr)
-    regions = _distinct([region for group in _groups(votes) if (region := _region(bgr, votes, group)) is not None])
+    least = min(MIN_BLOCKS, max(1, np.count_nonzero(~votes.blank)))
+    few = MIN_FM_BLOCKS if least == MIN_BLOCKS else least
+    found = []
+    for group in _groups(votes.line, {}, few) if least == MIN_BLOCKS else []:
+        if (region := _line_region(bgr, group)) is not None:
+            found.append(region)
+            votes.pitch[group & (votes.pitch == FM)] = 0  # lines are as rough as FM dots
+    found += [_region(bgr, votes, group) for group in _groups(votes.pitch, {FM: few}, least)]
+    regions = _distinct([region for region in found if region is not None])
     if not regions:
         screens = find_screens(bgr)
         return [_whole(bgr, screens)] if _covers(screens, votes) else []
@@ -151,17 +163,16 @@ def _dots(gray: np.ndarray) -> float:
     return float(max(white.mean(), black.mean()))
 
 
-def _groups(votes: _Votes) -> list[np.ndarray]:
-    """Connected groups of equal votes, masks (rows, columns)."""
-    left, groups = votes.pitch, []
-    least = min(MIN_BLOCKS, max(1, np.count_nonzero(~votes.blank)))
+def _groups(votes: np.ndarray, needed: dict[float, int], otherwise: int) -> list[np.ndarray]:
+    """Connected groups of equal votes of at least `needed` blocks, by vote, or `otherwise`: masks (rows, columns)."""
+    left, groups = votes.copy(), []
     while left.any():
         pitch = left.max()
         labels, _ = label(np.abs(left - pitch) < SAME_PITCH * pitch, np.ones((3, 3)))
         for number in np.unique(labels[left == pitch]):
             group = labels == number
             left = np.where(group, 0, left)
-            if group.sum() >= (MIN_FM_BLOCKS if pitch == FM and least == MIN_BLOCKS else least):
+            if group.sum() >= needed.get(float(pitch), otherwise):
                 groups.append(group)
     return groups
 
@@ -172,10 +183,33 @@ def _region(bgr: np.ndarray, votes: _Votes, group: np.ndarray) -> Region | None:
     is_fm = votes.pitch[group].max() == FM
     if not is_fm:
         screens = find_screens(np.ascontiguousarray(bgr[_box(group, 0, bgr.shape)]))
-        lines = any(screen.is_line for screen in screens.values())
-        if not screens or lines or (_is_aligned(screens) and MIN_BLOCKS <= group.sum() < MIN_FM_BLOCKS):
+        if not screens or any(screen.is_line for screen in screens.values()):
             return None
+        weak = max(screen.amplitude for screen in screens.values()) < MIN_ALIGNED_AMPLITUDE
+        if _is_aligned(screens) and (weak or MIN_BLOCKS <= group.sum() < MIN_FM_BLOCKS):
+            return None
+    return _cut(outer, _mask(bgr[outer], screens, _inside(group, outer)), screens)
+
+
+def _line_region(bgr: np.ndarray, group: np.ndarray) -> Region | None:
+    """The region of a group of votes for a line screen; None for hatchings."""
+    outer = _box(group, BLOCK_STEP, bgr.shape)
+    screens = find_screens(np.ascontiguousarray(bgr[_box(group, 0, bgr.shape)]))
+    if not screens or not all(screen.is_line for screen in screens.values()) or _is_aligned(screens):
+        return None
     mask = _mask(bgr[outer], screens, _inside(group, outer))
+    if mask is None:
+        return None
+    sigma = common_pitch(screens)
+    tone = cv2.cvtColor(cv2.GaussianBlur(bgr[outer], (0, 0), sigma), cv2.COLOR_BGR2GRAY)
+    inner = cv2.erode((mask > 127).astype(np.uint8), np.ones((2 * LINE_MARGIN + 1,) * 2, np.uint8)) > 0
+    if not inner.any() or np.subtract(*np.percentile(tone[inner], (90, 10))) < LINE_TONES:
+        return None
+    return _cut(outer, mask, screens)
+
+
+def _cut(outer: Box, mask: np.ndarray | None, screens: dict[str, Screen]) -> Region | None:
+    """The region of a mask over `outer`, without the empty rows and columns around it."""
     if mask is None:
         return None
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))

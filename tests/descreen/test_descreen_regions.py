@@ -9,7 +9,7 @@ from descreen.config import ScreensConfig
 from descreen.engine import baseline_restorer
 from descreen.pages import draw_page
 from descreen.regions import FM, coverage, find_regions, overlay
-from halftone.screens import am_cmyk
+from halftone.screens import STANDARD_ANGLES, am_cmyk
 from halftone.variable_diffusion import ostromoukhov
 from images.files import read_image, write_image
 from metrics.quality import psnr
@@ -63,6 +63,26 @@ def test_a_page_without_screens_comes_back_as_it_was(text, tmp_path, capsys):
     assert restore.main(["--data_dir", str(tmp_path / "scans"), "--save_dir", str(tmp_path / "out")]) == 0
     assert "no screen: unchanged" in capsys.readouterr().out
     assert np.array_equal(read_image(tmp_path / "out/restored/text.png").bgr, text)
+
+
+def test_rows_of_a_table_are_neither_a_dot_nor_a_line_screen():
+    for seed in (105, 213):  # in both a table repeats along the axes at 1.9 and 2.1 pixels
+        random = np.random.default_rng(seed)
+        if seed == 105:
+            random.permutation(8)
+        assert find_regions(draw_page([], (1000, 800), SCREENS, random).scan) == []
+
+
+@pytest.mark.parametrize("angles", [STANDARD_ANGLES, dict.fromkeys(STANDARD_ANGLES, 30.0)], ids=["four", "one"])
+def test_a_picture_with_a_line_screen_is_found_beside_text_and_hatchings(photos, text, angles):
+    page = text.copy()
+    picture = am_cmyk(photos[1], pitch=4.7, spot="line", angles=angles, supersample=3)
+    page[200 : 200 + picture.shape[0], 150 : 150 + picture.shape[1]] = picture
+    (region,) = find_regions(page)
+    assert all(screen.is_line and abs(screen.pitch - 4.7) < 0.1 for screen in region.screens.values())
+    mask, inside = coverage([region], page.shape[:2]) > 127, np.zeros(page.shape[:2], bool)
+    inside[200 : 200 + picture.shape[0], 150 : 150 + picture.shape[1]] = True
+    assert mask[inside].mean() > 0.9 and mask[~inside].mean() < 0.05
 
 
 @pytest.mark.parametrize("step", [3.0, 4.5, 7.0])
