@@ -2,8 +2,9 @@
 
     python bench/descreen_pages.py [--pages 8] [--photos test_imgs] [--lines] [--save_dir DIR]
 
-Simulated pages (descreen/pages.py), one of four without pictures; with --lines the pictures have line screens instead of
-dots. Each row is a method, on the regions that descreen/regions.py finds, or on the whole scan as if it were one picture:
+Simulated pages (descreen/pages.py), one of four without pictures; with --lines the pictures have line screens instead
+of dots. Each row is a method, on the regions that descreen/regions.py finds, or on the whole scan as if it were one
+picture:
     unscreened  PSNR of text, line art and paper to the scan, in dB: what carries no screen should not change
     text        the same around letters and lines only
     pictures    PSNR of the pictures to the photographs
