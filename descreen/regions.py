@@ -20,8 +20,8 @@ from utils.tiling import windows
 
 BLOCK, BLOCK_STEP = 128, 64
 """Side and distance of the voting blocks, pixels."""
-MIN_BLOCKS, MIN_FM_BLOCKS = 4, 9
-"""Votes of a region with a dot screen, and of an FM halftone."""
+MIN_BLOCKS, MIN_LINE_BLOCKS, MIN_FM_BLOCKS = 4, 6, 9
+"""Votes of a region with a dot screen, with a line screen, and of an FM halftone."""
 SAME_PITCH = 0.01
 """Maximal relative difference between the pitches of a region's votes."""
 MIN_DETAIL = 10.0
@@ -31,7 +31,7 @@ MIN_ANGLE, MIN_ALIGNED_AMPLITUDE = 1.5, 10.0
 refused: letters, tables and JPEG blocks repeat along the axes."""
 LINE_SHARE = 0.7
 """Share of a scan's blocks that vote for its line screen, if it is one picture."""
-LINE_TONES, LINE_MARGIN = 24.0, 16
+LINE_TONES, LINE_MARGIN = 12.0, 16
 """Levels: difference of the 10th and 90th percentiles of the tone inside a picture with a line screen, LINE_MARGIN
 pixels from its border. Hatchings have one tone."""
 FM_DOTS, FM_MEDIAN, DOT_CONTRAST = 0.05, 0.04, 10.0
@@ -78,7 +78,7 @@ def find_regions(bgr: np.ndarray) -> list[Region]:
     least = min(MIN_BLOCKS, max(1, np.count_nonzero(~votes.blank)))
     few = MIN_FM_BLOCKS if least == MIN_BLOCKS else least
     found = []
-    for group in _groups(votes.line, {}, few) if least == MIN_BLOCKS else []:
+    for group in _groups(votes.line, {}, MIN_LINE_BLOCKS) if least == MIN_BLOCKS else []:
         if (region := _line_region(bgr, group)) is not None:
             found.append(region)
             votes.pitch[group & (votes.pitch == FM)] = 0  # lines are as rough as FM dots
