@@ -42,7 +42,7 @@ FM = 1.0
 """Vote for an FM halftone; pitches are larger."""
 AMPLITUDE_SIGMA = 8.0
 """σ in pixels of the window in which a screen's amplitude is measured."""
-MIN_AMPLITUDE, MIN_SHARE = 2.5, 0.25
+MIN_AMPLITUDE, MIN_SHARE = 1.2, 0.25
 """Amplitude of a screen inside its region: levels, and share of the upper quartile over the votes."""
 SMALLEST, GROWN, FEATHER = 64, 8, 3.0
 """Pixels: the smallest side of a region, its border beyond the last dots, and σ of its soft edge."""
