@@ -9,9 +9,12 @@ from torch import Tensor
 
 from utils.errors import UserError
 
-LIMITS = {"quantize": 10.0, "start": 100.0}
+LIMITS = {
+    "quantize": (10.0, "set driftGuard to true and grad_clip to 1, or lower optimizer.lr"),
+    "start": (100.0, "lower optimizer.lr, or set grad_clip to 1"),
+}
 """Highest accepted values of the terms that are large only where the continuous halftone leaves [-1, 1] by orders: its
-mean distance from -1 and 1, and its mean squared error."""
+mean distance from -1 and 1, and its mean squared error; and what to change."""
 
 
 class LossMeter:
@@ -66,10 +69,11 @@ class LossMeter:
             terms = ", ".join(f"{name} {value:.6g}" for name, value in zip(self._names, values, strict=False))
             raise UserError(f"step {step}: the loss is not finite: {terms}")
         for name, value in zip(self._names, values, strict=False):
-            if value > LIMITS.get(name, math.inf):
+            limit, remedy = LIMITS.get(name, (math.inf, ""))
+            if value > limit:
                 raise UserError(
                     f"step {step}: the continuous halftone has left [-1, 1]: {name} is {value:.6g}, allowed: up to "
-                    f"{LIMITS[name]:g}; set driftGuard to true and grad_clip to 1, or lower optimizer.lr"
+                    f"{limit:g}; {remedy}"
                 )
         self.stop = self.stop or values[-1] > 0
 

@@ -22,12 +22,15 @@ def test_a_deferred_check_reports_the_step_and_is_complete_before_anything_is_sa
     assert meter.stop
 
 
-@pytest.mark.parametrize(("name", "value"), [("quantize", 10.5), ("start", 101.0)])
-def test_a_halftone_that_leaves_its_range_is_reported_with_the_settings_to_change(toy, tmp_path, name, value):
+@pytest.mark.parametrize(
+    ("name", "value", "settings"),
+    [("quantize", 10.5, "driftGuard.*grad_clip.*optimizer.lr"), ("start", 101.0, "optimizer.lr.*grad_clip")],
+)
+def test_a_halftone_that_leaves_its_range_is_reported_with_the_settings_to_change(toy, tmp_path, name, value, settings):
     meter = LossMeter(make_fabric(toy.make_config(tmp_path)), deferred=True)
     meter.add(1, {name: torch.tensor(value / 2), "total": torch.tensor(500.0)}, stop_requested=False)
     meter.add(2, {name: torch.tensor(value), "total": torch.tensor(1.0)}, stop_requested=False)
-    message = rf"^step 2: .*left \[-1, 1\]: {name} is {value:g}.*optimizer.lr.*grad_clip"
+    message = rf"^step 2: .*left \[-1, 1\]: {name} is {value:g}.*{settings}"
     with pytest.raises(UserError, match=message) as error:
         meter.add(3, {"total": torch.tensor(1.0)}, stop_requested=False)  # other terms: the names are those of step 2
     assert "\n" not in str(error.value)
