@@ -195,18 +195,6 @@ def test_initial_weights_of_another_size_are_an_error(arguments, tmp_path):
             load_initial(network, str(tmp_path / "short" / LAST))
 
 
-def test_added_blocks_leave_the_output_of_the_initial_weights_as_it_is(arguments, tmp_path):
-    prior = {"halftone": "error_diffusion"}
-    short = {"vggLossWeight": 0, "prior": prior, "decoder": "subpixel", "trainer__max_steps": 1}
-    assert train.main(arguments(name="short", **short, blocks=1)) == 0
-    path = str(tmp_path / "short" / LAST)
-    short, grown = load_network(path), ResHalf(4, prior, decoder="subpixel", blocks=3)
-    assert load_initial(grown, path) == []
-    halftone = torch.randn(1, 1, 16, 16).sign()
-    with torch.no_grad():
-        assert torch.equal(grown.eval().decode(halftone), short.decode(halftone))
-
-
 def test_only_the_most_recently_used_halftone_caches_are_kept(arguments, data):
     def train_on(amplitude, name):
         prior = {"halftone": "error_diffusion", "amplitude": amplitude}
