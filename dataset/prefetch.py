@@ -38,4 +38,4 @@ def prefetch(
         for future in pending:
             future.cancel()
         if own is not None:
-            own.shutdown(cancel_futures=True)
+            own.shutdown()

@@ -75,14 +75,12 @@ def find_regions(bgr: np.ndarray) -> list[Region]:
     A scan of a single picture is one region with a mask of 255.
     """
     votes = _votes(bgr)
-    least = min(MIN_BLOCKS, max(1, np.count_nonzero(~votes.blank)))
-    few = MIN_FM_BLOCKS if least == MIN_BLOCKS else least
     found = []
-    for group in _groups(votes.line, {}, MIN_LINE_BLOCKS) if least == MIN_BLOCKS else []:
+    for group in _groups(votes.line):
         if (region := _line_region(bgr, group)) is not None:
             found.append(region)
             votes.pitch[group & (votes.pitch == FM)] = 0  # lines are as rough as FM dots
-    found += [_region(bgr, votes, group) for group in _groups(votes.pitch, {FM: few}, least)]
+    found += [_region(bgr, votes, group) for group in _groups(votes.pitch)]
     regions = _distinct([region for region in found if region is not None])
     if not regions:
         screens = find_screens(bgr)
@@ -163,49 +161,56 @@ def _dots(gray: np.ndarray) -> float:
     return float(max(white.mean(), black.mean()))
 
 
-def _groups(votes: np.ndarray, needed: dict[float, int], otherwise: int) -> list[np.ndarray]:
-    """Connected groups of equal votes of at least `needed` blocks, by vote, or `otherwise`: masks (rows, columns)."""
-    left, groups = votes.copy(), []
+def _groups(votes: np.ndarray) -> list[np.ndarray]:
+    """Connected groups of equal votes, masks (rows, columns)."""
+    left, groups = votes, []
     while left.any():
         pitch = left.max()
         labels, _ = label(np.abs(left - pitch) < SAME_PITCH * pitch, np.ones((3, 3)))
         for number in np.unique(labels[left == pitch]):
             group = labels == number
             left = np.where(group, 0, left)
-            if group.sum() >= needed.get(float(pitch), otherwise):
-                groups.append(group)
+            groups.append(group)
     return groups
 
 
 def _region(bgr: np.ndarray, votes: _Votes, group: np.ndarray) -> Region | None:
-    """The region of a group of votes; None where the group's spectrum has no screen, or one of letters."""
-    outer, screens = _box(group, BLOCK_STEP, bgr.shape), {}
+    """The region of a group of votes; None for few votes, and where their spectrum has no screen, or one of letters."""
+    blocks, screens = group.sum(), {}
     is_fm = votes.pitch[group].max() == FM
+    least = min(MIN_BLOCKS, max(1, np.count_nonzero(~votes.blank)))
+    if blocks < (MIN_FM_BLOCKS if is_fm and least == MIN_BLOCKS else least):
+        return None
     if not is_fm:
-        screens = find_screens(np.ascontiguousarray(bgr[_box(group, 0, bgr.shape)]))
+        screens = _screens_of(bgr, group)
         if not screens or any(screen.is_line for screen in screens.values()):
             return None
         weak = max(screen.amplitude for screen in screens.values()) < MIN_ALIGNED_AMPLITUDE
-        if _is_aligned(screens) and (weak or MIN_BLOCKS <= group.sum() < MIN_FM_BLOCKS):
+        if _is_aligned(screens) and (weak or MIN_BLOCKS <= blocks < MIN_FM_BLOCKS):
             return None
+    outer = _box(group, BLOCK_STEP, bgr.shape)
     return _cut(outer, _mask(bgr[outer], screens, _inside(group, outer)), screens)
 
 
 def _line_region(bgr: np.ndarray, group: np.ndarray) -> Region | None:
-    """The region of a group of votes for a line screen; None for hatchings."""
-    outer = _box(group, BLOCK_STEP, bgr.shape)
-    screens = find_screens(np.ascontiguousarray(bgr[_box(group, 0, bgr.shape)]))
+    """The region of a group of votes for a line screen; None for few votes and for hatchings."""
+    screens = _screens_of(bgr, group) if group.sum() >= MIN_LINE_BLOCKS else {}
     if not screens or not all(screen.is_line for screen in screens.values()) or _is_aligned(screens):
         return None
+    outer = _box(group, BLOCK_STEP, bgr.shape)
     mask = _mask(bgr[outer], screens, _inside(group, outer))
     if mask is None:
         return None
-    sigma = common_pitch(screens)
-    tone = cv2.cvtColor(cv2.GaussianBlur(bgr[outer], (0, 0), sigma), cv2.COLOR_BGR2GRAY)
+    tone = cv2.cvtColor(cv2.GaussianBlur(bgr[outer], (0, 0), common_pitch(screens)), cv2.COLOR_BGR2GRAY)
     inner = cv2.erode((mask > 127).astype(np.uint8), np.ones((2 * LINE_MARGIN + 1,) * 2, np.uint8)) > 0
     if not inner.any() or np.subtract(*np.percentile(tone[inner], (90, 10))) < LINE_TONES:
         return None
     return _cut(outer, mask, screens)
+
+
+def _screens_of(bgr: np.ndarray, group: np.ndarray) -> dict[str, Screen]:
+    """Screens in the blocks of a group."""
+    return find_screens(np.ascontiguousarray(bgr[_box(group, 0, bgr.shape)]))
 
 
 def _cut(outer: Box, mask: np.ndarray | None, screens: dict[str, Screen]) -> Region | None:

@@ -144,14 +144,12 @@ class Trainer:
         batch = self.objective.draw(batch)
         if self.config.channels_last:
             batch = {name: value.contiguous(memory_format=torch.channels_last) for name, value in batch.items()}
-        if self._graph is not None:
-            terms = self._graph(batch, self.objective.phase)
-        else:
-            self.optimizer.zero_grad()
-            terms = self._compute_gradients(batch)
+        terms = self._compute_gradients(batch) if self._graph is None else self._graph(batch, self.objective.phase)
         with self._add_last_good():
             self.meter.add(self.step + 1, terms, self._stop.number is not None)
         self.optimizer.step()
+        if self._graph is None:  # a graph sets the gradients anew
+            self.optimizer.zero_grad()
         self.step += 1
         if self.average:
             self.average.update(self.step)

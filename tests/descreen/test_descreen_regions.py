@@ -66,11 +66,8 @@ def test_a_page_without_screens_comes_back_as_it_was(text, tmp_path, capsys):
 
 
 def test_rows_of_a_table_are_neither_a_dot_nor_a_line_screen():
-    for seed in (105, 213):  # in both a table repeats along the axes at 1.9 and 2.1 pixels
-        random = np.random.default_rng(seed)
-        if seed == 105:
-            random.permutation(8)
-        assert find_regions(draw_page([], (1000, 800), SCREENS, random).scan) == []
+    for seed in (3, 213):  # in both a table repeats along the axes, at 2.7 and 1.9 pixels
+        assert find_regions(draw_page([], (1000, 800), SCREENS, np.random.default_rng(seed)).scan) == []
 
 
 @pytest.mark.parametrize("angles", [STANDARD_ANGLES, dict.fromkeys(STANDARD_ANGLES, 30.0)], ids=["four", "one"])
