@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +14,7 @@ from lightning.fabric.strategies import DDPStrategy
 
 from halftone.threads import thread_count
 from training.config import TrainConfig
-from utils.errors import UserError
+from utils.errors import Interrupted, UserError
 from utils.hardware import has_bf16
 from utils.processes import end_with_parent
 
@@ -36,6 +38,26 @@ def gather(fabric: Fabric, value: Any) -> list[Any]:
     if fabric.world_size > 1:
         torch.distributed.all_gather_object(gathered, value)
     return gathered
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Destroy the group of `make_fabric` after the block and after a signal in it, where all processes stop together.
+
+    Otherwise gloo may abort a process at its exit. After an error the others may still wait for this process, so its
+    group ends with it.
+    """
+    try:
+        yield
+    except Interrupted:
+        _destroy_group()
+        raise
+    _destroy_group()
+
+
+def _destroy_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def make_fabric(config: TrainConfig) -> Fabric:

@@ -12,7 +12,7 @@ from torch import nn
 
 from training.checkpoints import find_common_state, run_folder
 from training.config import TrainConfig, load_config
-from training.devices import make_fabric
+from training.devices import make_fabric, process_group
 from training.initial import load_initial
 from training.protocols import Objective
 from training.random_state import seed_all
@@ -58,7 +58,8 @@ def run_stage(
         if arguments.dry_run:
             print(json.dumps(config.dump(), indent=4))
         else:
-            _train(config, arguments.resume, build, streams, adapt)
+            with process_group():
+                _train(config, arguments.resume, build, streams, adapt)
         return 0
 
     return exit_code(run)

@@ -1,15 +1,18 @@
 """The devices and processes of a config."""
 
+import signal
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import distributed
 
 from training import devices
-from training.devices import make_fabric
+from training.devices import make_fabric, process_group
 from training.random_state import random_state, set_random_state
 from utils import hardware
-from utils.errors import UserError
+from utils.errors import Interrupted, UserError
 
 
 def test_cuda_without_a_device_falls_back_to_the_cpu_with_a_warning(toy, tmp_path, monkeypatch, capsys):
@@ -85,3 +88,18 @@ def test_several_processes_need_shuffled_photographs(toy, tmp_path, monkeypatch)
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="data_loader.shuffle: found false for 2 processes, allowed: true"):
         make_fabric(toy.make_config(tmp_path, data_loader__shuffle=False))
+
+
+@pytest.mark.parametrize(
+    "error, ended", [(None, True), (Interrupted(signal.SIGTERM, "stopped"), True), (UserError("no such file"), False)]
+)
+def test_the_process_group_is_destroyed_unless_others_may_wait_for_this_process(error, ended):
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with nullcontext() if error is None else pytest.raises(type(error)), process_group():
+            if error is not None:
+                raise error
+        assert distributed.is_initialized() != ended
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()

@@ -17,7 +17,7 @@ from reshalf.config import JointConfig
 from training import checkpoints
 from training.checkpoints import find_checkpoint
 from training.config import parse_config
-from training.devices import make_fabric
+from training.devices import make_fabric, process_group
 from training.run import run_stage
 from training.trainer import Trainer
 from utils.errors import Interrupted
@@ -240,4 +240,5 @@ def several_processes(folder):
 
 
 if __name__ == "__main__":
-    {"kill": killed_and_resumed, "processes": several_processes}[sys.argv[1]](Path(sys.argv[2]))
+    with process_group():
+        {"kill": killed_and_resumed, "processes": several_processes}[sys.argv[1]](Path(sys.argv[2]))
