@@ -1,6 +1,7 @@
 """Shared by the commands restore and rescreen: flags, choice of the method, the run over the folder."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from descreen.baselines import BASELINES, MASKS
@@ -31,6 +32,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
     add("--strength", type=float, default=1.0, help="strength of the baseline (default: %(default)s)")
     add("--mask", choices=MASKS, default="gaussian", help="notch shape of fft_notch (default: %(default)s)")
+    add("--keep_tones", action="store_true", help="network: do not correct the tones and colours of whole pictures")
     add("--background", type=parse_colour, metavar="COLOUR", help=BACKGROUND_HELP)
     add_job_flags(parser)
     add("--tile", type=int, help="side in pixels of the tiles the network processes (default: by the free memory)")
@@ -49,8 +51,9 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
     shard = parse_shard(args.shard)
     made_by = {"method": args.method, "rescreen": settings}
     if args.method == "network":
-        restore = load_trained(args.model, args.device or shard.device(), args.tile).restore
-        made_by["checkpoint"] = checksum_or_empty(args.model)
+        engine = load_trained(args.model, args.device or shard.device(), args.tile)
+        restore = partial(engine.restore, tone=not args.keep_tones)
+        made_by |= {"checkpoint": checksum_or_empty(args.model), "keep_tones": args.keep_tones}
     else:
         if not 0 < args.strength <= 100:
             raise UserError(f"--strength {args.strength}: allowed: above 0, up to 100")

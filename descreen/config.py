@@ -1,6 +1,6 @@
 """Config of descreening training: one class for the three stages, selected by `model`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -104,6 +104,8 @@ class DescreenConfig(TrainConfig):
 
     Stages: "CoarseNet", "EdgeNet" (requires coarse_ckpt), "DetailsNet" (requires edge_ckpt, which contains both).
     """
+
+    excluded_from_initial: ClassVar[tuple[str, ...]] = ("tone",)  # depends on the trained parts
 
     name: FolderName = "descreen_coarse"
     model: Literal["CoarseNet", "EdgeNet", "DetailsNet"] = "CoarseNet"

@@ -43,23 +43,31 @@ class DescreenEngine(Tiler):
         super().__init__(network, device, tile, bf16, **options)
 
     def restore(
-        self, scan: np.ndarray, regions: list[Region] | None = None, *, coarse: bool = False, notch: bool = True
+        self,
+        scan: np.ndarray,
+        regions: list[Region] | None = None,
+        *,
+        coarse: bool = False,
+        notch: bool = True,
+        tone: bool = True,
     ) -> np.ndarray:
         """Scan (H, W, 3) BGR uint8 → continuous tone, same shape and dtype.
 
         regions  the screened parts of the scan, each with its screens by ink; None: detect them. The rest is
                  copied. Parts with large pitches are restored at half or quarter size
-        coarse   run the coarse network only
+        coarse   run the coarse network only, and its notches
         notch    filter residual screen frequencies out of the restored image
+        tone     correct the tones of each region with the network's ToneNet, if it has one
         Raises ValueError for any other array, MemoryError when the smallest tile does not fit.
         """
         check_pixels("a scan", scan, 3)
         regions = find_regions(scan) if regions is None else regions
-        return apply_to_regions(
-            partial(_restore_shrunk, partial(self._restore, coarse=coarse, notch=notch)), scan, regions
-        )
+        restore = partial(self._restore, coarse=coarse, notch=notch, tone=tone and not coarse)
+        return apply_to_regions(partial(_restore_shrunk, restore), scan, regions)
 
-    def _restore(self, scan: np.ndarray, screens: dict[str, Screen], coarse: bool, notch: bool) -> np.ndarray:
+    def _restore(
+        self, scan: np.ndarray, screens: dict[str, Screen], coarse: bool, notch: bool, tone: bool
+    ) -> np.ndarray:
         waves = EstimatedWaves(scan, screens) if self.network.settings["waves"] else None
 
         def inputs(window: tuple[slice, slice]) -> tuple[Tensor]:
@@ -68,7 +76,11 @@ class DescreenEngine(Tiler):
 
         with threads_for(scan[..., 0].size):
             restored = self.tiled(scan.shape[:2], self.network.coarse if coarse else self.network.restore, inputs)
-        return notch_screens(restored, screens) if notch else restored
+        if notch:
+            restored = notch_screens(restored, screens)
+        if tone and self.network.tone is not None:
+            restored = self.network.tone.correct(scan, restored)
+        return restored
 
 
 def baseline_restorer(method: str, strength: float, mask: str) -> Restorer:

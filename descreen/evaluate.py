@@ -9,8 +9,9 @@ noise, misregistration, paper tint and resampling. "magazine" and "newsprint": s
 resolution of the scan. The others: ideal FM halftones of the luma.
 Columns: "found", share of restored images in which a screen is detected; "visible" and "worst", mean and maximal
 visibility of the residual screen in multiples of the contrast threshold (descreen/visibility.py), invisible below 1;
-"margin", difference to the baseline of the highest PSNR. Row "no notch": the network without the notch filter on its
-output. Networks of several parts have another row for the coarse part alone, without the adversarial stage.
+"margin", difference to the baseline of the highest PSNR. Rows "no notch" and "no tone": the network without the
+notch filter on its output, and without its tone network. Networks of several parts have another row for the coarse part
+alone, without the adversarial stage.
 Exit code: 0 done, 2 wrong usage, 130 or 143 interrupted.
 """
 
@@ -156,6 +157,8 @@ def _networks(args: argparse.Namespace) -> dict[str, Restorer]:
         if engine.network.parts != ("coarse",):
             found[f"{name}, coarse"] = partial(engine.restore, coarse=True)
         found[f"{name}, no notch"] = partial(engine.restore, notch=False)
+        if engine.network.tone is not None:
+            found[f"{name}, no tone"] = partial(engine.restore, tone=False)
         found[name] = engine.restore
     return found
 

@@ -10,6 +10,7 @@ from descreen.config import CoarseNetConfig
 from descreen.networks import COARSE_STRIDE, CoarseNet, DetailsNet, EdgeNet
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet
 from descreen.residual import ResidualCoarse
+from descreen.tone import ToneNet
 from model.hourglass import reflect_to_multiple
 from model.load import register_network
 
@@ -34,11 +35,19 @@ class Descreener(nn.Module):
 
     parts    the first one, two or three of coarse, edge and details: each training stage adds one
     objects  object maps of DetailsNet: "none" (zeros), "small" (SmallObjectNet) or "parser" (ObjectNet)
+    tone     a ToneNet, which engine.py applies to whole pictures (trained by train_tone.py)
     coarse   settings of the coarse network: kind, "unet" (published) or "residual"; the others as in the config
     Raises ValueError for invalid parts and an unknown kind of objects or coarse network.
     """
 
-    def __init__(self, width: int = 64, parts: tuple[str, ...] = ("coarse",), objects: str = "none", **coarse):
+    def __init__(
+        self,
+        width: int = 64,
+        parts: tuple[str, ...] = ("coarse",),
+        objects: str = "none",
+        tone: bool = False,
+        **coarse,
+    ):
         super().__init__()
         if not parts or tuple(parts) != PARTS[: len(parts)]:
             raise ValueError(f"parts must be the first one, two or three of {', '.join(PARTS)}, not {parts}")
@@ -56,6 +65,7 @@ class Descreener(nn.Module):
         self.objects = None
         if self.object_kind != "none":
             self.objects = SmallObjectNet(width) if self.object_kind == "small" else ObjectNet()
+        self.tone = ToneNet() if tone else None
 
     @property
     def receptive_radius(self) -> int:
@@ -70,13 +80,13 @@ class Descreener(nn.Module):
     def arch(self) -> dict:
         """Constructor arguments as plain values, for a checkpoint."""
         whole = {"name": "Descreener", "width": self.width, "parts": list(self.parts), "objects": self.object_kind}
-        return whole | self.settings
+        return whole | {"tone": self.tone is not None} | self.settings
 
     @classmethod
     def from_arch(cls, arch: dict) -> "Descreener":
         """The inverse of `arch`, with initial weights. Raises ValueError as the constructor."""
         coarse = {key: arch[key] for key in COARSE_DEFAULTS if key in arch}
-        return cls(arch["width"], tuple(arch["parts"]), arch["objects"], **coarse)
+        return cls(arch["width"], tuple(arch["parts"]), arch["objects"], arch.get("tone", False), **coarse)
 
     def forward(self, scan: Tensor) -> Descreened:
         height, width = scan.shape[-2:]

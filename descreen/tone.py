@@ -1,0 +1,93 @@
+"""Tone and colour of a whole restored picture.
+
+Dot gain and the tint of the paper change all tones of a print alike. The coarse network, which sees the surroundings of
+a pixel only, cannot tell them from the tones of the photograph and restores their mean. ToneNet estimates the rest from
+statistics of the whole picture: where paper shows between the dots, and how the restored tones are distributed.
+"""
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SHARES = (0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.995)
+"""Quantiles of which `statistics` consists."""
+BLURS = (0.0, 0.7, 1.2)
+"""σ in pixels of the blurred scans whose quantiles are taken: paper between the dots, or the mean over some of them."""
+WINDOW, ROWS = 256, 4
+"""Statistics of pictures larger than WINDOW pixels: of up to ROWS × ROWS windows of that side."""
+STATISTICS = (2 + len(BLURS)) * 3 * len(SHARES)
+MAX_CHANGE = (0.3, 0.3, 0.3, 0.6)
+"""Limits of the coefficients in both directions. The curve of `tone_terms` then rises everywhere."""
+
+
+class ToneNet(nn.Module):
+    """Statistics (N, STATISTICS) → coefficients of `tone_terms`, (N, 4). Initially zero: no change."""
+
+    def __init__(self, width: int = 64, dropout: float = 0.3):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(STATISTICS))
+        self.register_buffer("deviation", torch.ones(STATISTICS))
+        self.register_buffer("limits", torch.tensor(MAX_CHANGE))
+        self.layers = nn.Sequential(
+            nn.Dropout(dropout / 3),
+            nn.Linear(STATISTICS, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, len(MAX_CHANGE)),
+        )
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        return self.limits * self.layers((statistics - self.mean) / self.deviation).tanh()
+
+    @torch.no_grad()
+    def correct(self, scan: np.ndarray, restored: np.ndarray) -> np.ndarray:
+        """Correct the tones of `restored`, with the `scan` it is of: each (H, W, 3) BGR uint8."""
+        found = torch.from_numpy(statistics(scan, restored))[None].to(self.mean.device)
+        coefficients = self(found)[0].cpu().numpy()
+        levels = np.repeat(np.arange(256, dtype=np.float32)[:, None] / 255, 3, axis=1)
+        table = np.clip(np.rint(255 * (levels + tone_terms(levels) @ coefficients)), 0, 255).astype(np.uint8)
+        return cv2.LUT(restored, table[None])
+
+
+def tone_terms(bgr: np.ndarray) -> np.ndarray:
+    """What each coefficient adds to (..., 3) BGR in [0, 1]: (..., 3, 4).
+
+    The first three scale one channel, for the tint of the paper; the last adds x (1 - x) to all, for the dot gain.
+    """
+    gain = (bgr * (1 - bgr))[..., None]
+    return np.concatenate((bgr[..., None] * np.eye(3, dtype=bgr.dtype), gain), axis=-1)
+
+
+def statistics(scan: np.ndarray, restored: np.ndarray) -> np.ndarray:
+    """Quantiles in [0, 1] of a scan and its restoration, (H, W, 3) BGR uint8: float32 (STATISTICS,).
+
+    Of the channels of the restoration, of its brightest and darkest channel and their difference, and of the channels
+    of the scan, blurred with each of BLURS.
+    """
+    counts = np.zeros((2 + len(BLURS), 3, 256), np.int64)
+    for window in _windows(*scan.shape[:2]):
+        brightest, darkest = restored[window].max(axis=2), restored[window].min(axis=2)
+        images = [restored[window], np.dstack((brightest, darkest, brightest - darkest))]
+        images += [cv2.GaussianBlur(scan[window], (0, 0), sigma) if sigma else scan[window] for sigma in BLURS]
+        for count, image in zip(counts, images, strict=True):
+            for channel in range(3):
+                count[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
+    below = counts.cumsum(axis=-1) / counts.sum(axis=-1, keepdims=True)
+    quantiles = [[np.searchsorted(share, SHARES) for share in three] for three in below]
+    return (np.ravel(quantiles) / 255).astype(np.float32)
+
+
+def _windows(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Windows of up to WINDOW pixels a side, up to ROWS × ROWS of them, evenly over an image of this size."""
+    parts = []
+    for side in (height, width):
+        count = min(ROWS, -(-side // WINDOW))
+        starts = np.linspace(0, max(side - WINDOW, 0), count).astype(int).tolist()
+        parts.append([slice(start, min(start + WINDOW, side)) for start in starts])
+    return [(row, column) for row in parts[0] for column in parts[1]]

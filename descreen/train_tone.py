@@ -1,0 +1,176 @@
+"""Train the tone network of a descreening checkpoint, after all other stages.
+
+    python -m descreen.train_tone --model RUN/model_best.pth.tar --out FILE.pth.tar [--data_dir dataset/] [--scans 6000]
+
+Prints and scans the training photographs as the checkpoint's own training did, restores the scans, and trains ToneNet
+(descreen/tone.py) on whole restorations and crops of them: the loss is the logarithm of each one's mean squared error.
+FILE is the checkpoint with this network; a tone network that it had is replaced.
+Exit code: 0 done, 2 wrong usage, 130 or 143 interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataset.photo_set import PhotoSet
+from descreen.command import load_trained
+from descreen.config import ScreensConfig
+from descreen.engine import DescreenEngine
+from descreen.printing import draw_printing, ground_truth, print_and_scan
+from descreen.regions import find_regions
+from descreen.tone import ToneNet, statistics, tone_terms
+from training.config import parse_config
+from utils.checkpoint import read_checkpoint, write_checkpoint
+from utils.command import exit_code
+from utils.errors import UserError
+from utils.progress import progress
+
+CROPS, MIN_CROP = 2, 96
+"""Random crops of each restoration beside the whole, and their smallest side in pixels."""
+EPOCHS, BATCH, RATE, DECAY, NOISE = 15, 64, 2e-3, 0.3, 0.2
+"""AdamW with cosine decay; noise in standard deviations of each statistic."""
+MIN_SCANS = 8
+
+
+class Sample(NamedTuple):
+    """Statistics of a restoration, and its mean squared error e + 2 v·a + a·G a as a function of the coefficients a.
+
+    Levels in [0, 1]. Shapes: (STATISTICS,), (), (4,), (4, 4).
+    """
+
+    statistics: np.ndarray
+    error: np.ndarray
+    slope: np.ndarray
+    curvature: np.ndarray
+
+
+def samples(engine: DescreenEngine, photos: PhotoSet, screens: ScreensConfig, seed: int, index: int) -> list[Sample]:
+    """Of the scan number `index` and crops of it; none where no screen is detected, and nothing would be restored."""
+    random = np.random.default_rng((seed, index))
+    bgr = photos.sample(int(random.integers(len(photos)))).colour.transpose(1, 2, 0)
+    bgr = np.ascontiguousarray(bgr[:, :: random.choice((-1, 1))])
+    printing = draw_printing(screens, random)
+    scan, truth = print_and_scan(bgr, printing), ground_truth(bgr, printing)
+    regions = find_regions(scan)
+    if not regions:
+        return []
+    restored = engine.restore(scan, regions, tone=False)
+    crops = [_random_crop(scan.shape[:2], random) for _ in range(CROPS)]
+    return [_sample(scan[crop], restored[crop], truth[crop]) for crop in ((slice(None), slice(None)), *crops)]
+
+
+def fit(rows: list[Sample], seed: int) -> ToneNet:
+    """Train a ToneNet on `rows`; in evaluation mode."""
+    torch.manual_seed(seed)
+    columns = [torch.from_numpy(np.stack(column)).float() for column in zip(*rows, strict=True)]
+    network = ToneNet()
+    network.mean.copy_(columns[0].mean(dim=0))
+    network.deviation.copy_(columns[0].std(dim=0).clamp_min(1e-3))
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    steps = EPOCHS * -(-len(rows) // BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for batch in progress(_batches(columns), "training", total=steps):
+        noise = NOISE * network.deviation * torch.randn_like(batch[0])
+        loss = corrected_error(network(batch[0] + noise), *batch[1:]).log().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def corrected_error(coefficients: Tensor, error: Tensor, slope: Tensor, curvature: Tensor) -> Tensor:
+    """Mean squared error of N restorations, (N,), after the correction with `coefficients` (N, 4)."""
+    linear = (coefficients * slope).sum(dim=1)
+    square = torch.einsum("ni,nij,nj->n", coefficients, curvature, coefficients)
+    return (error + 2 * linear + square).clamp_min(1e-7)
+
+
+def _batches(columns: list[Tensor]) -> Iterator[list[Tensor]]:
+    for _ in range(EPOCHS):
+        for index in torch.randperm(len(columns[0])).split(BATCH):
+            yield [column[index] for column in columns]
+
+
+def _sample(scan: np.ndarray, restored: np.ndarray, truth: np.ndarray) -> Sample:
+    levels = restored.reshape(-1, 3) / 255
+    terms = tone_terms(levels).reshape(-1, 4)  # pixels and channels
+    error = (levels - truth.reshape(-1, 3) / 255).ravel()
+    count = len(error)
+    found = statistics(np.ascontiguousarray(scan), restored)
+    return Sample(found, np.square(error).mean(), error @ terms / count, terms.T @ terms / count)
+
+
+def _random_crop(size: tuple[int, int], random: np.random.Generator) -> tuple[slice, slice]:
+    window = []
+    for side in size:
+        length = int(random.integers(min(MIN_CROP, side), side + 1))
+        start = int(random.integers(side - length + 1))
+        window.append(slice(start, start + length))
+    return tuple(window)
+
+
+def _collect(make, count: int, title: str) -> list[Sample]:
+    with ThreadPoolExecutor() as pool:
+        return [row for rows in progress(pool.map(make, range(count)), title, total=count) for row in rows]
+
+
+def _psnr(errors: Tensor) -> float:
+    return float(-10 * errors.log10().mean())
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.scans < MIN_SCANS:
+        raise UserError(f"--scans {args.scans}: allowed: {MIN_SCANS} or more")
+    if args.seed < 0:
+        raise UserError("--seed must be 0 or more")
+    if not args.out.parent.is_dir():
+        raise UserError(f"{args.out}: its folder does not exist")
+    engine = load_trained(args.model, args.device)
+    checkpoint = read_checkpoint(args.model)
+    try:
+        screens = parse_config(ScreensConfig, checkpoint.get("config", {}).get("screens", {}))
+    except UserError as error:
+        raise UserError(f"{args.model}: screens of its config: {error}") from None
+    train, validation = (PhotoSet.from_lists(args.data_dir, args.list, split) for split in ("train", "val"))
+    make = partial(samples, engine, train, screens, args.seed)
+    network = fit(_collect(make, args.scans, "restoring scans"), args.seed)
+    rows = _collect(partial(samples, engine, validation, screens, args.seed), max(MIN_SCANS, args.scans // 20), "test")
+    columns = [torch.from_numpy(np.stack(column)).float() for column in zip(*rows, strict=True)]
+    with torch.no_grad():
+        after = corrected_error(network(columns[0]), *columns[1:])
+    print(
+        f"restored PSNR of scans of the validation photographs: {_psnr(columns[1]):.2f} dB, with the tone network "
+        f"{_psnr(after):.2f} dB"
+    )
+    half = {f"tone.{name}": value.half() for name, value in network.state_dict().items()}
+    others = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("tone.")}
+    arch = checkpoint["arch"] | {"tone": True}
+    write_checkpoint(args.out, checkpoint | {"arch": arch, "state_dict": others | half})
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--model", type=Path, required=True, help="checkpoint of the other stages")
+    add("--out", type=Path, required=True, help="checkpoint to write")
+    add("--data_dir", type=Path, default=Path("dataset"), help="folder of the list")
+    add("--list", default="HalftoneVOC2012.json", help="photographs, as for training (default: %(default)s)")
+    add("--scans", type=int, default=6000, help="scans to train on (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of scans and training (default: 0)")
+    add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
+    return exit_code(lambda: run(parser.parse_args(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
