@@ -1,17 +1,18 @@
 """Train the tone network of a descreening checkpoint, after all other stages.
 
-    python -m descreen.train_tone --model RUN/model_best.pth.tar --out FILE.pth.tar [--data_dir dataset/] [--scans 6000]
+    python -m descreen.train_tone --model RUN/model_best.pth.tar --out FILE.pth.tar [--data_dir dataset/] [--scans 4000]
 
-Prints and scans the training photographs as the checkpoint's own training did, restores the scans, and trains ToneNet
-(descreen/tone.py) on whole restorations and crops of them: the loss is the logarithm of each one's mean squared error.
+Prints and scans the training photographs as the checkpoint's own training did, but with the shares of PRINTS, restores
+the scans, and trains ToneNet (descreen/tone.py) on the restorations and crops of them: the loss is the logarithm of
+each one's mean squared error.
 FILE is the checkpoint with this network; a tone network that it had is replaced.
 Exit code: 0 done, 2 wrong usage, 130 or 143 interrupted.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,20 +22,24 @@ import torch
 from torch import Tensor
 
 from dataset.photo_set import PhotoSet
+from dataset.prefetch import prefetch
 from descreen.command import load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import DescreenEngine
 from descreen.printing import draw_printing, ground_truth, print_and_scan
 from descreen.regions import find_regions
 from descreen.tone import ToneNet, statistics, tone_terms
+from halftone.threads import available_cores
 from training.config import parse_config
 from utils.checkpoint import read_checkpoint, write_checkpoint
 from utils.command import exit_code
 from utils.errors import UserError
 from utils.progress import progress
 
-CROPS, MIN_CROP = 2, 96
-"""Random crops of each restoration beside the whole, and their smallest side in pixels."""
+PRINTS = {"flawed": 0.7, "newsprint": 0.3}
+"""Shares of prints whose tones are changed, in `ScreensConfig`. With a tenth of newsprint nothing was learned."""
+MIN_CROP = 96
+"""Smallest side in pixels of the random crop that is used beside each whole restoration."""
 EPOCHS, BATCH, RATE, DECAY, NOISE = 15, 64, 2e-3, 0.3, 0.2
 """AdamW with cosine decay; noise in standard deviations of each statistic."""
 MIN_SCANS = 8
@@ -53,7 +58,7 @@ class Sample(NamedTuple):
 
 
 def samples(engine: DescreenEngine, photos: PhotoSet, screens: ScreensConfig, seed: int, index: int) -> list[Sample]:
-    """Of the scan number `index` and crops of it; none where no screen is detected, and nothing would be restored."""
+    """Of scan number `index` and a crop of it; none where no screen is detected, and nothing would be restored."""
     random = np.random.default_rng((seed, index))
     bgr = photos.sample(int(random.integers(len(photos)))).colour.transpose(1, 2, 0)
     bgr = np.ascontiguousarray(bgr[:, :: random.choice((-1, 1))])
@@ -63,14 +68,14 @@ def samples(engine: DescreenEngine, photos: PhotoSet, screens: ScreensConfig, se
     if not regions:
         return []
     restored = engine.restore(scan, regions, tone=False)
-    crops = [_random_crop(scan.shape[:2], random) for _ in range(CROPS)]
-    return [_sample(scan[crop], restored[crop], truth[crop]) for crop in ((slice(None), slice(None)), *crops)]
+    crops = ((slice(None), slice(None)), _random_crop(scan.shape[:2], random))
+    return [_sample(scan[crop], restored[crop], truth[crop]) for crop in crops]
 
 
 def fit(rows: list[Sample], seed: int) -> ToneNet:
     """Train a ToneNet on `rows`; in evaluation mode."""
     torch.manual_seed(seed)
-    columns = [torch.from_numpy(np.stack(column)).float() for column in zip(*rows, strict=True)]
+    columns = _columns(rows)
     network = ToneNet()
     network.mean.copy_(columns[0].mean(dim=0))
     network.deviation.copy_(columns[0].std(dim=0).clamp_min(1e-3))
@@ -92,6 +97,10 @@ def corrected_error(coefficients: Tensor, error: Tensor, slope: Tensor, curvatur
     linear = (coefficients * slope).sum(dim=1)
     square = torch.einsum("ni,nij,nj->n", coefficients, curvature, coefficients)
     return (error + 2 * linear + square).clamp_min(1e-7)
+
+
+def _columns(rows: list[Sample]) -> list[Tensor]:
+    return [torch.from_numpy(np.stack(column)).float() for column in zip(*rows, strict=True)]
 
 
 def _batches(columns: list[Tensor]) -> Iterator[list[Tensor]]:
@@ -118,13 +127,21 @@ def _random_crop(size: tuple[int, int], random: np.random.Generator) -> tuple[sl
     return tuple(window)
 
 
-def _collect(make, count: int, title: str) -> list[Sample]:
-    with ThreadPoolExecutor() as pool:
-        return [row for rows in progress(pool.map(make, range(count)), title, total=count) for row in rows]
+def _collect(make: Callable[[int], list[Sample]], count: int, title: str) -> list[Sample]:
+    jobs = (partial(make, index) for index in range(count))
+    with closing(prefetch(jobs, available_cores())) as results:
+        rows = [row for found in progress(results, title, total=count) for row in found]
+    if not rows:
+        raise UserError(f"{title}: no screen was detected in any of {count} scans")
+    return rows
 
 
-def _psnr(errors: Tensor) -> float:
-    return float(-10 * errors.log10().mean())
+@torch.no_grad()
+def _validate(network: ToneNet, rows: list[Sample]) -> tuple[float, float]:
+    """Mean restored PSNR before and after the correction."""
+    found, *errors = _columns(rows)
+    after = corrected_error(network(found), *errors)
+    return tuple(float(-10 * error.log10().mean()) for error in (errors[0], after))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -137,20 +154,17 @@ def run(args: argparse.Namespace) -> int:
     engine = load_trained(args.model, args.device)
     checkpoint = read_checkpoint(args.model)
     try:
-        screens = parse_config(ScreensConfig, checkpoint.get("config", {}).get("screens", {}))
+        screens = parse_config(ScreensConfig, checkpoint.get("config", {}).get("screens", {}) | PRINTS)
     except UserError as error:
         raise UserError(f"{args.model}: screens of its config: {error}") from None
     train, validation = (PhotoSet.from_lists(args.data_dir, args.list, split) for split in ("train", "val"))
-    make = partial(samples, engine, train, screens, args.seed)
-    network = fit(_collect(make, args.scans, "restoring scans"), args.seed)
-    rows = _collect(partial(samples, engine, validation, screens, args.seed), max(MIN_SCANS, args.scans // 20), "test")
-    columns = [torch.from_numpy(np.stack(column)).float() for column in zip(*rows, strict=True)]
-    with torch.no_grad():
-        after = corrected_error(network(columns[0]), *columns[1:])
-    print(
-        f"restored PSNR of scans of the validation photographs: {_psnr(columns[1]):.2f} dB, with the tone network "
-        f"{_psnr(after):.2f} dB"
-    )
+
+    def collect(photos: PhotoSet, count: int, title: str) -> list[Sample]:
+        return _collect(partial(samples, engine, photos, screens, args.seed), count, title)
+
+    network = fit(collect(train, args.scans, "restoring scans"), args.seed)
+    before, after = _validate(network, collect(validation, max(MIN_SCANS, args.scans // 20), "validating"))
+    print(f"scans of the validation photographs: {before:.2f} dB, with the tone network {after:.2f} dB")
     half = {f"tone.{name}": value.half() for name, value in network.state_dict().items()}
     others = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("tone.")}
     arch = checkpoint["arch"] | {"tone": True}
@@ -166,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--out", type=Path, required=True, help="checkpoint to write")
     add("--data_dir", type=Path, default=Path("dataset"), help="folder of the list")
     add("--list", default="HalftoneVOC2012.json", help="photographs, as for training (default: %(default)s)")
-    add("--scans", type=int, default=6000, help="scans to train on (default: %(default)s)")
+    add("--scans", type=int, default=4000, help="scans to train on (default: %(default)s)")
     add("--seed", type=int, default=0, help="of scans and training (default: 0)")
     add("--device", help="cpu, cuda, cuda:1, … (default: CUDA if available)")
     return exit_code(lambda: run(parser.parse_args(argv)))
