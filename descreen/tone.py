@@ -16,7 +16,8 @@ BLURS = (0.0, 0.7, 1.2)
 """σ in pixels of the blurred scans whose quantiles are taken: paper between the dots, or the mean over some of them."""
 WINDOW, ROWS = 256, 4
 """Statistics of pictures larger than WINDOW pixels: of up to ROWS × ROWS windows of that side."""
-STATISTICS = (2 + len(BLURS)) * 3 * len(SHARES)
+IMAGES = 3 + len(BLURS)
+STATISTICS = IMAGES * 3 * len(SHARES)
 MAX_CHANGE = (0.3, 0.3, 0.3, 0.6)
 """Limits of the coefficients in both directions. The curve of `tone_terms` then rises everywhere."""
 
@@ -67,20 +68,25 @@ def tone_terms(bgr: np.ndarray) -> np.ndarray:
 def statistics(scan: np.ndarray, restored: np.ndarray) -> np.ndarray:
     """Quantiles in [0, 1] of a scan and its restoration, (H, W, 3) BGR uint8: float32 (STATISTICS,).
 
-    Of the channels of the restoration, of its brightest and darkest channel and their difference, and of the channels
-    of the scan, blurred with each of BLURS.
+    Of the channels of both, of their brightest and darkest channel with the difference, and of the channels of the scan
+    blurred with the other BLURS.
     """
-    counts = np.zeros((2 + len(BLURS), 3, 256), np.int64)
+    counts = np.zeros((IMAGES, 3, 256))
     for window in _windows(*scan.shape[:2]):
-        brightest, darkest = restored[window].max(axis=2), restored[window].min(axis=2)
-        images = [restored[window], np.dstack((brightest, darkest, brightest - darkest))]
+        images = [restored[window], _extremes(restored[window]), _extremes(scan[window])]
         images += [cv2.GaussianBlur(scan[window], (0, 0), sigma) if sigma else scan[window] for sigma in BLURS]
         for count, image in zip(counts, images, strict=True):
             for channel in range(3):
-                count[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
+                count[channel] += cv2.calcHist([image], [channel], None, [256], [0, 256]).ravel()
     below = counts.cumsum(axis=-1) / counts.sum(axis=-1, keepdims=True)
     quantiles = [[np.searchsorted(share, SHARES) for share in three] for three in below]
     return (np.ravel(quantiles) / 255).astype(np.float32)
+
+
+def _extremes(bgr: np.ndarray) -> np.ndarray:
+    """The brightest and the darkest channel of each pixel and their difference, (H, W, 3)."""
+    brightest, darkest = bgr.max(axis=2), bgr.min(axis=2)
+    return np.dstack((brightest, darkest, brightest - darkest))
 
 
 def _windows(height: int, width: int) -> list[tuple[slice, slice]]:
