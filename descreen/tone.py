@@ -14,7 +14,7 @@ SHARES = (0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.
 """Quantiles of which `statistics` consists."""
 BLURS = (0.0, 0.7, 1.2)
 """σ in pixels of the blurred scans whose quantiles are taken: paper between the dots, or the mean over some of them."""
-WINDOW, ROWS = 256, 4
+WINDOW, ROWS = 256, 3
 """Statistics of pictures larger than WINDOW pixels: of up to ROWS × ROWS windows of that side."""
 IMAGES = 3 + len(BLURS)
 STATISTICS = IMAGES * 3 * len(SHARES)
