@@ -57,7 +57,7 @@ class DescreenEngine(Tiler):
                  copied. Parts with large pitches are restored at half or quarter size
         coarse   run the coarse network only, and its notches
         notch    filter residual screen frequencies out of the restored image
-        tone     correct the tones of each region with the network's ToneNet, if it has one
+        tone     correct the tones of each region that has screens with the network's ToneNet, if it has one
         Raises ValueError for any other array, MemoryError when the smallest tile does not fit.
         """
         check_pixels("a scan", scan, 3)
@@ -78,8 +78,8 @@ class DescreenEngine(Tiler):
             restored = self.tiled(scan.shape[:2], self.network.coarse if coarse else self.network.restore, inputs)
         if notch:
             restored = notch_screens(restored, screens)
-        if tone and self.network.tone is not None:
-            restored = self.network.tone.correct(scan, restored)
+        if tone and self.network.tone is not None and screens:
+            restored = self.network.tone.correct(scan, restored, common_pitch(screens))
         return restored
 
 

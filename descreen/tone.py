@@ -17,7 +17,7 @@ BLURS = (0.0, 0.7, 1.2)
 WINDOW, ROWS = 256, 3
 """Statistics of pictures larger than WINDOW pixels: of up to ROWS × ROWS windows of that side."""
 IMAGES = 3 + len(BLURS)
-STATISTICS = IMAGES * 3 * len(SHARES)
+STATISTICS = IMAGES * 3 * len(SHARES) + 1
 MAX_CHANGE = (0.3, 0.3, 0.3, 0.6)
 """Limits of the coefficients in both directions. The curve of `tone_terms` then rises everywhere."""
 
@@ -25,7 +25,7 @@ MAX_CHANGE = (0.3, 0.3, 0.3, 0.6)
 class ToneNet(nn.Module):
     """Statistics (N, STATISTICS) → coefficients of `tone_terms`, (N, 4). Initially zero: no change."""
 
-    def __init__(self, width: int = 64, dropout: float = 0.3):
+    def __init__(self, width: int = 128, dropout: float = 0.3):
         super().__init__()
         self.register_buffer("mean", torch.zeros(STATISTICS))
         self.register_buffer("deviation", torch.ones(STATISTICS))
@@ -47,9 +47,9 @@ class ToneNet(nn.Module):
         return self.limits * self.layers((statistics - self.mean) / self.deviation).tanh()
 
     @torch.no_grad()
-    def correct(self, scan: np.ndarray, restored: np.ndarray) -> np.ndarray:
-        """Correct the tones of `restored`, with the `scan` it is of: each (H, W, 3) BGR uint8."""
-        found = torch.from_numpy(statistics(scan, restored))[None].to(self.mean.device)
+    def correct(self, scan: np.ndarray, restored: np.ndarray, pitch: float) -> np.ndarray:
+        """Correct the tones of `restored`; arguments as of `statistics`. Same shape and dtype."""
+        found = torch.from_numpy(statistics(scan, restored, pitch))[None].to(self.mean.device)
         coefficients = self(found)[0].cpu().numpy()
         levels = np.repeat(np.arange(256, dtype=np.float32)[:, None] / 255, 3, axis=1)
         table = np.clip(np.rint(255 * (levels + tone_terms(levels) @ coefficients)), 0, 255).astype(np.uint8)
@@ -65,11 +65,14 @@ def tone_terms(bgr: np.ndarray) -> np.ndarray:
     return np.concatenate((bgr[..., None] * np.eye(3, dtype=bgr.dtype), gain), axis=-1)
 
 
-def statistics(scan: np.ndarray, restored: np.ndarray) -> np.ndarray:
-    """Quantiles in [0, 1] of a scan and its restoration, (H, W, 3) BGR uint8: float32 (STATISTICS,).
+def statistics(scan: np.ndarray, restored: np.ndarray, pitch: float) -> np.ndarray:
+    """Quantiles in [0, 1] of a scan and its restoration, and the logarithm of the pitch: float32 (STATISTICS,).
 
     Of the channels of both, of their brightest and darkest channel with the difference, and of the channels of the scan
     blurred with the other BLURS.
+
+    scan, restored  (H, W, 3) BGR uint8
+    pitch           of the scan's screens, pixels
     """
     counts = np.zeros((IMAGES, 3, 256))
     for window in _windows(*scan.shape[:2]):
@@ -80,7 +83,7 @@ def statistics(scan: np.ndarray, restored: np.ndarray) -> np.ndarray:
                 count[channel] += cv2.calcHist([image], [channel], None, [256], [0, 256]).ravel()
     below = counts.cumsum(axis=-1) / counts.sum(axis=-1, keepdims=True)
     quantiles = [[np.searchsorted(share, SHARES) for share in three] for three in below]
-    return (np.ravel(quantiles) / 255).astype(np.float32)
+    return np.append(np.ravel(quantiles) / 255, np.log(pitch)).astype(np.float32)
 
 
 def _extremes(bgr: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from descreen.config import ScreensConfig
 from descreen.engine import DescreenEngine
 from descreen.printing import draw_printing, ground_truth, print_and_scan
 from descreen.regions import find_regions
+from descreen.screen_finder import common_pitch
 from descreen.tone import ToneNet, statistics, tone_terms
 from halftone.threads import available_cores
 from training.config import parse_config
@@ -40,7 +41,7 @@ PRINTS = {"flawed": 0.7, "newsprint": 0.3}
 """Shares of prints whose tones are changed, in `ScreensConfig`. With a tenth of newsprint nothing was learned."""
 MIN_CROP = 96
 """Smallest side in pixels of the random crop that is used beside each whole restoration."""
-EPOCHS, BATCH, RATE, DECAY, NOISE = 15, 64, 2e-3, 0.3, 0.2
+EPOCHS, BATCH, RATE, DECAY, NOISE = 30, 64, 2e-3, 0.3, 0.1
 """AdamW with cosine decay; noise in standard deviations of each statistic."""
 MIN_SCANS = 8
 
@@ -58,18 +59,19 @@ class Sample(NamedTuple):
 
 
 def samples(engine: DescreenEngine, photos: PhotoSet, screens: ScreensConfig, seed: int, index: int) -> list[Sample]:
-    """Of scan number `index` and a crop of it; none where no screen is detected, and nothing would be restored."""
+    """Of scan number `index` and a crop of it; none unless the whole scan is one region with screens."""
     random = np.random.default_rng((seed, index))
     bgr = photos.sample(int(random.integers(len(photos)))).colour.transpose(1, 2, 0)
     bgr = np.ascontiguousarray(bgr[:, :: random.choice((-1, 1))])
     printing = draw_printing(screens, random)
     scan, truth = print_and_scan(bgr, printing), ground_truth(bgr, printing)
     regions = find_regions(scan)
-    if not regions:
+    if len(regions) != 1 or not regions[0].screens:
         return []
     restored = engine.restore(scan, regions, tone=False)
     crops = ((slice(None), slice(None)), _random_crop(scan.shape[:2], random))
-    return [_sample(scan[crop], restored[crop], truth[crop]) for crop in crops]
+    pitch = common_pitch(regions[0].screens)
+    return [_sample(scan[crop], restored[crop], truth[crop], pitch) for crop in crops]
 
 
 def fit(rows: list[Sample], seed: int) -> ToneNet:
@@ -109,12 +111,12 @@ def _batches(columns: list[Tensor]) -> Iterator[list[Tensor]]:
             yield [column[index] for column in columns]
 
 
-def _sample(scan: np.ndarray, restored: np.ndarray, truth: np.ndarray) -> Sample:
+def _sample(scan: np.ndarray, restored: np.ndarray, truth: np.ndarray, pitch: float) -> Sample:
     levels = restored.reshape(-1, 3) / 255
     terms = tone_terms(levels).reshape(-1, 4)  # pixels and channels
     error = (levels - truth.reshape(-1, 3) / 255).ravel()
     count = len(error)
-    found = statistics(np.ascontiguousarray(scan), restored)
+    found = statistics(np.ascontiguousarray(scan), restored, pitch)
     return Sample(found, np.square(error).mean(), error @ terms / count, terms.T @ terms / count)
 
 

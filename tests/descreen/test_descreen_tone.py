@@ -39,12 +39,12 @@ def model(tmp_path):
 
 
 def test_an_untrained_network_changes_nothing(picture):
-    np.testing.assert_array_equal(ToneNet().eval().correct(picture, picture), picture)
+    np.testing.assert_array_equal(ToneNet().eval().correct(picture, picture, 4.0), picture)
 
 
 def test_the_correction_scales_channels_and_adds_a_parabola(picture):
     shares = [0.5, 0.25, -0.5, 0.5]
-    corrected = constant(shares).correct(picture, picture)
+    corrected = constant(shares).correct(picture, picture, 4.0)
     x = picture / 255
     blue, green, red, gain = np.array(shares) * MAX_CHANGE
     expected = x * (1 + np.array([blue, green, red])) + gain * x * (1 - x)
@@ -60,14 +60,15 @@ def test_every_curve_rises(sign):
 
 def test_statistics_are_quantiles_of_restoration_and_scan():
     scan, restored = np.full((30, 20, 3), (10, 20, 30), np.uint8), np.full((30, 20, 3), (60, 200, 100), np.uint8)
-    found = 255 * statistics(scan, restored).reshape(6, 3, -1)
+    found = 255 * statistics(scan, restored, 4.0)[:-1].reshape(6, 3, -1)
     for values, expected in zip(
         found, [(60, 200, 100), (200, 60, 140), (30, 10, 20)] + 3 * [(10, 20, 30)], strict=True
     ):
         np.testing.assert_allclose(values, np.repeat(np.array(expected)[:, None], values.shape[1], axis=1))
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
-    median = statistics(ramp, ramp).reshape(6, 3, -1)[0, 0, 6]
+    median = statistics(ramp, ramp, 4.0)[:-1].reshape(6, 3, -1)[0, 0, 6]
     assert median == pytest.approx(0.5, abs=1 / 255)
+    assert statistics(ramp, ramp, 4.0)[-1] == pytest.approx(np.log(4))
 
 
 @pytest.mark.parametrize(("size", "count"), [((20, 30), 1), ((256, 256), 1), ((257, 100), 2), ((5000, 700), 9)])
@@ -82,7 +83,7 @@ def test_statistics_of_large_pictures_are_those_of_evenly_spaced_windows(size, c
 
 def test_the_error_after_a_correction_is_known_without_the_pixels(picture):
     truth = np.random.default_rng(1).integers(0, 256, picture.shape).astype(np.uint8)
-    sample = train_tone._sample(picture, picture, truth)
+    sample = train_tone._sample(picture, picture, truth, 4.0)
     coefficients = np.array([0.1, -0.2, 0.05, 0.3])
     x = picture / 255
     error = np.square(x + tone_terms(x) @ coefficients - truth / 255).mean()
@@ -96,7 +97,7 @@ def test_training_finds_a_gain_that_the_statistics_show():
     for _ in range(80):
         truth = cv2.resize(random.integers(0, 256, (6, 6, 3)).astype(np.uint8), (48, 48))
         restored = np.clip(truth * random.uniform(0.7, 1), 0, 255).astype(np.uint8)
-        rows.append(train_tone._sample(restored, restored, truth))
+        rows.append(train_tone._sample(restored, restored, truth, 4.0))
     network = train_tone.fit(rows[:60], seed=0)
     before, after = train_tone._validate(network, rows[60:])
     assert after > before + 3
