@@ -13,6 +13,7 @@ from descreen.notch import notch_screens
 from descreen.regions import Region, find_regions
 from descreen.screen_finder import Screen, common_pitch, shrink_for
 from descreen.system import Descreener
+from descreen.tone import MIN_PITCH
 from descreen.waves import EstimatedWaves, concat_waves
 from model.tiler import Tiler, threads_for
 from utils.checks import check_pixels
@@ -57,7 +58,7 @@ class DescreenEngine(Tiler):
                  copied. Parts with large pitches are restored at half or quarter size
         coarse   run the coarse network only, and its notches
         notch    filter residual screen frequencies out of the restored image
-        tone     correct the tones of each region that has screens with the network's ToneNet, if it has one
+        tone     correct the tones of each region with the network's ToneNet, if it has one and the pitch allows it
         Raises ValueError for any other array, MemoryError when the smallest tile does not fit.
         """
         check_pixels("a scan", scan, 3)
@@ -78,8 +79,9 @@ class DescreenEngine(Tiler):
             restored = self.tiled(scan.shape[:2], self.network.coarse if coarse else self.network.restore, inputs)
         if notch:
             restored = notch_screens(restored, screens)
-        if tone and self.network.tone is not None and screens:
-            restored = self.network.tone.correct(scan, restored, common_pitch(screens))
+        pitch = common_pitch(screens) or 0
+        if tone and self.network.tone is not None and pitch >= MIN_PITCH:
+            restored = self.network.tone.correct(scan, restored, pitch)
         return restored
 
 

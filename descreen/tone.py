@@ -18,6 +18,8 @@ WINDOW, ROWS = 256, 3
 """Statistics of pictures larger than WINDOW pixels: of up to ROWS × ROWS windows of that side."""
 IMAGES = 3 + len(BLURS)
 STATISTICS = IMAGES * 3 * len(SHARES) + 1
+MIN_PITCH = 2.5
+"""Pixels. Between finer dots no paper shows, and the correction loses as often as it gains."""
 MAX_CHANGE = (0.3, 0.3, 0.3, 0.6)
 """Limits of the coefficients in both directions. The curve of `tone_terms` then rises everywhere."""
 

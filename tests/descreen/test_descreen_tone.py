@@ -137,20 +137,22 @@ def test_wrong_usage_is_reported_in_one_line(model, make_data, tmp_path, capsys,
     assert capsys.readouterr().err.strip().endswith(message)
 
 
-def test_tones_are_corrected_unless_they_are_to_be_kept(tmp_path):
+def test_tones_are_corrected_unless_they_are_to_be_kept_or_the_dots_are_too_fine(tmp_path):
     network = Descreener(4, kind="residual", deepest=8, blur=1.0, tone=True).eval()
     network.tone = constant([0.5, 0.5, 0.5, 0.0])
     path, scans = tmp_path / "model.pth.tar", tmp_path / "scans"
     write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
     scans.mkdir()
-    gray = np.full((96, 96, 3), 120, np.uint8)
-    cv2.imwrite(str(scans / "scan.png"), am_cmyk(gray, pitch=5.0, supersample=3))
-    means = []
+    gray = np.full((128, 128, 3), 120, np.uint8)
+    for pitch in (5.0, 2.3):
+        cv2.imwrite(str(scans / f"{pitch}.png"), am_cmyk(gray, pitch=pitch, supersample=3))
+    means = {}
     for flags in ([], ["--keep_tones"]):
         out = tmp_path / f"out{len(flags)}"
         assert restore.main(["--data_dir", str(scans), "--save_dir", str(out), "--model", str(path), *flags]) == 0
-        means.append(cv2.imread(str(out / "restored/scan.png")).mean())
-    assert means[0] == pytest.approx(1.15 * means[1], rel=0.01)
+        means |= {(image.stem, *flags): cv2.imread(str(image)).mean() for image in (out / "restored").iterdir()}
+    assert means["5.0",] == pytest.approx(1.15 * means["5.0", "--keep_tones"], rel=0.01)
+    assert means["2.3",] == means["2.3", "--keep_tones"]
 
 
 def test_a_coarse_network_continues_from_a_checkpoint_with_a_tone_network(tmp_path):
