@@ -17,6 +17,7 @@ BLURS = (0.0, 0.7, 1.2)
 WINDOW, ROWS = 256, 3
 """Statistics of pictures larger than WINDOW pixels: of up to ROWS × ROWS windows of that side."""
 IMAGES = 3 + len(BLURS)
+"""Images of three channels whose quantiles are taken."""
 STATISTICS = IMAGES * 3 * len(SHARES) + 1
 MIN_PITCH = 2.5
 """Pixels. Between finer dots no paper shows, and the correction loses as often as it gains."""

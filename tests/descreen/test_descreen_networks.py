@@ -212,7 +212,7 @@ def test_object_maps_of_the_small_network_are_probabilities():
 @pytest.mark.parametrize(
     ("parts", "objects", "coarse"),
     [
-        (("coarse",), "none", {"kind": "residual", "deepest": 12, "blur": 1.0}),
+        (("coarse",), "none", {"kind": "residual", "deepest": 12, "blur": 1.0, "tone": True}),
         (("coarse", "edge"), "none", {"deepest": 12}),
         (("coarse", "edge", "details"), "small", {"kind": "residual"}),
     ],
