@@ -90,6 +90,7 @@ def test_every_stage_lowers_its_loss_and_keeps_the_earlier_parts(arguments, stag
         "width": 8,
         "parts": ["coarse", "edge", "details"],
         "objects": "small",
+        "tone": False,
         "kind": "residual",
         "deepest": 24,
         "blur": 0.0,
