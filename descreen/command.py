@@ -74,6 +74,14 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
     return run_folder(plan, job, shard)
 
 
+def check_output_file(path: Path) -> None:
+    """Raise UserError, before hours of work, for a file that cannot be written: a folder, or one in no folder."""
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, not a file to write")
+
+
 def load_trained(path: Path, device: str | None = None, tile: int | None = None) -> DescreenEngine:
     """An engine with the network of a checkpoint. Raises UserError for a bad checkpoint, tile or device."""
     if path == SHIPPED and not SHIPPED.exists():

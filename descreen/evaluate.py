@@ -29,7 +29,7 @@ import numpy as np
 
 from dataset.photo_set import PhotoSet
 from descreen.baselines import BASELINES, MASKS
-from descreen.command import SHIPPED, load_trained
+from descreen.command import SHIPPED, check_output_file, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import Restorer, baseline_restorer
 from descreen.printing import NEWSPRINT, draw_printing, ground_truth, print_and_scan
@@ -119,10 +119,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("photographs of at least 64 pixels a side are needed, and --photos of at least 1")
     if args.seed < 0:
         raise UserError("--seed must be 0 or more")
-    if args.json and not args.json.parent.is_dir():
-        raise UserError(f"{args.json}: its folder does not exist")
-    if args.json and args.json.is_dir():
-        raise UserError(f"{args.json}: is a folder, not a file to write")
+    if args.json:
+        check_output_file(args.json)
     networks = _networks(args)
     table: dict[str, dict[str, Score]] = {}
     for kind in args.kinds:

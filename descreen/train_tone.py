@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dataset.photo_set import PhotoSet
 from dataset.prefetch import prefetch
-from descreen.command import load_trained
+from descreen.command import check_output_file, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import DescreenEngine
 from descreen.printing import draw_printing, ground_truth, print_and_scan
@@ -116,8 +116,9 @@ def _sample(scan: np.ndarray, restored: np.ndarray, truth: np.ndarray, pitch: fl
     terms = tone_terms(levels).reshape(-1, 4)  # pixels and channels
     error = (levels - truth.reshape(-1, 3) / 255).ravel()
     count = len(error)
-    found = statistics(np.ascontiguousarray(scan), restored, pitch)
-    return Sample(found, np.square(error).mean(), error @ terms / count, terms.T @ terms / count)
+    return Sample(
+        statistics(scan, restored, pitch), np.square(error).mean(), error @ terms / count, terms.T @ terms / count
+    )
 
 
 def _random_crop(size: tuple[int, int], random: np.random.Generator) -> tuple[slice, slice]:
@@ -151,8 +152,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--scans {args.scans}: allowed: {MIN_SCANS} or more")
     if args.seed < 0:
         raise UserError("--seed must be 0 or more")
-    if not args.out.parent.is_dir():
-        raise UserError(f"{args.out}: its folder does not exist")
+    check_output_file(args.out)
     engine = load_trained(args.model, args.device)
     checkpoint = read_checkpoint(args.model)
     try:
@@ -167,10 +167,9 @@ def run(args: argparse.Namespace) -> int:
     network = fit(collect(train, args.scans, "restoring scans"), args.seed)
     before, after = _validate(network, collect(validation, max(MIN_SCANS, args.scans // 20), "validating"))
     print(f"scans of the validation photographs: {before:.2f} dB, with the tone network {after:.2f} dB")
-    half = {f"tone.{name}": value.half() for name, value in network.state_dict().items()}
-    others = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("tone.")}
-    arch = checkpoint["arch"] | {"tone": True}
-    write_checkpoint(args.out, checkpoint | {"arch": arch, "state_dict": others | half})
+    weights = {f"tone.{name}": value.half() for name, value in network.state_dict().items()}
+    changed = {"arch": checkpoint["arch"] | {"tone": True}, "state_dict": checkpoint["state_dict"] | weights}
+    write_checkpoint(args.out, checkpoint | changed)
     return 0
 
 

@@ -121,19 +121,12 @@ def test_the_command_adds_a_tone_network_to_a_checkpoint(model, make_data, tmp_p
     [
         (["--scans", "7"], "--scans 7: allowed: 8 or more"),
         (["--out", "nowhere/tone.pth.tar"], "nowhere/tone.pth.tar: its folder does not exist"),
+        (["--out", "."], ".: is a folder, not a file to write"),
     ],
 )
 def test_wrong_usage_is_reported_in_one_line(model, make_data, tmp_path, capsys, change, message):
-    arguments = [
-        "--model",
-        str(model),
-        "--out",
-        str(tmp_path / "x.pth.tar"),
-        "--data_dir",
-        str(make_data(128)),
-        *change,
-    ]
-    assert train_tone.main(arguments) == 2
+    arguments = ["--model", str(model), "--out", str(tmp_path / "x.pth.tar"), "--data_dir", str(make_data(128))]
+    assert train_tone.main([*arguments, *change]) == 2
     assert capsys.readouterr().err.strip().endswith(message)
 
 
