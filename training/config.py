@@ -22,6 +22,7 @@ CropSize = Annotated[int, Field(ge=16, multiple_of=8)]
 Config = TypeVar("Config", bound="TrainConfig")
 ScheduleName = Literal["plateau", "cosine", "constant", "exponential"]
 ShareBelowOne = Annotated[float, Field(gt=0, lt=1)]
+Decays = Annotated[list[ShareBelowOne], Field(min_length=2, max_length=2)]
 
 
 class Strict(BaseModel):
@@ -62,6 +63,7 @@ class OptimizerConfig(Strict):
     """Settings of torch's optimizer."""
 
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4  # base rate, before schedule and warm-up
+    betas: Decays = [0.9, 0.999]  # decay of the means of the gradient and of its square
     weight_decay: Weight = 0.0
 
 

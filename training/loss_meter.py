@@ -10,7 +10,10 @@ from torch import Tensor
 from utils.errors import UserError
 
 LIMITS = {
-    "quantize": (10.0, "set driftGuard to true and grad_clip to 1, or lower optimizer.lr"),
+    "quantize": (
+        10.0,
+        "set driftGuard to true, grad_clip to 1 and optimizer.betas to [0.9, 0.99], or lower optimizer.lr",
+    ),
     "start": (100.0, "lower optimizer.lr, or set grad_clip to 1"),
 }
 """Highest accepted values of the terms that are large only where the continuous halftone leaves [-1, 1] by orders: its

@@ -34,6 +34,7 @@ def test_the_defaults_of_the_new_keys_keep_the_original_behaviour():
         "trainer.steps_per_epoch": None, "trainer.monitor": "loss", "trainer.save_steps": None,
         "trainer.save_half": False,
         "lr_sheduler.name": "plateau", "lr_sheduler.warmup_steps": 0, "lr_sheduler.min_lr": 0.0,
+        "optimizer.betas": [0.9, 0.999],
     }  # fmt: skip
 
 

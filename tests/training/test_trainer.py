@@ -65,9 +65,10 @@ def test_optimizer_settings_changed_on_resume_take_effect(toy, tmp_path, schedul
     before = groups()[0]["lr"]
     assert before == (0.005 if schedule == "plateau" else 0.01)
     changed = {"optimizer__lr": 0.04, "optimizer__weight_decay": 0.1, "optimizer_type": "AdamW"}
+    changed["optimizer__betas"] = [0.8, 0.99]
     trainer = toy.run(tmp_path, trainer__max_steps=11, resume=True, **settings, **changed)
     group = groups()[0]
-    assert (group["lr"], group["weight_decay"]) == (4 * before, 0.1)
+    assert (group["lr"], group["weight_decay"], list(group["betas"])) == (4 * before, 0.1, [0.8, 0.99])
     fresh = torch.optim.AdamW([torch.zeros(1)]).param_groups[0]
     assert group.get("decoupled_weight_decay") == fresh.get("decoupled_weight_decay")
     assert trainer.schedule.rate == 4 * before
