@@ -14,18 +14,13 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes, label
 
 from descreen.baselines import DEFAULT_PITCH
-from descreen.screen_finder import Screen, common_pitch, find_screens, strongest_screen
+from descreen.screen_finder import Screen, common_pitch, find_screens
+from descreen.votes import BLOCK, BLOCK_STEP, FM, FM_MEDIAN, MIN_DETAIL, SAME_PITCH, Votes, connected_groups, votes_of
 from descreen.waves import STEP, local_amplitude
 from utils.tiling import windows
 
-BLOCK, BLOCK_STEP = 128, 64
-"""Side and distance of the voting blocks, pixels."""
 MIN_BLOCKS, MIN_LINE_BLOCKS, MIN_FM_BLOCKS = 4, 6, 9
 """Votes of a region with a dot screen, with a line screen, and of an FM halftone."""
-SAME_PITCH = 0.01
-"""Maximal relative difference between the pitches of a region's votes."""
-MIN_DETAIL = 10.0
-"""Levels; blocks of a lower standard deviation are blank."""
 MIN_ANGLE, MIN_ALIGNED_AMPLITUDE = 1.5, 10.0
 """Degrees; dot screens closer to the axes need MIN_FM_BLOCKS votes and this amplitude in levels, and line screens are
 refused: letters, tables and JPEG blocks repeat along the axes."""
@@ -34,19 +29,16 @@ LINE_SHARE = 0.7
 LINE_TONES, LINE_MARGIN = 12.0, 16
 """Levels: difference of the 10th and 90th percentiles of the tone inside a picture with a line screen, LINE_MARGIN
 pixels from its border. Hatchings have one tone."""
-FM_DOTS, FM_MEDIAN, DOT_CONTRAST = 0.05, 0.04, 10.0
-"""Dots per pixel of an FM halftone, black or white, whichever are more; their median over a scan that is one FM
-halftone; and the least distance of a dot from the local mean in levels. Scans blurred with a σ of 0.8 pixels have 0.06
-to 0.09 in the middle tones, sharper ones 0.1 to 0.15, text 0.01 to 0.03."""
-FM = 1.0
-"""Vote for an FM halftone; pitches are larger."""
 AMPLITUDE_SIGMA = 8.0
 """σ in pixels of the window in which a screen's amplitude is measured."""
 MIN_AMPLITUDE, MIN_SHARE = 1.2, 0.25
 """Amplitude of a screen inside its region: levels, and share of the upper quartile over the votes."""
+FAINT_SHARE, LEAK = 0.08, 24
+"""In bright sky dots are faint: this share of the upper quartile is enough there. It is also exceeded beyond the last
+dots, as far as the window of the amplitude reaches, and so it is not enough within LEAK pixels of less."""
 SMALLEST, GROWN, FEATHER = 64, 8, 3.0
 """Pixels: the smallest side of a region, its border beyond the last dots, and σ of its soft edge."""
-INK_CONTRAST, MAX_INK = 30.0, 0.25
+INK_CONTRAST, MAX_INK = 30.0, 0.1
 """The rest of a mask's bounding box belongs to its picture, most of which are rectangles, unless letters or lines fill
 more than MAX_INK of it: without the dots a local standard deviation of INK_CONTRAST levels.
 They stand on paper: darker parts belong to the picture."""
@@ -74,13 +66,13 @@ def find_regions(bgr: np.ndarray) -> list[Region]:
 
     A scan of a single picture is one region with a mask of 255.
     """
-    votes = _votes(bgr)
+    votes = votes_of(bgr)
     found = []
-    for group in _groups(votes.line):
+    for group in connected_groups(votes.line):
         if (region := _line_region(bgr, group)) is not None:
             found.append(region)
             votes.pitch[group & (votes.pitch == FM)] = 0  # lines are as rough as FM dots
-    found += [_region(bgr, votes, group) for group in _groups(votes.pitch)]
+    found += [_region(bgr, votes, group) for group in connected_groups(votes.pitch)]
     regions = _distinct([region for region in found if region is not None])
     if not regions:
         screens = find_screens(bgr)
@@ -118,63 +110,7 @@ def overlay(bgr: np.ndarray, regions: list[Region]) -> np.ndarray:
     return np.where(outside[..., None] > 0, tinted, bgr)
 
 
-class _Votes(NamedTuple):
-    """Votes of the blocks of a scan, arrays (rows, columns)."""
-
-    pitch: np.ndarray  # of a dot screen, FM, or 0
-    line: np.ndarray  # pitch of a line screen, or 0
-    dots: np.ndarray  # per pixel, see FM_DOTS
-    blank: np.ndarray
-
-
-def _votes(bgr: np.ndarray) -> _Votes:
-    gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    tops, lefts = (range(0, max(side - BLOCK, 0) + 1, BLOCK_STEP) for side in gray.shape)
-    pitch, line, dots = (np.zeros((len(tops), len(lefts)), np.float32) for _ in range(3))
-    blank = np.zeros(pitch.shape, bool)
-    for row, top in enumerate(tops):
-        for column, left in enumerate(lefts):
-            block = gray[top : top + BLOCK, left : left + BLOCK]
-            blank[row, column] = block.std() < MIN_DETAIL
-            if blank[row, column]:
-                continue
-            screen = strongest_screen(block)
-            if screen is not None and screen.is_line:
-                line[row, column] = screen.pitch
-            elif screen is not None:
-                pitch[row, column] = screen.pitch
-            dots[row, column] = _dots(block)
-            if not pitch[row, column] and dots[row, column] >= FM_DOTS:
-                pitch[row, column] = FM
-    near_dots = cv2.dilate((pitch > FM).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    pitch[near_dots & (pitch == FM)] = 0
-    return _Votes(pitch, line, dots, blank)
-
-
-def _dots(gray: np.ndarray) -> float:
-    """Isolated dots per pixel of (h, w) uint8, black or white, whichever are more: extrema among their 8 neighbours."""
-    plane = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.4)  # adjoining dots of a bilevel image become peaks
-    deviation, around = plane - cv2.blur(plane, (5, 5)), np.ones((3, 3), np.uint8)
-    around[1, 1] = 0
-    white = (plane > cv2.dilate(plane, around)) & (deviation > DOT_CONTRAST)
-    black = (plane < cv2.erode(plane, around)) & (deviation < -DOT_CONTRAST)
-    return float(max(white.mean(), black.mean()))
-
-
-def _groups(votes: np.ndarray) -> list[np.ndarray]:
-    """Connected groups of equal votes, masks (rows, columns)."""
-    left, groups = votes, []
-    while left.any():
-        pitch = left.max()
-        labels, _ = label(np.abs(left - pitch) < SAME_PITCH * pitch, np.ones((3, 3)))
-        for number in np.unique(labels[left == pitch]):
-            group = labels == number
-            left = np.where(group, 0, left)
-            groups.append(group)
-    return groups
-
-
-def _region(bgr: np.ndarray, votes: _Votes, group: np.ndarray) -> Region | None:
+def _region(bgr: np.ndarray, votes: Votes, group: np.ndarray) -> Region | None:
     """The region of a group of votes; None for few votes, and where their spectrum has no screen, or one of letters."""
     blocks, screens = group.sum(), {}
     is_fm = votes.pitch[group].max() == FM
@@ -233,7 +169,10 @@ def _mask(bgr: np.ndarray, screens: dict[str, Screen], votes: np.ndarray) -> np.
     height, width = bgr.shape[:2]
     if screens:
         amplitude = local_amplitude(bgr, screens, AMPLITUDE_SIGMA)
-        inside = amplitude > max(MIN_AMPLITUDE, MIN_SHARE * np.percentile(amplitude[votes], 75))
+        usual = np.percentile(amplitude[votes], 75)
+        inside = amplitude > max(MIN_AMPLITUDE, MIN_SHARE * usual)
+        faint = (amplitude > max(MIN_AMPLITUDE, FAINT_SHARE * usual)).astype(np.uint8)
+        inside |= cv2.erode(faint, np.ones((2 * LEAK // STEP + 1,) * 2, np.uint8)) > 0
     else:
         inside = votes
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (SMALLEST // (2 * STEP) + 1,) * 2)
@@ -271,7 +210,7 @@ def _completed(mask: np.ndarray, bgr: np.ndarray, pitch: float) -> np.ndarray:
     return completed
 
 
-def _covers(screens: dict[str, Screen], votes: _Votes) -> bool:
+def _covers(screens: dict[str, Screen], votes: Votes) -> bool:
     """Whether a scan without regions is one screened picture; `screens` were found in its whole spectrum."""
     filled = ~votes.blank
     if not screens:

@@ -232,9 +232,10 @@ def _strongest_screen(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | Non
     side = spectrum.shape[0]
     _, x, radius = _grid(side)
     ratio = _peak_ratio(spectrum, (radius >= 1 / MAX_PITCH) & (radius <= 1 / MIN_PITCH))
-    ratio[(x < 0) | ~allowed] = 0  # conjugate symmetry
     # A dot grid has two orthogonal peaks, a line screen one.
     pair = np.sqrt(ratio * _rotated_90(ratio))
+    unsearched = (x < 0) | ~allowed  # half of the spectrum is enough: it is symmetric
+    ratio[unsearched] = pair[unsearched] = 0
     pair_peak, single_peak = (np.unravel_index(each.argmax(), each.shape) for each in (pair, ratio))
     is_line = bool(pair[pair_peak] < LINE_RATIO * ratio[single_peak])
     at, strength = (single_peak, ratio[single_peak]) if is_line else (pair_peak, pair[pair_peak])

@@ -121,6 +121,41 @@ def test_an_fm_halftone_beside_text_is_a_region(text, photos):
     assert FM < 1.6  # below all pitches
 
 
+def test_a_photograph_of_a_texture_is_no_fm_halftone(photos):
+    random = np.random.default_rng(0)
+    speckles = np.zeros((384, 384), np.float32)  # grains of all sizes and contrasts
+    for sigma in (0.5, 0.7, 1.0, 1.5):
+        grains = random.standard_normal(speckles.shape).astype(np.float32) * random.random(speckles.shape) ** 6
+        grains = cv2.GaussianBlur(grains, (0, 0), sigma)
+        speckles += 12 * grains / grains.std()
+    gray = np.clip(128 + speckles, 0, 255).astype(np.uint8)
+    assert find_regions(np.repeat(gray[..., None], 3, axis=2)) == []
+    blurred = cv2.GaussianBlur(ostromoukhov(gray), (0, 0), 0.7)
+    (region,) = find_regions(np.repeat(blurred[..., None], 3, axis=2))
+    assert region.screens == {} and region.mask.min() == 255
+
+
+def test_faint_dots_of_bright_sky_belong_to_the_picture(text):
+    sky = np.full((600, 420, 3), 120, np.uint8)
+    sky[:160] = 247, 238, 226
+    page = text.copy()
+    page[:640, :460] = 255
+    page[20:620, 20:440] = am_cmyk(sky, pitch=4.2, supersample=3)
+    mask = coverage(find_regions(page), page.shape[:2])
+    assert mask[52:600, 40:420].min() == 255
+    assert mask[:, 480:].max() == 0
+
+
+def test_text_in_the_corner_between_two_pictures_of_one_screen_is_no_picture(text, photos):
+    page = np.full_like(text, 255)
+    screened = am_cmyk(cv2.resize(photos[0], (400, 480)), pitch=4.2, supersample=3)
+    page[:480, :400] = page[480:, 400:] = screened
+    page[40:440, 420:780] = text[40:440, 420:780]
+    mask = coverage(find_regions(page), page.shape[:2])
+    assert mask[:470, :390].min() == mask[490:, 410:].min() == 255
+    assert mask[40:440, 440:780].max() == 0
+
+
 def test_a_page_is_rescreened_in_its_pictures_only(page, tmp_path):
     (tmp_path / "scans").mkdir()
     write_image(tmp_path / "scans/page.png", page.scan)

@@ -79,6 +79,22 @@ def test_the_pitch_of_degraded_scans_is_detected(seed):
     assert common_pitch(find_screens(print_and_scan(photo, printing))) == pytest.approx(printing.pitch, rel=0.03)
 
 
+def test_a_dot_screen_is_none_of_lines_where_another_ink_covers_its_second_frequency():
+    y, x = np.mgrid[:256, :256]
+
+    def wave(fx, fy):
+        return np.cos(2 * np.pi * (fx * x + fy * y))
+
+    noise = np.random.default_rng(0).standard_normal((256, 256, 3))
+    levels = np.full((256, 256, 3), 128.0) + noise
+    levels[..., 1] += 10 * wave(0.25, 0.16) + 6 * wave(0.16, -0.25)  # magenta
+    levels[..., 2] += 10 * wave(0.16, -0.25)  # of another screen in red
+    levels[..., 0] += 10 * wave(0.03, 0.41)
+    found = find_screens(np.rint(levels).astype(np.uint8))
+    assert found and not any(screen.is_line for screen in found.values())
+    assert found["magenta"].pitch == pytest.approx(1 / np.hypot(0.25, 0.16), rel=0.01)
+
+
 def test_no_screen_is_detected_in_photographs_and_fm_halftones(photos):
     random = np.random.default_rng(4)
     for photo in photos:
