@@ -38,9 +38,9 @@ FAINT_SHARE, LEAK = 0.08, 24
 dots, as far as the window of the amplitude reaches, and so it is not enough within LEAK pixels of less."""
 SMALLEST, GROWN, FEATHER = 64, 8, 3.0
 """Pixels: the smallest side of a region, its border beyond the last dots, and σ of its soft edge."""
-INK_CONTRAST, MAX_INK = 30.0, 0.1
+INK_CONTRAST, MAX_INK, MAX_INK_OF_BOX = 30.0, 0.25, 0.04
 """The rest of a mask's bounding box belongs to its picture, most of which are rectangles, unless letters or lines fill
-more than MAX_INK of it: without the dots a local standard deviation of INK_CONTRAST levels.
+more than MAX_INK of it or MAX_INK_OF_BOX of the box: without the dots a local deviation of INK_CONTRAST levels.
 They stand on paper: darker parts belong to the picture."""
 DEVIATION_SIDE, TILE = 15, 1024
 """Pixels: side of the window of a local standard deviation, and of the tiles in which it is computed."""
@@ -167,31 +167,40 @@ def _mask(bgr: np.ndarray, screens: dict[str, Screen], votes: np.ndarray) -> np.
     votes  bool (⌈h / STEP⌉, ⌈w / STEP⌉): inside a voting block
     """
     height, width = bgr.shape[:2]
-    if screens:
+    if not screens:
+        kept = _connected(votes, votes)
+    else:
         amplitude = local_amplitude(bgr, screens, AMPLITUDE_SIGMA)
         usual = np.percentile(amplitude[votes], 75)
-        inside = amplitude > max(MIN_AMPLITUDE, MIN_SHARE * usual)
-        faint = (amplitude > max(MIN_AMPLITUDE, FAINT_SHARE * usual)).astype(np.uint8)
-        inside |= cv2.erode(faint, np.ones((2 * LEAK // STEP + 1,) * 2, np.uint8)) > 0
-    else:
-        inside = votes
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (SMALLEST // (2 * STEP) + 1,) * 2)
-    opened = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
-    labels, count = label(opened)
-    areas = np.bincount(labels[votes & (labels > 0)], minlength=count + 1)
-    kept = binary_fill_holes(np.isin(labels, np.flatnonzero(areas * STEP**2 >= SMALLEST**2)))
+        kept = _connected(amplitude > max(MIN_AMPLITUDE, MIN_SHARE * usual), votes)
     if not kept.any():
         return None
-    grown = cv2.dilate(kept.astype(np.uint8), np.ones((2 * GROWN // STEP + 1,) * 2, np.uint8))
-    completed = _completed(grown, bgr, common_pitch(screens) or DEFAULT_PITCH).astype(np.uint8) * np.uint8(255)
+    ink, gray = _ink(bgr, kept.shape, 0.4 * (common_pitch(screens) or DEFAULT_PITCH))
+    if screens:
+        faint = (amplitude > max(MIN_AMPLITUDE, FAINT_SHARE * usual)).astype(np.uint8)
+        faint = cv2.erode(faint, np.ones((2 * LEAK // STEP + 1,) * 2, np.uint8)) > 0
+        kept = _connected(_completed(kept, ink, gray) | faint, votes)
+    grown = cv2.dilate(kept.astype(np.uint8), np.ones((2 * GROWN // STEP + 1,) * 2, np.uint8)) > 0
+    completed = _completed(grown, ink, gray).astype(np.uint8) * np.uint8(255)
     whole = cv2.resize(completed, None, fx=STEP, fy=STEP, interpolation=cv2.INTER_NEAREST)[:height, :width]
     return cv2.GaussianBlur(whole, (0, 0), FEATHER, borderType=cv2.BORDER_REPLICATE)
 
 
-def _completed(mask: np.ndarray, bgr: np.ndarray, pitch: float) -> np.ndarray:
-    """The mask, uint8 (⌈h / STEP⌉, ⌈w / STEP⌉), and the rest of its bounding box but letters on paper: bool."""
-    ink, gray = (np.empty(mask.shape, np.float32) for _ in range(2))
-    sigma = 0.4 * pitch
+def _connected(inside: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """The parts of `inside` that are large enough and connected with the voting blocks, without holes: bool arrays."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (SMALLEST // (2 * STEP) + 1,) * 2)
+    opened = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+    labels, count = label(opened)
+    areas = np.bincount(labels[votes & (labels > 0)], minlength=count + 1)
+    return binary_fill_holes(np.isin(labels, np.flatnonzero(areas * STEP**2 >= SMALLEST**2)))
+
+
+def _ink(bgr: np.ndarray, shape: tuple[int, int], sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Share of letters and lines, and gray in levels, of each block of STEP² pixels: float32 of `shape`.
+
+    sigma  of the blur that removes the dots, pixels
+    """
+    ink, gray = (np.empty(shape, np.float32) for _ in range(2))
     for core, window, inner in _tiles(bgr, math.ceil(3 * sigma) + DEVIATION_SIDE):
         smooth = cv2.GaussianBlur(bgr[window], (0, 0), sigma)
         blocks = tuple(slice(part.start // STEP, -(-part.stop // STEP)) for part in core)
@@ -199,13 +208,20 @@ def _completed(mask: np.ndarray, bgr: np.ndarray, pitch: float) -> np.ndarray:
         darkness = (_deviation(smooth)[inner] > INK_CONTRAST).astype(np.float32)
         ink[blocks] = cv2.resize(darkness, size, interpolation=cv2.INTER_AREA)
         gray[blocks] = cv2.resize(cv2.cvtColor(smooth, cv2.COLOR_BGR2GRAY)[inner], size, interpolation=cv2.INTER_AREA)
+    return ink, gray
+
+
+def _completed(mask: np.ndarray, ink: np.ndarray, gray: np.ndarray) -> np.ndarray:
+    """The mask and the rest of its bounding box but letters on paper: bool arrays. ink, gray: of `_ink`."""
     rows, columns = np.nonzero(mask)
     box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
-    completed = mask > 0
+    completed = mask.copy()
     labels, count = label(~completed[box])
     for number in range(1, count + 1):
         part = labels == number
-        if ink[box][part].mean() < MAX_INK or gray[box][part].mean() < 128:
+        share = ink[box][part]
+        has_ink = share.mean() >= MAX_INK or share.sum() >= MAX_INK_OF_BOX * part.size
+        if not has_ink or gray[box][part].mean() < 128:
             completed[box] |= part
     return completed
 
