@@ -167,12 +167,12 @@ def _mask(bgr: np.ndarray, screens: dict[str, Screen], votes: np.ndarray) -> np.
     votes  bool (⌈h / STEP⌉, ⌈w / STEP⌉): inside a voting block
     """
     height, width = bgr.shape[:2]
-    if not screens:
-        kept = _connected(votes, votes)
-    else:
+    if screens:
         amplitude = local_amplitude(bgr, screens, AMPLITUDE_SIGMA)
         usual = np.percentile(amplitude[votes], 75)
         kept = _connected(amplitude > max(MIN_AMPLITUDE, MIN_SHARE * usual), votes)
+    else:
+        kept = _connected(votes, votes)
     if not kept.any():
         return None
     ink, gray = _ink(bgr, kept.shape, 0.4 * (common_pitch(screens) or DEFAULT_PITCH))

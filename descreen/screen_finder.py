@@ -234,7 +234,7 @@ def _strongest_screen(spectrum: np.ndarray, allowed: np.ndarray) -> Screen | Non
     ratio = _peak_ratio(spectrum, (radius >= 1 / MAX_PITCH) & (radius <= 1 / MIN_PITCH))
     # A dot grid has two orthogonal peaks, a line screen one.
     pair = np.sqrt(ratio * _rotated_90(ratio))
-    unsearched = (x < 0) | ~allowed  # half of the spectrum is enough: it is symmetric
+    unsearched = (x < 0) | ~allowed  # x < 0 by conjugate symmetry
     ratio[unsearched] = pair[unsearched] = 0
     pair_peak, single_peak = (np.unravel_index(each.argmax(), each.shape) for each in (pair, ratio))
     is_line = bool(pair[pair_peak] < LINE_RATIO * ratio[single_peak])

@@ -66,11 +66,12 @@ def _dots(gray: np.ndarray) -> float:
 
     0 where the fine detail is as uneven as that of a photograph.
     """
-    fine = np.subtract(*(cv2.GaussianBlur(gray.astype(np.float32), (0, 0), sigma) for sigma in FINE))
-    power = np.mean(fine**2)
-    if power < MAX_TEXTURE**2 and np.mean(fine**4) > MAX_KURTOSIS * power**2:
+    levels = gray.astype(np.float32)
+    square = np.square(np.subtract(*(cv2.GaussianBlur(levels, (0, 0), sigma) for sigma in FINE)))
+    power = square.mean()
+    if power < MAX_TEXTURE**2 and np.square(square).mean() > MAX_KURTOSIS * power**2:
         return 0.0
-    plane = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.4)  # adjoining dots of a bilevel image become peaks
+    plane = cv2.GaussianBlur(levels, (0, 0), 0.4)  # adjoining dots of a bilevel image become peaks
     deviation, around = plane - cv2.blur(plane, (5, 5)), np.ones((3, 3), np.uint8)
     around[1, 1] = 0
     white = (plane > cv2.dilate(plane, around)) & (deviation > DOT_CONTRAST)

@@ -8,7 +8,8 @@ from descreen import rescreen, restore
 from descreen.config import ScreensConfig
 from descreen.engine import baseline_restorer
 from descreen.pages import draw_page
-from descreen.regions import FM, coverage, find_regions, overlay
+from descreen.regions import coverage, find_regions, overlay
+from descreen.votes import FM
 from halftone.screens import STANDARD_ANGLES, am_cmyk
 from halftone.variable_diffusion import ostromoukhov
 from images.files import read_image, write_image
@@ -121,7 +122,7 @@ def test_an_fm_halftone_beside_text_is_a_region(text, photos):
     assert FM < 1.6  # below all pitches
 
 
-def test_a_photograph_of_a_texture_is_no_fm_halftone(photos):
+def test_a_photograph_of_a_texture_is_no_fm_halftone():
     random = np.random.default_rng(0)
     speckles = np.zeros((384, 384), np.float32)  # grains of all sizes and contrasts
     for sigma in (0.5, 0.7, 1.0, 1.5):
