@@ -21,9 +21,11 @@ from utils.tiling import windows
 
 MIN_BLOCKS, MIN_LINE_BLOCKS, MIN_FM_BLOCKS = 4, 6, 9
 """Votes of a region with a dot screen, with a line screen, and of an FM halftone."""
-MIN_ANGLE, MIN_ALIGNED_AMPLITUDE = 1.5, 10.0
-"""Degrees; dot screens closer to the axes need MIN_FM_BLOCKS votes and this amplitude in levels, and line screens are
-refused: letters, tables and JPEG blocks repeat along the axes."""
+MIN_ANGLE, MIN_ALIGNED_AMPLITUDE, MIN_ALIGNED_SHARE = 1.5, 10.0, 0.2
+"""Degrees; dot screens closer to the axes need MIN_FM_BLOCKS votes, this amplitude in levels, and this one relative to
+the standard deviation: letters, tables, JPEG blocks and the edges in bilevel scans repeat along the axes."""
+MIN_LINE_ANGLE = 5.0
+"""Degrees; line screens closer to the axes are refused: tables and bar codes are scanned at a slight angle."""
 LINE_SHARE = 0.7
 """Share of a scan's blocks that vote for its line screen, if it is one picture."""
 LINE_TONES, LINE_MARGIN = 12.0, 16
@@ -121,8 +123,7 @@ def _region(bgr: np.ndarray, votes: Votes, group: np.ndarray) -> Region | None:
         screens = _screens_of(bgr, group)
         if not screens or any(screen.is_line for screen in screens.values()):
             return None
-        weak = max(screen.amplitude for screen in screens.values()) < MIN_ALIGNED_AMPLITUDE
-        if _is_aligned(screens) and (weak or MIN_BLOCKS <= blocks < MIN_FM_BLOCKS):
+        if _is_aligned(screens) and (_is_weak(bgr, group, screens) or MIN_BLOCKS <= blocks < MIN_FM_BLOCKS):
             return None
     outer = _box(group, BLOCK_STEP, bgr.shape)
     return _cut(outer, _mask(bgr[outer], screens, _inside(group, outer)), screens)
@@ -131,7 +132,7 @@ def _region(bgr: np.ndarray, votes: Votes, group: np.ndarray) -> Region | None:
 def _line_region(bgr: np.ndarray, group: np.ndarray) -> Region | None:
     """The region of a group of votes for a line screen; None for few votes and for hatchings."""
     screens = _screens_of(bgr, group) if group.sum() >= MIN_LINE_BLOCKS else {}
-    if not screens or not all(screen.is_line for screen in screens.values()) or _is_aligned(screens):
+    if not screens or not all(screen.is_line for screen in screens.values()) or _is_aligned(screens, MIN_LINE_ANGLE):
         return None
     outer = _box(group, BLOCK_STEP, bgr.shape)
     mask = _mask(bgr[outer], screens, _inside(group, outer))
@@ -233,13 +234,22 @@ def _covers(screens: dict[str, Screen], votes: Votes) -> bool:
         return bool(filled.any() and np.median(votes.dots[filled]) >= FM_MEDIAN)
     first = max(screens.values(), key=lambda screen: screen.strength)
     if first.is_line:
-        return bool((np.abs(votes.line / first.pitch - 1) < 2 * SAME_PITCH).mean() >= LINE_SHARE)
+        share = (np.abs(votes.line / first.pitch - 1) < 2 * SAME_PITCH).mean()
+        return bool(share >= LINE_SHARE and not _is_aligned(screens, MIN_LINE_ANGLE))
     return not _is_aligned(screens)
 
 
-def _is_aligned(screens: dict[str, Screen]) -> bool:
+def _is_aligned(screens: dict[str, Screen], degrees: float = MIN_ANGLE) -> bool:
     """Whether all screens are parallel to the axes."""
-    return all(min(screen.angle % 90, -screen.angle % 90) < MIN_ANGLE for screen in screens.values())
+    return all(min(screen.angle % 90, -screen.angle % 90) < degrees for screen in screens.values())
+
+
+def _is_weak(bgr: np.ndarray, group: np.ndarray, screens: dict[str, Screen]) -> bool:
+    """Whether the strongest screen of a group is too weak for one that is parallel to the axes."""
+    contrast = bgr[_box(group, 0, bgr.shape)].mean(axis=2).std()
+    return max(screen.amplitude for screen in screens.values()) < max(
+        MIN_ALIGNED_AMPLITUDE, MIN_ALIGNED_SHARE * contrast
+    )
 
 
 def _is_one_picture(bgr: np.ndarray, region: Region) -> bool:

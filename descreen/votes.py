@@ -1,5 +1,6 @@
 """Votes of the blocks of a scan for the screens that they see, and connected groups of equal votes."""
 
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -12,17 +13,24 @@ BLOCK, BLOCK_STEP = 128, 64
 """Side and distance of the voting blocks, pixels."""
 SAME_PITCH = 0.01
 """Maximal relative difference between the pitches of a region's votes."""
+MIN_SIDE = 32
+"""Pixels; no FM halftone is recognised in a smaller scan."""
 MIN_DETAIL = 10.0
 """Levels; blocks of a lower standard deviation are blank."""
 FM_DOTS, FM_MEDIAN, DOT_CONTRAST = 0.05, 0.04, 10.0
 """Dots per pixel of an FM halftone, black or white, whichever are more; their median over a scan that is one FM
 halftone; and the least distance of a dot from the local mean in levels. Scans blurred with a σ of 0.8 pixels have 0.06
 to 0.09 in the middle tones, sharper ones 0.1 to 0.15, text 0.01 to 0.03."""
-FINE, MAX_KURTOSIS, MAX_TEXTURE = (0.6, 1.0), 4.2, 15.0
-"""The dots of an FM halftone are alike, grains of sand and blades of grass are not: σ in pixels of the Gaussians whose
-difference is the fine detail, its greatest kurtosis in an FM halftone, and the standard deviation in levels above which
-it is one at any kurtosis. In 90 % of the blocks with that many dots, the kurtosis is 1.6 to 3.9 on scans of FM
-halftones with a blur of up to 0.8 pixels, and 3.9 to 7.8 on photographs."""
+FINE, RINGS, SECTORS = (0.6, 1.0), (0.1875, 0.28125, 0.375), 8
+RISE, KURTOSIS, ANISOTROPY, MIN_SCORE = 3.0, -6.0, -4.0, -12.5
+"""The dots of an FM halftone are alike, scattered in all directions, and dense at high frequencies; strokes of letters
+and engravings, grains of sand and blades of grass are not. Weights of three logarithms, and their least sum in an FM
+halftone: the power between the last two RINGS relative to that between the first two, cycles per pixel; the kurtosis of
+the fine detail, the difference of Gaussians with a σ of FINE pixels; and the ratio of the strongest to the weakest of
+SECTORS directions beyond the first ring. Found by linear discriminant analysis (docs/experiments.md)."""
+LINES, MAX_PEAK = (0.05, 0.2), 110.0
+"""Lines of text repeat: frequencies in cycles per pixel, and the ratio of the strongest to their mean power, which is
+lower in 99 % of the blocks of FM halftones."""
 FM = 1.0
 """Vote for an FM halftone; pitches are larger."""
 
@@ -64,19 +72,44 @@ def votes_of(bgr: np.ndarray) -> Votes:
 def _dots(gray: np.ndarray) -> float:
     """Isolated dots per pixel of (h, w) uint8, black or white, whichever are more: extrema among their 8 neighbours.
 
-    0 where the fine detail is as uneven as that of a photograph.
+    0 where they are not those of an FM halftone.
     """
     levels = gray.astype(np.float32)
-    square = np.square(np.subtract(*(cv2.GaussianBlur(levels, (0, 0), sigma) for sigma in FINE)))
-    power = square.mean()
-    if power < MAX_TEXTURE**2 and np.square(square).mean() > MAX_KURTOSIS * power**2:
-        return 0.0
     plane = cv2.GaussianBlur(levels, (0, 0), 0.4)  # adjoining dots of a bilevel image become peaks
     deviation, around = plane - cv2.blur(plane, (5, 5)), np.ones((3, 3), np.uint8)
     around[1, 1] = 0
     white = (plane > cv2.dilate(plane, around)) & (deviation > DOT_CONTRAST)
     black = (plane < cv2.erode(plane, around)) & (deviation < -DOT_CONTRAST)
-    return float(max(white.mean(), black.mean()))
+    found = float(max(white.mean(), black.mean()))
+    return found if found >= FM_MEDIAN and min(gray.shape) >= MIN_SIDE and _is_fm(levels) else 0.0
+
+
+def _is_fm(levels: np.ndarray) -> bool:
+    """Whether the detail of (h, w) float32 may be an FM halftone's, see MIN_SCORE."""
+    square = np.square(np.subtract(*(cv2.GaussianBlur(levels, (0, 0), sigma) for sigma in FINE)))
+    kurtosis = np.square(square).mean() / square.mean() ** 2
+    window = np.outer(*(np.hanning(side) for side in levels.shape))
+    power = np.square(np.abs(np.fft.fft2((levels - levels.mean()) * window)))
+    lines, rings, sectors = _frequencies(levels.shape)
+    if power[lines].max() > MAX_PEAK * power[lines].mean():
+        return False
+    low, high = (power[rings == number].mean() for number in (1, 2))
+    directions = [power[sectors == number].mean() for number in range(SECTORS)]
+    rise, anisotropy = high / low, max(directions) / min(directions)
+    return RISE * np.log(rise) + KURTOSIS * np.log(kurtosis) + ANISOTROPY * np.log(anisotropy) >= MIN_SCORE
+
+
+@cache
+def _frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each coefficient of a Fourier transform.
+
+    Whether it is among LINES, the number of RINGS that it is beyond, and its sector beyond the first or -1.
+    """
+    down, across = np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij")
+    radius, angle = np.hypot(down, across), np.arctan2(down, across) % np.pi
+    sectors = np.minimum(angle * SECTORS / np.pi, SECTORS - 1).astype(int)
+    lines = (radius > LINES[0]) & (radius < LINES[1])
+    return lines, np.digitize(radius, RINGS), np.where((radius > RINGS[0]) & (radius < 0.5), sectors, -1)
 
 
 def connected_groups(votes: np.ndarray) -> list[np.ndarray]:

@@ -1,13 +1,17 @@
 """Scans of pages: screened pictures are found and restored, text and line art stay as they are."""
 
+from pathlib import Path
+
 import cv2
+import matplotlib
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from descreen import rescreen, restore
 from descreen.config import ScreensConfig
 from descreen.engine import baseline_restorer
-from descreen.pages import draw_page
+from descreen.pages import PARAGRAPH, draw_page
 from descreen.regions import coverage, find_regions, overlay
 from descreen.votes import FM
 from halftone.screens import STANDARD_ANGLES, am_cmyk
@@ -131,9 +135,34 @@ def test_a_photograph_of_a_texture_is_no_fm_halftone():
         speckles += 12 * grains / grains.std()
     gray = np.clip(128 + speckles, 0, 255).astype(np.uint8)
     assert find_regions(np.repeat(gray[..., None], 3, axis=2)) == []
-    blurred = cv2.GaussianBlur(ostromoukhov(gray), (0, 0), 0.7)
+    blurred = cv2.GaussianBlur(ostromoukhov(gray), (0, 0), 0.5)
     (region,) = find_regions(np.repeat(blurred[..., None], 3, axis=2))
     assert region.screens == {} and region.mask.min() == 255
+
+
+@pytest.mark.parametrize("size", [5, 7, 9])
+def test_small_print_is_no_fm_halftone(size):
+    scale = 4
+    canvas = Image.new("L", (512 * scale, 512 * scale), 235)
+    font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSerif.ttf")), size * scale)
+    words = np.random.default_rng(0).permutation((PARAGRAPH * 60).split()).tolist()
+    for line in range(0, 512, size + 2):
+        drawn = " ".join(words[line % 97 :])[:240]
+        ImageDraw.Draw(canvas).text((-line, line * scale), drawn, 40, font, stroke_width=scale // 4)
+    small = cv2.resize(np.array(canvas), (512, 512), interpolation=cv2.INTER_AREA)
+    sharp = cv2.addWeighted(small, 2, cv2.GaussianBlur(small, (0, 0), 1), -1, 0)
+    for scan in (small, sharp):
+        assert find_regions(cv2.cvtColor(scan, cv2.COLOR_GRAY2BGR)) == []
+
+
+@pytest.mark.parametrize("distance", [9, 24])
+def test_rules_are_no_line_screen(distance):
+    scan, random = np.full((640, 640), 255, np.uint8), np.random.default_rng(0)
+    for at in range(20, 620, distance):
+        scan[at : at + 3, 16:-16] = 0
+        for row in (at - 1, at + 3):  # ragged edges of a bilevel scan at half the resolution
+            scan[row, 16:-16][np.repeat(random.random(304) < 0.5, 2)] = 0
+    assert find_regions(cv2.cvtColor(scan, cv2.COLOR_GRAY2BGR)) == []
 
 
 def test_faint_dots_of_bright_sky_belong_to_the_picture(text):
