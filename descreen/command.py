@@ -19,7 +19,10 @@ from utils.colour import parse_colour
 from utils.errors import UserError
 from utils.files import checksum_or_empty
 
-SHIPPED = Path(__file__).parents[1] / "checkpoints/descreen_best.pth.tar"
+SHIPPED = Path(__file__).parents[1] / "checkpoints/descreen_scans.pth.tar"
+"""For scans of prints."""
+IDEAL_INKS = SHIPPED.with_name("descreen_best.pth.tar")
+"""For screens that programs draw, with ideal inks (descreen/printing.py)."""
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -29,7 +32,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--data_dir", type=Path, required=True, help="folder of scans, or one scan")
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
     add("--method", choices=["network", *BASELINES], default="network", help="the network (default) or a baseline")
-    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
+    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: that for scans of prints)")
     add("--strength", type=float, default=1.0, help="strength of the baseline (default: %(default)s)")
     add("--mask", choices=MASKS, default="gaussian", help="notch shape of fft_notch (default: %(default)s)")
     add("--keep_tones", action="store_true", help="network: do not correct the tones and colours of whole pictures")

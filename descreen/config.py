@@ -43,6 +43,9 @@ class ScreensConfig(Strict):
     tint: Share = 0.05  # maximal absorption of the paper in blue; green and red absorb less
     grain: Weight = 3.0  # maximal standard deviation of the scanner noise, 8-bit levels
     resample: Annotated[float, Field(ge=0, lt=0.5)] = 0.25  # maximal relative difference of the scanner resolution
+    process_inks: Share = 0.0  # share with the inks of offset printing, averaged by the scanner in linear light
+    sharpened: Share = 0.0  # share sharpened by the scanner's software (UNSHARP_RADIUS in descreen/printing.py)
+    bilevel: Share = 0.0  # share of the other scans of black ink that have one bit per pixel
     jpeg: Annotated[int, Field(ge=10, le=100)] = 60  # lowest JPEG quality; half of the scans are not compressed
     missed: Share = 0.15  # dropout of the phase maps: of all inks of a print, and independently of each ink
     rotate: Annotated[float, Field(ge=0, le=180)] = 30.0  # maximal rotation of the photograph before printing, degrees

@@ -52,7 +52,7 @@ class DescreenEngine(Tiler):
         notch: bool = True,
         tone: bool = True,
     ) -> np.ndarray:
-        """Scan (H, W, 3) BGR uint8 → continuous tone, same shape and dtype.
+        """Scan (H, W, 3) BGR uint8 → continuous tone, same shape and dtype; gray from a gray scan.
 
         regions  the screened parts of the scan, each with its screens by ink; None: detect them. The rest is
                  copied. Parts with large pitches are restored at half or quarter size
@@ -82,6 +82,8 @@ class DescreenEngine(Tiler):
         pitch = common_pitch(screens) or 0
         if tone and self.network.tone is not None and pitch >= MIN_PITCH:
             restored = self.network.tone.correct(scan, restored, pitch)
+        if all(np.array_equal(scan[..., 0], scan[..., channel]) for channel in (1, 2)):
+            restored = cv2.cvtColor(cv2.cvtColor(restored, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
         return restored
 
 

@@ -6,7 +6,8 @@
 Strength and mask of each baseline are tuned on training photographs of the list; the table is over its validation
 photographs. "AM": colour, pitch 3 to 6 pixels, mild blur and JPEG. "AM, flawed press": the same with dot gain, ink
 noise, misregistration, paper tint and resampling. "magazine" and "newsprint": such a press at a given screen and
-resolution of the scan. The others: ideal FM halftones of the luma.
+resolution of the scan; "process inks": the same with the inks of offset printing, averaged in linear light, every
+second scan sharpened. The others: ideal FM halftones of the luma.
 Columns: "found", share of restored images in which a screen is detected; "visible" and "worst", mean and maximal
 visibility of the residual screen in multiples of the contrast threshold (descreen/visibility.py), invisible below 1;
 "margin", difference to the baseline of the highest PSNR. Rows "no notch" and "no tone": the network without the
@@ -29,7 +30,7 @@ import numpy as np
 
 from dataset.photo_set import PhotoSet
 from descreen.baselines import BASELINES, MASKS
-from descreen.command import SHIPPED, check_output_file, load_trained
+from descreen.command import IDEAL_INKS, SHIPPED, check_output_file, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import Restorer, baseline_restorer
 from descreen.printing import NEWSPRINT, draw_printing, ground_truth, print_and_scan
@@ -54,6 +55,11 @@ AM = {"AM": FLAWED_AM.model_copy(update={"flawed": 0.0}), "AM, flawed press": FL
     for dpi in (300, 600)
     for name, (screens, press) in PRINTS.items()
     for lines in screens
+}
+AM |= {
+    f"{name}, process inks": screens.model_copy(update={"process_inks": 1.0, "sharpened": 0.5})
+    for name, screens in AM.items()
+    if "dpi" in name
 }
 KINDS = (*AM, "floyd_steinberg", "ostromoukhov")
 STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
@@ -121,9 +127,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--seed must be 0 or more")
     if args.json:
         check_output_file(args.json)
-    networks = _networks(args)
     table: dict[str, dict[str, Score]] = {}
     for kind in args.kinds:
+        networks = _networks(args, kind)
         tuning_scans = make_scans(tuning, TUNING_PHOTOS, kind)
         methods = dict(tune(method, tuning_scans) for method in progress(BASELINES, f"tuning for {kind}"))
         methods = {"nothing": lambda scan, regions: scan} | methods | networks
@@ -138,12 +144,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _networks(args: argparse.Namespace) -> dict[str, Restorer]:
+def _networks(args: argparse.Namespace, kind: str) -> dict[str, Restorer]:
     """Restorers of the checkpoints by row name: complete, without notch filter and, with several parts, coarse only."""
-    if args.model is None and not SHIPPED.exists():
-        print(f"{SHIPPED} does not exist: only the baselines are evaluated", file=sys.stderr)
+    shipped = SHIPPED if kind in AM and AM[kind].process_inks else IDEAL_INKS
+    if args.model is None and not shipped.exists():
+        print(f"{shipped} does not exist: only the baselines are evaluated", file=sys.stderr)
         return {}
-    paths = args.model or [SHIPPED]
+    paths = args.model or [shipped]
     names = [f"{path.parent.name}/{path.name.removesuffix('.pth.tar')}" for path in paths]
     found = {}
     for path, name in zip(paths, names, strict=True):
@@ -162,9 +169,9 @@ def _networks(args: argparse.Namespace) -> dict[str, Restorer]:
 
 
 def _print_rows(kind: str, rows: dict[str, Score]) -> None:
-    print(f"{kind:28}{'PSNR dB':>9}{'SSIM':>8}{'found':>8}{'visible':>9}{'worst':>8}{'margin':>16}")
+    print(f"{kind:41}{'PSNR dB':>9}{'SSIM':>8}{'found':>8}{'visible':>9}{'worst':>8}{'margin':>16}")
     for name, row in rows.items():
-        line = f"  {name:26}{row['psnr']:9.2f}{row['ssim']:8.3f}{row['found']:8.0%}"
+        line = f"  {name:39}{row['psnr']:9.2f}{row['ssim']:8.3f}{row['found']:8.0%}"
         line += f"{row['visible']:9.2f}{row['worst']:8.2f}" if "visible" in row else f"{'':17}"
         if "psnr_margin" in row:
             line += f"{row['psnr_margin']:+10.2f} {row['ssim_margin']:+.3f}"
@@ -182,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--data_dir", type=Path, default=Path("dataset"), help="folder of the list")
     add("--list", default="HalftoneVOC2012.json", help="photographs, as for training (default: %(default)s)")
-    add("--model", type=Path, nargs="+", help="checkpoints (default: the shipped one)")
+    add("--model", type=Path, nargs="+", help="checkpoints (default: the shipped one for the inks of each row)")
     add("--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help="rows of the table (default: all)")
     add("--photos", type=int, default=100, help="number of validation photographs (default: 100)")
     add("--seed", type=int, default=0, help="seed of the printing parameters (default: 0)")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from descreen.config import ScreensConfig
-from descreen.printing import digitize, draw_printing, ground_truth, print_and_scan
+from descreen.printing import Unsharp, digitize, draw_printing, ground_truth, print_and_scan
 
 FONTS = ("DejaVuSerif.ttf", "DejaVuSans.ttf", "DejaVuSansMono.ttf", "STIXGeneral.ttf", "cmr10.ttf")
 FONT_SIZES = (12, 14, 17, 21, 28, 42)
@@ -21,7 +21,15 @@ PARAGRAPH = (
 )
 MARGIN, GAP = 32, 28
 """Pixels: around the page, and between its cells."""
-UNSCANNED = {"clean": False, "blur": 0.0, "grain": 0.0, "jpeg": None, "paper": (1.0, 1.0, 1.0)}
+UNSCANNED = {
+    "clean": False,
+    "blur": 0.0,
+    "grain": 0.0,
+    "unsharp": None,
+    "threshold": None,
+    "jpeg": None,
+    "paper": (1.0, 1.0, 1.0),
+}
 """Parameters of a print before it is scanned; the page is scanned as a whole."""
 
 
@@ -40,13 +48,14 @@ def draw_page(
     random: np.random.Generator,
     blur: float = 0.5,
     grain: float = 1.5,
+    unsharp: Unsharp | None = None,
     jpeg: int | None = 85,
 ) -> Page:
     """A page of `size` (H, W) pixels in two columns: the photographs, each with a screen of its own, text and line art.
 
     photos   (h, w, 3) BGR uint8, resized to the column's width; those that do not fit are left out
-    screens  ranges of the screens; the scanner's blur, noise and compression are those of the other arguments
-    blur, grain, jpeg  σ of the scanner's blur in pixels, of its noise in levels, and its JPEG quality or None
+    screens  ranges of the screens; those of the scanner are not used
+    blur, grain, unsharp, jpeg  of the scanner, as of `Printing`
     """
     height, width = size
     truth, pictures = np.full((height, width, 3), 255, np.uint8), []
@@ -72,7 +81,7 @@ def draw_page(
                 truth[cell] = page[cell] = draw(tall, column, random)
             top, kind = top + tall + GAP, kind + 1
     seen = cv2.GaussianBlur(page, (0, 0), blur) if blur else page
-    scan = digitize(seen.astype(np.float32), grain, jpeg, random)
+    scan = digitize(seen.astype(np.float32), random, grain=grain, unsharp=unsharp, jpeg=jpeg)
     return Page(scan, truth, pictures)
 
 

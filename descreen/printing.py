@@ -29,9 +29,20 @@ SUPERSAMPLE = 3
 MIN_RENDER_PITCH, FINE_RENDER = 2.0, 2
 NEWSPRINT = {"dot_gain": 0.08, "ink_noise": 0.1, "tint": 0.2}
 """Limits of `ScreensConfig` on absorbent gray paper."""
+UNSHARP_RADIUS, UNSHARP_AMOUNT = (0.5, 2.0), (0.3, 2.0)
+"""Ranges of the unsharp masks of sharpened scans: σ in pixels, and the share of the difference that is added."""
+SOLIDS = ((227, 159, 0), (126, 0, 230), (0, 237, 255), (27, 29, 29))
+"""sRGB levels of solid cyan, magenta, yellow and black on coated paper (offset, FOGRA39): blue, green, red."""
+INK_DENSITY = (0.65, 1.15)
+"""Range of the optical density of each of these inks, relative to SOLIDS."""
+THRESHOLD = (80.0, 176.0)
+"""Range of the levels above which a bilevel scan is white."""
 
 Four = tuple[float, float, float, float]
+Three = tuple[float, float, float]
 Offsets = tuple[tuple[float, float], ...]
+Unsharp = tuple[float, float]
+"""Radius, σ in pixels, and amount of an unsharp mask."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +59,15 @@ class Printing:
     dot_gain: float  # change of the ink coverage at 50 %
     misregistration: Offsets  # of the ink plates
     ink_noise: float  # standard deviation of the relative ink coverage
-    paper: tuple[float, float, float]  # reflectance in blue, green, red, 0..1
+    solids: tuple[Three, Three, Three, Three] | None
+    """Transmittances of the inks in blue, green and red, linear light: dots and paper are averaged as light is. None:
+    inks that absorb one channel or, black, all of them completely; sRGB levels are averaged."""
+    paper: Three  # reflectance in blue, green, red, 0..1, relative to white in the units of the average
     grain: float  # standard deviation of the scanner noise, levels
     blur: float  # σ of the scanner's Gaussian blur
     scale: float  # scanner resolution relative to the output
+    unsharp: Unsharp | None  # of the scanner's software; None: not sharpened
+    threshold: float | None  # level above which a bilevel scan is white; None: not bilevel
     jpeg: int | None  # quality; None: not compressed
     seed: int  # of ink and scanner noise
 
@@ -84,10 +100,23 @@ def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printin
     if config.newsprint and random.random() < config.newsprint:
         config = config.model_copy(update=NEWSPRINT | {"flawed": 1.0})
     printing = _with_flaws(config, random)
-    if config.flawed == 1 or random.random() < config.flawed:
-        return printing
-    aligned, white = ((0.0, 0.0),) * 4, (1.0, 1.0, 1.0)
-    return replace(printing, dot_gain=0.0, misregistration=aligned, ink_noise=0.0, paper=white, scale=1.0)
+    if config.flawed < 1 and random.random() >= config.flawed:
+        aligned, white = ((0.0, 0.0),) * 4, (1.0, 1.0, 1.0)
+        printing = replace(printing, dot_gain=0.0, misregistration=aligned, ink_noise=0.0, paper=white, scale=1.0)
+    if config.sharpened and random.random() < config.sharpened:
+        unsharp = float(random.uniform(*UNSHARP_RADIUS)), float(random.uniform(*UNSHARP_AMOUNT))
+        printing = replace(printing, unsharp=unsharp)
+    if config.process_inks and not printing.clean and random.random() < config.process_inks:
+        return replace(printing, solids=_draw_solids(random))
+    if config.bilevel and printing.gray and random.random() < config.bilevel:
+        return replace(printing, threshold=float(random.uniform(*THRESHOLD)), jpeg=None)
+    return printing
+
+
+def _draw_solids(random: np.random.Generator) -> tuple[Three, Three, Three, Three]:
+    light = np.maximum(_to_light(np.array(SOLIDS, np.float32)), 0.002)
+    density = random.uniform(*INK_DENSITY, (len(SOLIDS), 1))
+    return tuple(map(tuple, (light**density).tolist()))
 
 
 def _with_flaws(config: ScreensConfig, random: np.random.Generator) -> Printing:
@@ -111,10 +140,13 @@ def _with_flaws(config: ScreensConfig, random: np.random.Generator) -> Printing:
         dot_gain=float(random.uniform(-config.dot_gain, config.dot_gain)),
         misregistration=tuple(map(tuple, random.uniform(-shift, shift, (4, 2)).tolist())),
         ink_noise=float(random.uniform(0, config.ink_noise)),
+        solids=None,
         paper=(1 - absorption, 1 - 0.5 * absorption, 1 - 0.3 * absorption),
         grain=float(random.uniform(0, config.grain)),
         blur=float(random.uniform(0, config.blur)),
         scale=float(random.uniform(1 - config.resample, 1 + config.resample)) if random.random() < 0.5 else 1.0,
+        unsharp=None,
+        threshold=None,
         jpeg=int(random.integers(config.jpeg, 101)) if random.random() < 0.5 else None,
         seed=int(random.integers(2**32)),
     )
@@ -133,20 +165,36 @@ def print_and_scan(bgr: np.ndarray, printing: Printing) -> np.ndarray:
     random = np.random.default_rng(printing.seed)
     noise = random.standard_normal(inks.shape[:2], np.float32) * printing.ink_noise
     inks = np.clip(inks * (1 + noise[..., None]), 0, 255).astype(np.uint8)
-    page = combine(inks).astype(np.float32) * np.array(printing.paper, np.float32)
+    page = _overprinted(inks, printing) * np.array(printing.paper, np.float32)
     if printing.blur:
         page = cv2.GaussianBlur(page, (0, 0), max(printing.blur * scale, 0.01), borderType=cv2.BORDER_REFLECT_101)
     if scale != 1:
         page = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
-    return digitize(page, printing.grain, printing.jpeg, random)
+    if printing.solids is not None:
+        page = _to_levels(page)
+    scanner = {name: getattr(printing, name) for name in ("grain", "unsharp", "threshold", "jpeg")}
+    return digitize(page, random, **scanner)
 
 
-def digitize(page: np.ndarray, grain: float, jpeg: int | None, random: np.random.Generator) -> np.ndarray:
+def digitize(
+    page: np.ndarray,
+    random: np.random.Generator,
+    *,
+    grain: float,
+    unsharp: Unsharp | None = None,
+    threshold: float | None = None,
+    jpeg: int | None = None,
+) -> np.ndarray:
     """The scanner's file of what its lens sees, (H, W, 3) float32 levels, changed in place: uint8, same shape.
 
-    grain, jpeg  as of `Printing`
+    The other arguments are those of `Printing`.
     """
     page += random.standard_normal(page.shape, np.float32) * np.float32(grain)
+    if unsharp is not None:
+        radius, amount = unsharp
+        page += amount * (page - cv2.GaussianBlur(page, (0, 0), radius, borderType=cv2.BORDER_REFLECT_101))
+    if threshold is not None:
+        page[...] = 255 * (page.mean(axis=2, keepdims=True) > threshold)
     scan = np.clip(np.rint(page), 0, 255).astype(np.uint8)
     if jpeg is not None:
         scan = cv2.imdecode(cv2.imencode(".jpg", scan, [cv2.IMWRITE_JPEG_QUALITY, jpeg])[1], cv2.IMREAD_COLOR)
@@ -154,19 +202,56 @@ def digitize(page: np.ndarray, grain: float, jpeg: int | None, random: np.random
 
 
 def ground_truth(bgr: np.ndarray, printing: Printing) -> np.ndarray:
-    """Target of the restoration, (H, W, 3) BGR uint8: the photograph, or for gray prints its luma in all channels."""
+    """Target of the restoration, (H, W, 3) BGR uint8: the photograph, or for gray prints its luma in all channels.
+
+    With real inks it is the colour of the print: the inks overprinted at their coverage before screening.
+    """
+    if printing.solids is not None:
+        levels = _to_levels(_overprinted(_separated(bgr, printing), printing))
+        return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return _as_printed(bgr, printing)
+
+
+def _as_printed(bgr: np.ndarray, printing: Printing) -> np.ndarray:
+    """The photograph, or for gray prints its luma in all channels."""
     if not printing.gray:
         return bgr
     return cv2.cvtColor(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
+def _separated(bgr: np.ndarray, printing: Printing) -> np.ndarray:
+    """Ink coverages uint8 (H, W, 4) before screening; 255 is full ink."""
+    bgr = _as_printed(bgr, printing)
+    if printing.solids is not None:
+        bgr = np.rint(255 * _to_light(np.arange(256))).astype(np.uint8)[bgr]
+    return separate(bgr, 1.0 if printing.gray else printing.under_colour_removal)
+
+
+def _overprinted(inks: np.ndarray, printing: Printing) -> np.ndarray:
+    """Light of the inks on white paper, (H, W, 3) float32: sRGB levels or, with real inks, linear light in 0..1."""
+    if printing.solids is None:
+        return combine(inks).astype(np.float32)
+    page = np.ones((*inks.shape[:2], 3), np.float32)
+    for coverage, solid in zip(np.moveaxis(inks, 2, 0), printing.solids, strict=True):
+        if coverage.any():
+            page *= 1 - (coverage / np.float32(255))[..., None] * (1 - np.array(solid, np.float32))
+    return page
+
+
+def _to_light(levels: np.ndarray) -> np.ndarray:
+    """sRGB levels → linear light in 0..1."""
+    return np.where(levels <= 0.04045 * 255, levels / (12.92 * 255), ((levels / 255 + 0.055) / 1.055) ** 2.4)
+
+
+def _to_levels(light: np.ndarray) -> np.ndarray:
+    """Linear light in 0..1 → sRGB levels, float32."""
+    light = np.maximum(light, 0)
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** np.float32(1 / 2.4) - 0.055)
+
+
 def _inks(bgr: np.ndarray, printing: Printing) -> np.ndarray:
     """Halftoned ink coverages uint8 (H, W, 4) at the render resolution; 255 is full ink."""
-    if printing.gray:
-        inks = np.zeros((*bgr.shape[:2], 4), np.uint8)
-        inks[..., 3] = 255 - cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    else:
-        inks = separate(bgr, printing.under_colour_removal)
+    inks = _separated(bgr, printing)
     # Dot gain curve a + 4 g a (1 - a): paper and solid ink are unchanged.
     coverage = np.arange(256) / 255
     gain, scale = 4 * printing.dot_gain, printing.render_scale

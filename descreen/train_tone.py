@@ -66,7 +66,7 @@ def samples(engine: DescreenEngine, photos: PhotoSet, screens: ScreensConfig, se
     printing = draw_printing(screens, random)
     scan, truth = print_and_scan(bgr, printing), ground_truth(bgr, printing)
     regions = find_regions(scan)
-    if len(regions) != 1 or not regions[0].screens:
+    if len(regions) != 1 or not regions[0].screens or regions[0].mask.shape != scan.shape[:2]:
         return []
     restored = engine.restore(scan, regions, tone=False)
     crops = ((slice(None), slice(None)), _random_crop(scan.shape[:2], random))

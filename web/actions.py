@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from descreen.baselines import BASELINES
+from descreen.command import IDEAL_INKS, load_trained
 from descreen.command import SHIPPED as DESCREENER
-from descreen.command import load_trained
 from descreen.engine import Restorer, baseline_restorer
 from descreen.regions import find_regions, overlay
 from descreen.scan_job import describe
@@ -33,7 +33,7 @@ from web.scratch import Scratch
 
 PHOTO, HALFTONE, RESTORED, SCAN, SCREENED = "photograph", "halftone", "restored", "scan", "new screen"
 REGIONS = "screened parts"
-NETWORK = "network"
+NETWORK, IDEAL_NETWORK = "network", "network for screens drawn by programs"
 FAST, AS_TRAINED, BEST = "fast: error diffusion", "as trained", "best: ten times slower"
 PAPER = "the paper's network"
 DETECT, MAKE_SHEET, READ_SHEET = "detect", "make a sheet", "read a sheet"
@@ -77,9 +77,9 @@ class Actions:
         others = {PAPER: paper} if paper else {}
         self.encoders = _searches(codec) | others
         self.decoders = {AS_TRAINED: codec} | others
-        self.descreeners: dict[str, Restorer | None] = dict.fromkeys(("bilateral", *BASELINES))  # best first
-        if DESCREENER.exists():
-            self.descreeners = {NETWORK: load_trained(DESCREENER, str(codec.device)).restore, **self.descreeners}
+        networks = {name: path for name, path in ((NETWORK, DESCREENER), (IDEAL_NETWORK, IDEAL_INKS)) if path.exists()}
+        trained = {name: load_trained(path, str(codec.device)).restore for name, path in networks.items()}
+        self.descreeners: dict[str, Restorer | None] = trained | dict.fromkeys(("bilateral", *BASELINES))  # best first
 
     def dither(self, path: str | Path, encoder: str = AS_TRAINED, progress: Progress = _ignore) -> Result:
         """Halftone a photograph with one of `encoders`, then restore the colours from the halftone alone."""

@@ -15,7 +15,7 @@ from descreen import command, demo, rescreen, restore
 from descreen.engine import DescreenEngine
 from descreen.screen_finder import common_pitch, find_screens
 from descreen.system import COARSE_NETS, Descreener
-from halftone.screens import am_cmyk
+from halftone.screens import am_cmyk, am_screen
 from images.files import read_image
 from metrics.quality import psnr
 from model.reshalf import ResHalf
@@ -75,6 +75,15 @@ def test_tiles_equal_the_whole(kind):
     whole, tiled = (DescreenEngine(network, "cpu", tile, bf16=False).restore(scan) for tile in (1024, 64))
     assert whole.shape == scan.shape
     assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_a_gray_scan_is_restored_gray():
+    torch.manual_seed(0)
+    network = Descreener(4, kind="residual", waves=True).eval()
+    nn.init.normal_(network.coarse.leave[-1].weight, std=0.1)
+    gray = am_screen(cv2.cvtColor(photo(200, 200), cv2.COLOR_BGR2GRAY), pitch=4.0, supersample=3)
+    restored = DescreenEngine(network, "cpu").restore(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR))
+    assert (restored == restored[..., :1]).all() and np.abs(restored[..., 0].astype(int) - gray).mean() > 5
 
 
 def test_a_new_screen_has_the_given_pitch_and_angles(scans, tmp_path):
@@ -143,9 +152,9 @@ def test_the_demonstration_screens_restores_and_screens_again(tmp_path, monkeypa
     for name in ("china", "other"):
         cv2.imwrite(str(photos / f"{name}.png"), photo())
     monkeypatch.setattr(demo, "PHOTOS", photos)
-    monkeypatch.setattr(demo, "SHIPPED", tmp_path / "none.pth.tar")
+    monkeypatch.setattr(demo, "IDEAL_INKS", tmp_path / "none.pth.tar")
     out, picture = tmp_path / "out", tmp_path / "few.jpg"
-    assert demo.main(["--save_dir", str(out), "--model", str(demo.SHIPPED), "--picture", str(picture)]) == 0
+    assert demo.main(["--save_dir", str(out), "--model", str(demo.IDEAL_INKS), "--picture", str(picture)]) == 0
     said = capsys.readouterr()
     assert "none.pth.tar is missing: the bilateral filter is used instead" in said.err and "restored" in said.out
     assert cv2.imread(str(out / "demo.png")).shape == (2 * 180 + 8, 4 * 200 + 3 * 8, 3)

@@ -8,6 +8,7 @@ import pytest
 
 from descreen.config import ScreensConfig
 from descreen.printing import FM_METHODS, Printing, draw_printing, ground_truth, print_and_scan
+from halftone.light import linear_light
 
 PLAIN = Printing(
     method="round",
@@ -20,19 +21,29 @@ PLAIN = Printing(
     dot_gain=0.0,
     misregistration=((0.0, 0.0),) * 4,
     ink_noise=0.0,
+    solids=None,
     paper=(1.0, 1.0, 1.0),
     grain=0.0,
     blur=0.0,
     scale=1.0,
+    unsharp=None,
+    threshold=None,
     jpeg=None,
     seed=0,
 )
+
+
+SOLID_LIGHT = ((0.75, 0.35, 0.01), (0.2, 0.01, 0.78), (0.01, 0.84, 1.0), (0.03, 0.03, 0.03))
 
 
 @pytest.fixture(scope="module")
 def photo():
     cells = np.random.default_rng(1).integers(40, 216, (5, 6, 3)).astype(np.uint8)
     return cv2.resize(cells, (144, 120), interpolation=cv2.INTER_CUBIC)
+
+
+def light(levels):
+    return np.dstack([linear_light(np.ascontiguousarray(levels[..., i])) / 255 for i in range(3)])
 
 
 def blurred(picture):
@@ -76,7 +87,40 @@ def test_each_degradation_changes_the_scan(photo):
     assert np.abs(difference(ink_noise=0.2)).mean() > 1
     assert print_and_scan(photo, replace(PLAIN, blur=1.5)).std() < 0.8 * plain.std()
     assert 0 < np.abs(difference(jpeg=60)).mean() < 45
+    assert print_and_scan(photo, replace(PLAIN, blur=0.8, unsharp=(1.0, 1.5))).std() > (
+        1.1 * print_and_scan(photo, replace(PLAIN, blur=0.8)).std()
+    )
     assert np.abs(difference(offsets=((2.0, 1.0),) * 4)).mean() > 10
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_process_inks_are_averaged_in_linear_light(photo, gray):
+    printing = replace(PLAIN, gray=gray, solids=SOLID_LIGHT)
+    scan, truth = print_and_scan(photo, printing), ground_truth(photo, printing)
+    assert np.abs(blurred(light(scan)) - blurred(light(truth))).mean() < 0.015
+    assert (blurred(truth) - blurred(scan)).mean() > 5, "the mean of the levels is darker"
+    black = np.zeros((32, 32, 3), np.uint8)
+    assert ground_truth(black, replace(printing, under_colour_removal=1.0)).mean() == pytest.approx(48, abs=1)
+
+
+def test_a_bilevel_scan_has_two_levels(photo):
+    scan = print_and_scan(photo, replace(PLAIN, gray=True, blur=0.7, grain=3.0, threshold=120.0))
+    assert set(np.unique(scan)) == {0, 255} and (np.ptp(scan, axis=2) == 0).all()
+
+
+def test_the_shares_of_inks_and_scanners_leave_the_rest_of_the_printing_as_it_was():
+    config = ScreensConfig(gray=0.5)
+    new = config.model_copy(update={"process_inks": 0.5, "sharpened": 0.5, "bilevel": 0.5})
+    before, drawn = ([draw_printing(c, np.random.default_rng(seed)) for seed in range(200)] for c in (config, new))
+    as_before = {"solids": None, "unsharp": None, "threshold": None}
+    assert all(replace(now, **as_before, jpeg=then.jpeg) == then for now, then in zip(drawn, before, strict=True))
+    assert np.mean([printing.unsharp is not None for printing in drawn]) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([printing.solids is not None for printing in drawn if not printing.clean]) == pytest.approx(
+        0.5, abs=0.12
+    )
+    bilevel = [printing for printing in drawn if printing.threshold]
+    assert len(bilevel) > 10
+    assert all(printing.gray and not printing.solids and printing.jpeg is None for printing in bilevel)
 
 
 def test_a_clean_print_is_binary_despite_degradations(photo):
