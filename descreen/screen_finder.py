@@ -312,11 +312,13 @@ def _rotated_90(ratio: np.ndarray) -> np.ndarray:
 
 
 def _fundamental(at: tuple[int, int], pair: np.ndarray) -> tuple[int, int]:
-    """Replace `at` by the peak whose (1, 1) harmonic it is, 45° away at 1/√2 of the radius, if there is one."""
+    """Replace `at` by the peak whose (1, 1) or (2, 0) harmonic it is, at 1/√2 or 1/2 of the radius, if there is one."""
     side = pair.shape[0]
     y, x = at[0] - side // 2, at[1] - side // 2
-    candidates = []
-    for fy, fx in (((y + x) / 2, (x - y) / 2), ((y - x) / 2, (x + y) / 2)):
+    candidates, places = [], [((y + x) / 2, (x - y) / 2), ((y - x) / 2, (x + y) / 2)]
+    if side >= PATCH:  # in smaller blocks image content of twice the period is not rare
+        places.append((y / 2, x / 2))
+    for fy, fx in places:
         row, column = round(fy) + side // 2, round(fx) + side // 2
         window = pair[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
         if window.size and window.max() > min(0.3 * pair[at], MIN_PEAK_RATIO):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from descreen.config import ScreensConfig
-from descreen.evaluate import FLAWED_AM
+from descreen.evaluate import AM, FLAWED_AM
 from descreen.printing import draw_printing, print_and_scan
 from descreen.screen_finder import common_pitch, find_screens, shrink_for
 from halftone.inks import INKS
@@ -176,3 +176,9 @@ def test_coarse_screens_are_not_mistaken_for_their_overtones():
             scan = cv2.GaussianBlur(scan, (0, 0), sharpness) + random.normal(0, 2, scan.shape)
             found = find_screens(np.clip(scan, 0, 255).astype(np.uint8))
             assert common_pitch(found) == pytest.approx(pitch, rel=0.03), path.name
+
+
+def test_a_dense_screen_is_not_mistaken_for_its_second_harmonic():
+    printing = draw_printing(AM["newsprint 85 lpi, 600 dpi, process inks"], np.random.default_rng(7))
+    photo = read_image(next(path for path in PHOTOS if path.stem == "flower")).bgr[:256, :256]
+    assert common_pitch(find_screens(print_and_scan(photo, printing))) == pytest.approx(printing.pitch, rel=0.02)
