@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from descreen.config import ScreensConfig
-from descreen.printing import Unsharp, digitize, draw_printing, ground_truth, print_and_scan
+from descreen.printing import digitize, draw_printing, ground_truth, print_and_scan
 
 FONTS = ("DejaVuSerif.ttf", "DejaVuSans.ttf", "DejaVuSansMono.ttf", "STIXGeneral.ttf", "cmr10.ttf")
 FONT_SIZES = (12, 14, 17, 21, 28, 42)
@@ -48,14 +48,13 @@ def draw_page(
     random: np.random.Generator,
     blur: float = 0.5,
     grain: float = 1.5,
-    unsharp: Unsharp | None = None,
     jpeg: int | None = 85,
 ) -> Page:
     """A page of `size` (H, W) pixels in two columns: the photographs, each with a screen of its own, text and line art.
 
     photos   (h, w, 3) BGR uint8, resized to the column's width; those that do not fit are left out
     screens  ranges of the screens; those of the scanner are not used
-    blur, grain, unsharp, jpeg  of the scanner, as of `Printing`
+    blur, grain, jpeg  of the scanner, as of `Printing`
     """
     height, width = size
     truth, pictures = np.full((height, width, 3), 255, np.uint8), []
@@ -81,7 +80,7 @@ def draw_page(
                 truth[cell] = page[cell] = draw(tall, column, random)
             top, kind = top + tall + GAP, kind + 1
     seen = cv2.GaussianBlur(page, (0, 0), blur) if blur else page
-    scan = digitize(seen.astype(np.float32), random, grain=grain, unsharp=unsharp, jpeg=jpeg)
+    scan = digitize(seen.astype(np.float32), random, grain=grain, jpeg=jpeg)
     return Page(scan, truth, pictures)
 
 

@@ -20,7 +20,7 @@ MIN_DETAIL = 10.0
 FM_DOTS, FM_MEDIAN, DOT_CONTRAST = 0.05, 0.04, 10.0
 """Dots per pixel of an FM halftone, black or white, whichever are more; their median over a scan that is one FM
 halftone; and the least distance of a dot from the local mean in levels. Scans blurred with a σ of 0.8 pixels have 0.06
-to 0.09 in the middle tones, sharper ones 0.1 to 0.15, text 0.01 to 0.03."""
+to 0.09 in the middle tones, sharper ones 0.1 to 0.15, text 0.01 to 0.03, small print as many as FM halftones."""
 FINE, RINGS, SECTORS = (0.6, 1.0), (0.1875, 0.28125, 0.375), 8
 RISE, KURTOSIS, ANISOTROPY, MIN_SCORE = 3.0, -6.0, -4.0, -12.5
 """The dots of an FM halftone are alike, scattered in all directions, and dense at high frequencies; strokes of letters
