@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -48,18 +48,15 @@ FLAWED_AM = ScreensConfig(
 )
 PRINTS = {"magazine": ((133, 150, 175), {}), "newsprint": ((85,), NEWSPRINT)}
 """Screens in lines per inch."""
+INKS = {"": {}, ", process inks": {"process_inks": 1.0, "sharpened": 0.5}}
 AM = {"AM": FLAWED_AM.model_copy(update={"flawed": 0.0}), "AM, flawed press": FLAWED_AM} | {
-    f"{name} {lines} lpi, {dpi} dpi": FLAWED_AM.model_copy(
-        update={"pitch_min": dpi / lines, "pitch_max": dpi / lines, "resample": 0.0} | press
+    f"{name} {lines} lpi, {dpi} dpi{suffix}": FLAWED_AM.model_copy(
+        update={"pitch_min": dpi / lines, "pitch_max": dpi / lines, "resample": 0.0} | press | inks
     )
+    for suffix, inks in INKS.items()
     for dpi in (300, 600)
     for name, (screens, press) in PRINTS.items()
     for lines in screens
-}
-AM |= {
-    f"{name}, process inks": screens.model_copy(update={"process_inks": 1.0, "sharpened": 0.5})
-    for name, screens in AM.items()
-    if "dpi" in name
 }
 KINDS = (*AM, "floyd_steinberg", "ostromoukhov")
 STRENGTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
@@ -128,8 +125,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_output_file(args.json)
     table: dict[str, dict[str, Score]] = {}
+    load = cache(lambda shipped: _networks(args, shipped))
     for kind in args.kinds:
-        networks = _networks(args, kind)
+        of_prints = kind in AM and AM[kind].process_inks > 0
+        networks = load(SHIPPED if of_prints and not args.model else IDEAL_INKS)
         tuning_scans = make_scans(tuning, TUNING_PHOTOS, kind)
         methods = dict(tune(method, tuning_scans) for method in progress(BASELINES, f"tuning for {kind}"))
         methods = {"nothing": lambda scan, regions: scan} | methods | networks
@@ -144,9 +143,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _networks(args: argparse.Namespace, kind: str) -> dict[str, Restorer]:
+def _networks(args: argparse.Namespace, shipped: Path) -> dict[str, Restorer]:
     """Restorers of the checkpoints by row name: complete, without notch filter and, with several parts, coarse only."""
-    shipped = SHIPPED if kind in AM and AM[kind].process_inks else IDEAL_INKS
     if args.model is None and not shipped.exists():
         print(f"{shipped} does not exist: only the baselines are evaluated", file=sys.stderr)
         return {}

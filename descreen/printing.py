@@ -172,8 +172,14 @@ def print_and_scan(bgr: np.ndarray, printing: Printing) -> np.ndarray:
         page = cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
     if printing.solids is not None:
         page = _to_levels(page)
-    scanner = {name: getattr(printing, name) for name in ("grain", "unsharp", "threshold", "jpeg")}
-    return digitize(page, random, **scanner)
+    return digitize(
+        page,
+        random,
+        grain=printing.grain,
+        unsharp=printing.unsharp,
+        threshold=printing.threshold,
+        jpeg=printing.jpeg,
+    )
 
 
 def digitize(

@@ -246,7 +246,8 @@ def _is_aligned(screens: dict[str, Screen], degrees: float = MIN_ANGLE) -> bool:
 
 def _is_weak(bgr: np.ndarray, group: np.ndarray, screens: dict[str, Screen]) -> bool:
     """Whether the strongest screen of a group is too weak for one that is parallel to the axes."""
-    contrast = bgr[_box(group, 0, bgr.shape)].mean(axis=2).std()
+    gray = cv2.transform(bgr[_box(group, 0, bgr.shape)], np.full((1, 3), 1 / 3))
+    contrast = cv2.meanStdDev(gray)[1].item()
     return max(screen.amplitude for screen in screens.values()) < max(
         MIN_ALIGNED_AMPLITUDE, MIN_ALIGNED_SHARE * contrast
     )

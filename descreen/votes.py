@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import label
 
+from descreen.lattice import mean_power
 from descreen.screen_finder import strongest_screen
 
 BLOCK, BLOCK_STEP = 128, 64
@@ -88,9 +89,9 @@ def _is_fm(levels: np.ndarray) -> bool:
     """Whether the detail of (h, w) float32 may be an FM halftone's, see MIN_SCORE."""
     square = np.square(np.subtract(*(cv2.GaussianBlur(levels, (0, 0), sigma) for sigma in FINE)))
     kurtosis = np.square(square).mean() / square.mean() ** 2
-    window = np.outer(*(np.hanning(side) for side in levels.shape))
-    power = np.square(np.abs(np.fft.fft2((levels - levels.mean()) * window)))
-    lines, rings, sectors = _frequencies(levels.shape)
+    side = min(levels.shape)
+    power = mean_power(levels, side, BLOCK_STEP)
+    lines, rings, sectors = _frequencies(side)
     if power[lines].max() > MAX_PEAK * power[lines].mean():
         return False
     low, high = (power[rings == number].mean() for number in (1, 2))
@@ -100,12 +101,12 @@ def _is_fm(levels: np.ndarray) -> bool:
 
 
 @cache
-def _frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each coefficient of a Fourier transform.
+def _frequencies(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each coefficient of a Fourier transform, (side, side).
 
     Whether it is among LINES, the number of RINGS that it is beyond, and its sector beyond the first or -1.
     """
-    down, across = np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij")
+    across, down = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side))
     radius, angle = np.hypot(down, across), np.arctan2(down, across) % np.pi
     sectors = np.minimum(angle * SECTORS / np.pi, SECTORS - 1).astype(int)
     lines = (radius > LINES[0]) & (radius < LINES[1])

@@ -77,8 +77,11 @@ class Actions:
         others = {PAPER: paper} if paper else {}
         self.encoders = _searches(codec) | others
         self.decoders = {AS_TRAINED: codec} | others
-        networks = {name: path for name, path in ((NETWORK, DESCREENER), (IDEAL_NETWORK, IDEAL_INKS)) if path.exists()}
-        trained = {name: load_trained(path, str(codec.device)).restore for name, path in networks.items()}
+        trained = {
+            name: load_trained(path, str(codec.device)).restore
+            for name, path in ((NETWORK, DESCREENER), (IDEAL_NETWORK, IDEAL_INKS))
+            if path.exists()
+        }
         self.descreeners: dict[str, Restorer | None] = trained | dict.fromkeys(("bilateral", *BASELINES))  # best first
 
     def dither(self, path: str | Path, encoder: str = AS_TRAINED, progress: Progress = _ignore) -> Result:
