@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from descreen.command import SHIPPED, load_trained  # noqa: E402
+from descreen.command import IDEAL_INKS, load_trained  # noqa: E402
 from descreen.config import ScreensConfig  # noqa: E402
 from descreen.pages import draw_page  # noqa: E402
 from descreen.printing import draw_printing, print_and_scan  # noqa: E402
@@ -53,7 +53,7 @@ def measure(path: Path) -> dict[str, float]:
 
 
 def measure_here(path: Path) -> dict[str, float]:
-    engine = load_trained(SHIPPED)
+    engine = load_trained(IDEAL_INKS)
     start_memory = peak_memory() / 1e9
     scan, times = read_image(path).bgr, [time.perf_counter()]
     regions = find_regions(scan)

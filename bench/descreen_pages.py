@@ -24,7 +24,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from descreen.command import SHIPPED, load_trained  # noqa: E402
+from descreen.command import IDEAL_INKS, load_trained  # noqa: E402
 from descreen.config import ScreensConfig  # noqa: E402
 from descreen.engine import Restorer, baseline_restorer  # noqa: E402
 from descreen.pages import Page, draw_page  # noqa: E402
@@ -49,7 +49,7 @@ def main() -> None:
         arguments.save_dir.mkdir(parents=True, exist_ok=True)
     screens = SCREENS.model_copy(update={"am": 0.0, "line": 1.0}) if arguments.lines else SCREENS
     photos = [read_image(path).bgr for path in list_images(arguments.photos)]
-    network = load_trained(SHIPPED).restore
+    network = load_trained(IDEAL_INKS).restore
     bilateral = baseline_restorer("bilateral", 1.0, "gaussian")
     rows: dict[str, tuple[Restorer, bool]] = {
         "bilateral, whole scan": (bilateral, True),

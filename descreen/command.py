@@ -20,7 +20,10 @@ from utils.colour import parse_colour
 from utils.errors import UserError
 from utils.files import checksum_or_empty
 
-SHIPPED = Path(__file__).parents[1] / "checkpoints/descreen_best.pth.tar"
+SHIPPED = Path(__file__).parents[1] / "checkpoints/descreen_scans.pth.tar"
+"""For scans of prints, and screens with ideal inks."""
+IDEAL_INKS = SHIPPED.with_name("descreen_best.pth.tar")
+"""For screens with ideal inks alone, as programs draw them (descreen/printing.py)."""
 DETECTED = "auto"
 INKS_HELP = "network: process inks of a press, ideal ones as programs draw, or auto, detected in each region (default)"
 

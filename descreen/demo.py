@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from descreen import restore
-from descreen.command import SHIPPED
+from descreen.command import IDEAL_INKS
 from descreen.config import ScreensConfig
 from descreen.printing import draw_printing, print_and_scan
 from descreen.regions import find_regions
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
         printing = draw_printing(SCREENS, np.random.default_rng(number))
         write_image(folder / f"{name}.png", print_and_scan(photo, printing))
     method = ["--model", str(args.model)]
-    if args.model == SHIPPED and not SHIPPED.exists():
-        print(f"{SHIPPED.name} is missing: the bilateral filter is used instead", file=sys.stderr)
+    if args.model == IDEAL_INKS and not IDEAL_INKS.exists():
+        print(f"{IDEAL_INKS.name} is missing: the bilateral filter is used instead", file=sys.stderr)
         method = ["--method", "bilateral"]
     code = restore.main(["--data_dir", str(folder), "--save_dir", str(out), *method])
     if code:
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--save_dir", type=Path, default=Path("result/descreen"), help="default: %(default)s")
-    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
+    add("--model", type=Path, default=IDEAL_INKS, help="checkpoint (default: that for ideal inks)")
     add("--picture", type=Path, help="also write three rows of demo.png to this file")
     return exit_code(lambda: run(parser.parse_args(argv)))
 

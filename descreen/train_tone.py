@@ -78,7 +78,7 @@ def samples(engine: DescreenEngine, photos: PhotoSet, screens: ScreensConfig, se
     bgr, printing, scan = _scan(photos, screens, random)
     truth = ground_truth(bgr, printing)
     regions = find_regions(scan)
-    if len(regions) != 1 or not regions[0].screens or regions[0].mask.shape != scan.shape[:2]:
+    if len(regions) != 1 or not regions[0].screens or not regions[0].covers(scan.shape):
         return []
     restored = engine.restore(scan, regions, tone=False)
     crops = ((slice(None), slice(None)), _random_crop(scan.shape[:2], random))

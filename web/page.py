@@ -95,7 +95,7 @@ def _descreen_tab(actions: Actions, samples: list[Sample]) -> None:
     def options() -> list:
         if NETWORK not in names:
             gr.Markdown(
-                "The trained descreening network (`checkpoints/descreen_best.pth.tar`) is missing; the methods below "
+                "The trained descreening network (`checkpoints/descreen_scans.pth.tar`) is missing; the methods below "
                 "need no training."
             )
         return [

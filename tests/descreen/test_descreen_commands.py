@@ -152,9 +152,9 @@ def test_the_demonstration_screens_restores_and_screens_again(tmp_path, monkeypa
     for name in ("china", "other"):
         cv2.imwrite(str(photos / f"{name}.png"), photo())
     monkeypatch.setattr(demo, "PHOTOS", photos)
-    monkeypatch.setattr(demo, "SHIPPED", tmp_path / "none.pth.tar")
+    monkeypatch.setattr(demo, "IDEAL_INKS", tmp_path / "none.pth.tar")
     out, picture = tmp_path / "out", tmp_path / "few.jpg"
-    assert demo.main(["--save_dir", str(out), "--model", str(demo.SHIPPED), "--picture", str(picture)]) == 0
+    assert demo.main(["--save_dir", str(out), "--model", str(demo.IDEAL_INKS), "--picture", str(picture)]) == 0
     said = capsys.readouterr()
     assert "none.pth.tar is missing: the bilateral filter is used instead" in said.err and "restored" in said.out
     assert cv2.imread(str(out / "demo.png")).shape == (2 * 180 + 8, 4 * 200 + 3 * 8, 3)
