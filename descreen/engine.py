@@ -84,7 +84,6 @@ class DescreenEngine(Tiler):
         belief: float | None,
     ) -> np.ndarray:
         waves = EstimatedWaves(scan, screens) if self.network.settings["waves"] else None
-
         if self.network.inks is not None and belief is None:
             belief = self.network.inks.belief(scan)
 

@@ -99,7 +99,7 @@ class InkShift(nn.Module):
         self.weight = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor, kind: Tensor) -> Tensor:
-        return x + self.weight * kind.to(x.dtype)
+        return x + (self.weight * kind).to(x.dtype)
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:

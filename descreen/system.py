@@ -37,9 +37,8 @@ class Descreener(nn.Module):
     parts    the first one, two or three of coarse, edge and details: each training stage adds one
     objects  object maps of DetailsNet: "none" (zeros), "small" (SmallObjectNet) or "parser" (ObjectNet)
     tone     a ToneNet, which engine.py applies to whole pictures (trained by train_tone.py)
-    inks     an InkClassifier, with the setting of this name; engine.py gives its belief to the coarse network. Not
-             trained with the other parts
-    coarse   settings of the coarse network: kind, "unet" (published) or "residual"; the others as in the config
+    coarse   settings of the coarse network: kind, "unet" (published) or "residual"; the others as in the config.
+             With `inks` there is an InkClassifier as well, for engine.py, which is trained by train_tone.py
     Raises ValueError for invalid parts and an unknown kind of objects or coarse network.
     """
 
