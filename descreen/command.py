@@ -6,6 +6,7 @@ from pathlib import Path
 
 from descreen.baselines import BASELINES, MASKS
 from descreen.engine import DescreenEngine, baseline_restorer
+from descreen.inks import BELIEFS
 from descreen.scan_job import SCREENED, Rescreen, ScanJob
 from descreen.system import Descreener
 from images.transparency import BACKGROUND_HELP, WHITE
@@ -20,9 +21,11 @@ from utils.errors import UserError
 from utils.files import checksum_or_empty
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints/descreen_scans.pth.tar"
-"""For scans of prints."""
+"""For scans of prints, and screens with ideal inks."""
 IDEAL_INKS = SHIPPED.with_name("descreen_best.pth.tar")
-"""For screens that programs draw, with ideal inks (descreen/printing.py)."""
+"""For screens with ideal inks alone, as programs draw them (descreen/printing.py)."""
+DETECTED = "auto"
+INKS_HELP = "network: process inks of a press, ideal ones as programs draw, or auto, detected in each region (default)"
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -32,7 +35,8 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--data_dir", type=Path, required=True, help="folder of scans, or one scan")
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
     add("--method", choices=["network", *BASELINES], default="network", help="the network (default) or a baseline")
-    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: that for scans of prints)")
+    add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
+    add("--inks", choices=[DETECTED, *BELIEFS], default=DETECTED, help=INKS_HELP)
     add("--strength", type=float, default=1.0, help="strength of the baseline (default: %(default)s)")
     add("--mask", choices=MASKS, default="gaussian", help="notch shape of fft_notch (default: %(default)s)")
     add("--keep_tones", action="store_true", help="network: do not correct the tones and colours of whole pictures")
@@ -55,8 +59,8 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
     made_by = {"method": args.method, "rescreen": settings}
     if args.method == "network":
         engine = load_trained(args.model, args.device or shard.device(), args.tile)
-        restore = partial(engine.restore, tone=not args.keep_tones)
-        made_by |= {"checkpoint": checksum_or_empty(args.model), "keep_tones": args.keep_tones}
+        restore = partial(engine.restore, tone=not args.keep_tones, inks=kind_of_inks(args.inks, engine, args.model))
+        made_by |= {"checkpoint": checksum_or_empty(args.model), "keep_tones": args.keep_tones, "inks": args.inks}
     else:
         if not 0 < args.strength <= 100:
             raise UserError(f"--strength {args.strength}: allowed: above 0, up to 100")
@@ -75,6 +79,15 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
         rescreen=rescreen,
     )
     return run_folder(plan, job, shard)
+
+
+def kind_of_inks(option: str, engine: DescreenEngine, path: Path) -> str | None:
+    """What --inks means to `engine.restore`. Raises UserError for a kind that the network of `path` does not know."""
+    if option == DETECTED:
+        return None
+    if engine.network.inks is None:
+        raise UserError(f"--inks {option}: {path} was trained without kinds of inks, allowed: {DETECTED}")
+    return option
 
 
 def check_output_file(path: Path) -> None:

@@ -67,6 +67,7 @@ class CoarseNetConfig(Strict):
     deepest: Annotated[int, Field(ge=4)] | None = None  # maximal channels of a layer
     blur: Annotated[float, Field(ge=0, le=8)] = 0.0  # σ of the blur that the network corrects, pixels; 0: none
     waves: bool = False  # per-ink screen-phase maps as additional input (descreen/waves.py)
+    inks: bool = False  # "residual": the kind of inks as additional input (descreen/inks.py)
     # "residual": residual blocks at 1/2, 1/4 and 1/8 of the resolution, before and after the lower levels
     down_blocks: Blocks = [2, 2, 2]
     up_blocks: Blocks = [2, 1, 0]

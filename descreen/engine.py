@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from descreen.baselines import BASELINES, DEFAULT_PITCH, fft_notch
+from descreen.inks import BELIEFS, append_belief
 from descreen.networks import COARSE_STRIDE
 from descreen.notch import notch_screens
 from descreen.regions import Region, find_regions
@@ -51,6 +52,7 @@ class DescreenEngine(Tiler):
         coarse: bool = False,
         notch: bool = True,
         tone: bool = True,
+        inks: str | None = None,
     ) -> np.ndarray:
         """Scan (H, W, 3) BGR uint8 → continuous tone, same shape and dtype; gray from a gray scan.
 
@@ -59,21 +61,37 @@ class DescreenEngine(Tiler):
         coarse   run the coarse network only, and its notches
         notch    filter residual screen frequencies out of the restored image
         tone     correct the tones of each region with the network's ToneNet, if it has one and the pitch allows it
-        Raises ValueError for any other array, MemoryError when the smallest tile does not fit.
+        inks     the kind of inks, a key of BELIEFS; None: detected for each region, with a network that knows kinds
+        Raises ValueError for any other array, and for `inks` with other networks; MemoryError when the smallest tile
+        does not fit.
         """
         check_pixels("a scan", scan, 3)
+        if inks is not None and self.network.inks is None:
+            raise ValueError("the network does not know kinds of inks")
         regions = find_regions(scan) if regions is None else regions
-        restore = partial(self._restore, coarse=coarse, notch=notch, tone=tone and not coarse)
+        belief = None if inks is None else BELIEFS[inks]
+        restore = partial(self._restore, coarse=coarse, notch=notch, tone=tone and not coarse, belief=belief)
         return apply_to_regions(partial(_restore_shrunk, restore), scan, regions)
 
     def _restore(
-        self, scan: np.ndarray, screens: dict[str, Screen], coarse: bool, notch: bool, tone: bool
+        self,
+        scan: np.ndarray,
+        screens: dict[str, Screen],
+        *,
+        coarse: bool,
+        notch: bool,
+        tone: bool,
+        belief: float | None,
     ) -> np.ndarray:
         waves = EstimatedWaves(scan, screens) if self.network.settings["waves"] else None
+        if self.network.inks is not None and belief is None:
+            belief = self.network.inks.belief(scan)
 
         def inputs(window: tuple[slice, slice]) -> tuple[Tensor]:
             crop = to_tensor(scan[window])
-            return (crop if waves is None else concat_waves(crop, waves.crop(window)),)
+            if waves is not None:
+                crop = concat_waves(crop, waves.crop(window))
+            return (crop if belief is None else append_belief(crop, belief),)
 
         with threads_for(scan[..., 0].size):
             restored = self.tiled(scan.shape[:2], self.network.coarse if coarse else self.network.restore, inputs)

@@ -1,7 +1,7 @@
 """Compare checkpoints with the baseline filters on simulated prints and scans of photographs.
 
     python -m descreen.evaluate --data_dir dataset/ [--model CKPT ...] [--photos 100] [--seed 0] [--json FILE]
-                                [--kinds AM "magazine 175 lpi, 300 dpi" ...]
+                                [--inks auto|ideal|process] [--kinds AM "magazine 175 lpi, 300 dpi" ...]
 
 Strength and mask of each baseline are tuned on training photographs of the list; the table is over its validation
 photographs. "AM": colour, pitch 3 to 6 pixels, mild blur and JPEG. "AM, flawed press": the same with dot gain, ink
@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -30,9 +30,10 @@ import numpy as np
 
 from dataset.photo_set import PhotoSet
 from descreen.baselines import BASELINES, MASKS
-from descreen.command import IDEAL_INKS, SHIPPED, check_output_file, load_trained
+from descreen.command import DETECTED, INKS_HELP, SHIPPED, check_output_file, kind_of_inks, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import Restorer, baseline_restorer
+from descreen.inks import BELIEFS
 from descreen.printing import NEWSPRINT, draw_printing, ground_truth, print_and_scan
 from descreen.regions import Region, find_regions
 from descreen.screen_finder import find_screens
@@ -125,10 +126,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_output_file(args.json)
     table: dict[str, dict[str, Score]] = {}
-    load = cache(lambda shipped: _networks(args, shipped))
+    networks = _networks(args)
     for kind in args.kinds:
-        of_prints = kind in AM and AM[kind].process_inks > 0
-        networks = load(SHIPPED if of_prints and not args.model else IDEAL_INKS)
         tuning_scans = make_scans(tuning, TUNING_PHOTOS, kind)
         methods = dict(tune(method, tuning_scans) for method in progress(BASELINES, f"tuning for {kind}"))
         methods = {"nothing": lambda scan, regions: scan} | methods | networks
@@ -143,26 +142,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _networks(args: argparse.Namespace, shipped: Path) -> dict[str, Restorer]:
+def _networks(args: argparse.Namespace) -> dict[str, Restorer]:
     """Restorers of the checkpoints by row name: complete, without notch filter and, with several parts, coarse only."""
-    if args.model is None and not shipped.exists():
-        print(f"{shipped} does not exist: only the baselines are evaluated", file=sys.stderr)
+    if args.model is None and not SHIPPED.exists():
+        print(f"{SHIPPED} does not exist: only the baselines are evaluated", file=sys.stderr)
         return {}
-    paths = args.model or [shipped]
+    paths = args.model or [SHIPPED]
     names = [f"{path.parent.name}/{path.name.removesuffix('.pth.tar')}" for path in paths]
     found = {}
     for path, name in zip(paths, names, strict=True):
         engine = load_trained(path, args.device, args.tile)
+        restore = partial(engine.restore, inks=kind_of_inks(args.inks, engine, path))
         if len(paths) == 1:
             name = "network"
         elif names.count(name) > 1:
             name = str(path)
         if engine.network.parts != ("coarse",):
-            found[f"{name}, coarse"] = partial(engine.restore, coarse=True)
-        found[f"{name}, no notch"] = partial(engine.restore, notch=False)
+            found[f"{name}, coarse"] = partial(restore, coarse=True)
+        found[f"{name}, no notch"] = partial(restore, notch=False)
         if engine.network.tone is not None:
-            found[f"{name}, no tone"] = partial(engine.restore, tone=False)
-        found[name] = engine.restore
+            found[f"{name}, no tone"] = partial(restore, tone=False)
+        found[name] = restore
     return found
 
 
@@ -187,7 +187,8 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--data_dir", type=Path, default=Path("dataset"), help="folder of the list")
     add("--list", default="HalftoneVOC2012.json", help="photographs, as for training (default: %(default)s)")
-    add("--model", type=Path, nargs="+", help="checkpoints (default: the shipped one for the inks of each row)")
+    add("--model", type=Path, nargs="+", help="checkpoints (default: the shipped one)")
+    add("--inks", choices=[DETECTED, *BELIEFS], default=DETECTED, help=INKS_HELP)
     add("--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help="rows of the table (default: all)")
     add("--photos", type=int, default=100, help="number of validation photographs (default: 100)")
     add("--seed", type=int, default=0, help="seed of the printing parameters (default: 0)")

@@ -1,7 +1,7 @@
 """Objectives of the three descreening stages, for the trainer of training/trainer.py.
 
 Batches hold "scan" and "colour" (the ground truth), (N, 3, H, W) BGR in [-1, 1], and "edges" (N, 1, H, W) in {0, 1};
-with screen-phase maps (descreen/waves.py) a scan has four more channels.
+with screen-phase maps (descreen/waves.py) a scan has four more channels, with the kind of inks (descreen/inks.py) one.
 Each stage trains one part of a Descreener and freezes the earlier ones. Terms of weight 0 are not computed.
 """
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from descreen.config import ScreensConfig
 from halftone.inks import combine, separate
+from halftone.light import linear_light
 from halftone.methods import METHODS
 from halftone.screens import am_screen
 
@@ -37,6 +38,9 @@ INK_DENSITY = (0.65, 1.15)
 """Range of the optical density of each of these inks, relative to SOLIDS."""
 THRESHOLD = (80.0, 176.0)
 """Range of the levels above which a bilevel scan is white."""
+
+LIGHT = linear_light(np.arange(256, dtype=np.uint8)[None])[0] / 255
+"""Linear light in 0..1 of each sRGB level."""
 
 Four = tuple[float, float, float, float]
 Three = tuple[float, float, float]
@@ -114,7 +118,7 @@ def draw_printing(config: ScreensConfig, random: np.random.Generator) -> Printin
 
 
 def _draw_solids(random: np.random.Generator) -> tuple[Three, Three, Three, Three]:
-    light = np.maximum(_to_light(np.array(SOLIDS, np.float32)), 0.002)
+    light = np.maximum(LIGHT[np.array(SOLIDS)], 0.002)
     density = random.uniform(*INK_DENSITY, (len(SOLIDS), 1))
     return tuple(map(tuple, (light**density).tolist()))
 
@@ -229,7 +233,7 @@ def _separated(bgr: np.ndarray, printing: Printing) -> np.ndarray:
     """Ink coverages uint8 (H, W, 4) before screening; 255 is full ink."""
     bgr = _as_printed(bgr, printing)
     if printing.solids is not None:
-        bgr = np.rint(255 * _to_light(np.arange(256))).astype(np.uint8)[bgr]
+        bgr = np.rint(255 * LIGHT).astype(np.uint8)[bgr]
     return separate(bgr, 1.0 if printing.gray else printing.under_colour_removal)
 
 
@@ -242,11 +246,6 @@ def _overprinted(inks: np.ndarray, printing: Printing) -> np.ndarray:
         if coverage.any():
             page *= 1 - (coverage / np.float32(255))[..., None] * (1 - np.array(solid, np.float32))
     return page
-
-
-def _to_light(levels: np.ndarray) -> np.ndarray:
-    """sRGB levels → linear light in 0..1."""
-    return np.where(levels <= 0.04045 * 255, levels / (12.92 * 255), ((levels / 255 + 0.055) / 1.055) ** 2.4)
 
 
 def _to_levels(light: np.ndarray) -> np.ndarray:

@@ -62,6 +62,10 @@ class Region(NamedTuple):
     mask: np.ndarray  # weight of the restoration inside the box, uint8 (h, w): 0 untouched, 255 restored
     screens: dict[str, Screen]  # by ink; empty for FM halftones
 
+    def covers(self, shape: tuple[int, ...]) -> bool:
+        """Whether its box is the whole scan, of this shape."""
+        return self.mask.shape == shape[:2]
+
 
 def find_regions(bgr: np.ndarray) -> list[Region]:
     """Screened regions of a scan, (H, W, 3) BGR uint8, from top to bottom; empty without any.

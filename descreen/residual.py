@@ -20,7 +20,8 @@ TAIL, TAIL_KEPT = 128, 32
 
 
 class ResidualCoarse(nn.Module):
-    """Removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded, any H and W; input (N, 7, H, W) with `waves`.
+    """Removes the screen: (N, 3, H, W) → (N, 3, H, W), unbounded, any H and W; input (N, 7, H, W) with `waves`, and
+    one channel more with `inks`.
 
     Reflection breaks the periodicity of a screen. Sides that are no multiple of 8 are therefore processed twice, on the
     grids aligned to their two ends; only sides up to TAIL pixels are extended by reflection.
@@ -30,6 +31,7 @@ class ResidualCoarse(nn.Module):
     blur     σ in pixels: predict a residual to the Gaussian blur of the scan; 0: predict the image. The output layer is
              zero-initialized
     waves    four screen-phase channels (descreen/waves.py) follow those of the scan
+    inks     the last channel is the same everywhere: the kind of inks (descreen/inks.py)
     down_blocks, up_blocks  residual blocks of the three levels before and after those below
     """
 
@@ -43,6 +45,7 @@ class ResidualCoarse(nn.Module):
         waves: bool,
         down_blocks: Sequence[int],
         up_blocks: Sequence[int],
+        inks: bool,
     ):
         super().__init__()
         self.receptive_radius = 11 + sum(
@@ -52,6 +55,7 @@ class ResidualCoarse(nn.Module):
         channels = [min(width * 2**level, deepest or 4 * width) for level in range(3)]
         steps = list(zip(channels, channels[1:], strict=False))
         self.enter = nn.Conv2d(4 * self.inputs, channels[0], 3, padding=1)
+        self.shift = InkShift(channels[0]) if inks else None
         self.before = nn.ModuleList(_blocks(*level) for level in zip(channels, down_blocks, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(upper, lower, 2, stride=2) for upper, lower in steps)
         self.grow = nn.ModuleList(nn.Conv2d(lower, 4 * upper, 1) for upper, lower in steps)
@@ -71,6 +75,8 @@ class ResidualCoarse(nn.Module):
         aligned = reflect_to_multiple(scan[:, : self.inputs], STRIDE)
         # (N, width, H/2, W/2)
         x = self.enter(pixel_unshuffle(aligned, 2).contiguous(memory_format=torch.channels_last))
+        if self.shift is not None:
+            x = self.shift(x, scan[:, self.inputs, :1, :1, None])
         features = [self.before[0](x)]
         for shrink, before in zip(self.shrink, self.before[1:], strict=True):
             features.append(before(shrink(features[-1])))  # H/4, H/8
@@ -81,6 +87,19 @@ class ResidualCoarse(nn.Module):
         if self.blur:
             x = x.float() + blurred(aligned[:, :3], self.blur)
         return x[..., :height, :width]
+
+
+class InkShift(nn.Module):
+    """Adds the kind of inks, (N, 1, 1, 1), times a vector to all pixels of (N, C, H, W). Initially zero."""
+
+    starts_as_identity = True
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x: Tensor, kind: Tensor) -> Tensor:
+        return x + (self.weight * kind).to(x.dtype)
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:

@@ -46,7 +46,7 @@ def describe(regions: list[Region], shape: tuple[int, ...]) -> str:
     """One line: where the screens of a scan of `shape` are, with pitch and angle of each ink."""
     if not regions:
         return "no screen: unchanged"
-    if len(regions) == 1 and regions[0].mask.shape == shape[:2]:
+    if len(regions) == 1 and regions[0].covers(shape):
         return _screens(regions[0].screens)
     parts = []
     for region in regions:

@@ -18,6 +18,7 @@ from torch import Tensor
 from dataset.batches import BatchStream
 from dataset.prefetch import prefetch
 from descreen.config import ScreensConfig
+from descreen.inks import append_belief, draw_belief
 from descreen.printing import Printing, draw_printing, ground_truth, print_and_scan
 from descreen.screen_finder import find_screens
 from descreen.waves import EstimatedWaves, concat_waves, exact_waves
@@ -33,14 +34,15 @@ _SCANS = 7  # RNG stream id, none of those of dataset.batches
 class ScanMaker:
     """Prints and scans the photographs of a batch; can be sent to another process.
 
-    screens, rotate, edges, waves  as for ScanStream
-    seed                           of the batches
+    screens, rotate, edges, waves, inks  as for ScanStream
+    seed                                 of the batches
     """
 
     screens: ScreensConfig
     rotate: bool
     edges: bool
     waves: Literal["exact", "estimated"] | None
+    inks: bool
     seed: int
 
     def __call__(self, photos: np.ndarray, places: np.ndarray, epoch: int, step: int) -> dict[str, np.ndarray]:
@@ -61,6 +63,8 @@ class ScanMaker:
         sample = {"scan": to_tensor(scan), "colour": to_tensor(target)}
         if self.waves:
             sample["scan"] = concat_waves(sample["scan"], self._waves_of(scan, printing, random))
+        if self.inks:
+            sample["scan"] = append_belief(sample["scan"], draw_belief(printing, random))
         if self.edges:
             sample["edges"] = torch.from_numpy(edge_map(target))[None, None].float()
         return sample
@@ -79,6 +83,7 @@ class ScanStream:
     edges   add the edge map of the ground truth
     waves   append the per-ink screen-phase maps (descreen/waves.py) to the scan's channels: "exact", from the printing
             parameters, with dropout at rate `screens.missed`; or "estimated", from the scan
+    inks    append what a classifier might believe of the inks (descreen/inks.py) as the last channel
     The scans are made by one thread or, with several num_workers of `photos`, by as many processes, no more than there
     are cores: threads would wait for each other.
     """
@@ -91,9 +96,10 @@ class ScanStream:
         rotate: bool = False,
         edges: bool = False,
         waves: Literal["exact", "estimated"] | None = None,
+        inks: bool = False,
     ):
         self.photos = photos
-        self.maker = ScanMaker(screens, rotate, edges, waves, photos.seed)
+        self.maker = ScanMaker(screens, rotate, edges, waves, inks, photos.seed)
 
     def __len__(self) -> int:
         """Steps in an epoch."""
@@ -104,7 +110,8 @@ class ScanStream:
     ) -> Iterator[dict[str, Tensor]]:
         """Steps `start_step` … of `epoch`: "scan" and "colour", the ground truth, (N, 3, h, w) BGR in [-1, 1].
 
-        With `waves` "scan" is (N, 7, h, w); with `edges` there is also "edges" (N, 1, h, w) in {0, 1}.
+        With `waves` "scan" is (N, 7, h, w), with `inks` it has one channel more; with `edges` there is also "edges"
+        (N, 1, h, w) in {0, 1}.
         """
         workers = max(1, min(self.photos.num_workers, available_cores()))
         pool = _processes(workers) if workers > 1 else None

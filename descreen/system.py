@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from descreen.config import CoarseNetConfig
+from descreen.inks import InkClassifier
 from descreen.networks import COARSE_STRIDE, CoarseNet, DetailsNet, EdgeNet
 from descreen.objects import CLASSES, ObjectNet, SmallObjectNet
 from descreen.residual import ResidualCoarse
@@ -36,7 +37,8 @@ class Descreener(nn.Module):
     parts    the first one, two or three of coarse, edge and details: each training stage adds one
     objects  object maps of DetailsNet: "none" (zeros), "small" (SmallObjectNet) or "parser" (ObjectNet)
     tone     a ToneNet, which engine.py applies to whole pictures (trained by train_tone.py)
-    coarse   settings of the coarse network: kind, "unet" (published) or "residual"; the others as in the config
+    coarse   settings of the coarse network: kind, "unet" (published) or "residual"; the others as in the config.
+             With `inks` there is an InkClassifier as well, for engine.py, which is trained by train_tone.py
     Raises ValueError for invalid parts and an unknown kind of objects or coarse network.
     """
 
@@ -58,6 +60,8 @@ class Descreener(nn.Module):
         kind = self.settings["kind"]
         if kind not in COARSE_NETS:
             raise ValueError(f"unknown coarse network {kind!r}, known: {', '.join(COARSE_NETS)}")
+        if self.settings["inks"] and kind != "residual":
+            raise ValueError(f'inks: allowed for the coarse network "residual", not for {kind!r}')
         used = signature(COARSE_NETS[kind]).parameters
         self.coarse = COARSE_NETS[kind](width, **{key: value for key, value in self.settings.items() if key in used})
         self.edge = EdgeNet(width // 2) if "edge" in parts else None
@@ -66,6 +70,7 @@ class Descreener(nn.Module):
         if self.object_kind != "none":
             self.objects = SmallObjectNet(width) if self.object_kind == "small" else ObjectNet()
         self.tone = ToneNet() if tone else None
+        self.inks = InkClassifier().requires_grad_(False) if self.settings["inks"] else None
 
     @property
     def receptive_radius(self) -> int:

@@ -8,14 +8,14 @@ statistics of the whole picture: where paper shows between the dots, and how the
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from descreen.picture_net import PictureNet, windows
 
 SHARES = (0.005, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.995)
 """Quantiles of which `statistics` consists."""
 BLURS = (0.0, 0.7, 1.2)
 """σ in pixels of the blurred scans whose quantiles are taken: paper between the dots, or the mean over some of them."""
-WINDOW, ROWS = 256, 3
-"""Statistics of pictures larger than WINDOW pixels: of up to ROWS × ROWS windows of that side."""
 IMAGES = 3 + len(BLURS)
 """Images of three channels whose quantiles are taken."""
 STATISTICS = IMAGES * 3 * len(SHARES) + 1
@@ -25,29 +25,15 @@ MAX_CHANGE = (0.3, 0.3, 0.3, 0.6)
 """Limits of the coefficients in both directions. The curve of `tone_terms` then rises everywhere."""
 
 
-class ToneNet(nn.Module):
+class ToneNet(PictureNet):
     """Statistics (N, STATISTICS) → coefficients of `tone_terms`, (N, 4). Initially zero: no change."""
 
-    def __init__(self, width: int = 128, dropout: float = 0.3):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(STATISTICS))
-        self.register_buffer("deviation", torch.ones(STATISTICS))
+    def __init__(self, width: int = 128):
+        super().__init__(STATISTICS, len(MAX_CHANGE), width)
         self.register_buffer("limits", torch.tensor(MAX_CHANGE))
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout / 3),
-            nn.Linear(STATISTICS, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, len(MAX_CHANGE)),
-        )
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
 
     def forward(self, statistics: Tensor) -> Tensor:
-        return self.limits * self.layers((statistics - self.mean) / self.deviation).tanh()
+        return self.limits * super().forward(statistics).tanh()
 
     @torch.no_grad()
     def correct(self, scan: np.ndarray, restored: np.ndarray, pitch: float) -> np.ndarray:
@@ -78,7 +64,7 @@ def statistics(scan: np.ndarray, restored: np.ndarray, pitch: float) -> np.ndarr
     pitch           of the scan's screens, pixels
     """
     counts = np.zeros((IMAGES, 3, 256))
-    for window in _windows(*scan.shape[:2]):
+    for window in windows(*scan.shape[:2]):
         images = [restored[window], _extremes(restored[window]), _extremes(scan[window])]
         images += [cv2.GaussianBlur(scan[window], (0, 0), sigma) if sigma else scan[window] for sigma in BLURS]
         for count, image in zip(counts, images, strict=True):
@@ -93,13 +79,3 @@ def _extremes(bgr: np.ndarray) -> np.ndarray:
     """The brightest and the darkest channel of each pixel and their difference, (H, W, 3)."""
     brightest, darkest = bgr.max(axis=2), bgr.min(axis=2)
     return np.dstack((brightest, darkest, brightest - darkest))
-
-
-def _windows(height: int, width: int) -> list[tuple[slice, slice]]:
-    """Windows of up to WINDOW pixels a side, up to ROWS × ROWS of them, evenly over an image of this size."""
-    parts = []
-    for side in (height, width):
-        count = min(ROWS, -(-side // WINDOW))
-        starts = np.linspace(0, max(side - WINDOW, 0), count).astype(int).tolist()
-        parts.append([slice(start, min(start + WINDOW, side)) for start in starts])
-    return [(row, column) for row in parts[0] for column in parts[1]]

@@ -42,10 +42,11 @@ def build(config: DescreenConfig) -> nn.Module:
 def scan_streams(config: DescreenConfig, network: Descreener, fabric: Fabric, photos: dict) -> dict:
     """The photographs of `photo_streams`, printed and scanned; validation scans are identical in every epoch."""
     edges, waves = config.model != "CoarseNet", network.settings["waves"]
+    inks = network.settings["inks"]
     scans = dict(photos)
     for name, kind in (("stream", "exact"), ("validation", "estimated")):
         if photos[name] is not None:
-            options = {"rotate": name == "stream", "edges": edges, "waves": kind if waves else None}
+            options = {"rotate": name == "stream", "edges": edges, "waves": kind if waves else None, "inks": inks}
             scans[name] = ScanStream(photos[name], config.screens, **options)
     return scans
 
@@ -66,7 +67,7 @@ def _extend(config: DescreenConfig, parts: tuple[str, ...], path: str | None, ke
             f"needed: {', '.join(parts[:-1])} of width {config.width}"
         )
     network = Descreener(config.width, parts, config.objects, **trained.settings)
-    for part in parts[:-1]:
+    for part in (*parts[:-1], *(("inks",) if network.inks is not None else ())):
         getattr(network, part).load_state_dict(getattr(trained, part).state_dict())
     return network
 

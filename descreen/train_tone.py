@@ -1,11 +1,12 @@
-"""Train the tone network of a descreening checkpoint, after all other stages.
+"""Train what sees whole pictures, after all other stages of a descreening checkpoint: inks and tone.
 
     python -m descreen.train_tone --model RUN/model_best.pth.tar --out FILE.pth.tar [--data_dir dataset/] [--scans 4000]
 
-Prints and scans the training photographs as the checkpoint's own training did, but with the shares of PRINTS, restores
-the scans, and trains ToneNet (descreen/tone.py) on the restorations and crops of them: the loss is the logarithm of
-each one's mean squared error.
-FILE is the checkpoint with this network; a tone network that it had is replaced.
+Prints and scans the training photographs as the checkpoint's own training did, but with the shares of PRINTS. If its
+coarse network is told the kind of inks, 1.5 times as many scans train InkClassifier (descreen/inks.py). The scans are
+restored, and ToneNet (descreen/tone.py) is trained on the restorations and crops of them: the loss is the
+logarithm of each one's mean squared error.
+FILE is the checkpoint with these networks; those that it had are replaced.
 Exit code: 0 done, 2 wrong usage, 130 or 143 interrupted.
 """
 
@@ -15,18 +16,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dataset.photo_set import PhotoSet
 from dataset.prefetch import prefetch
 from descreen.command import check_output_file, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import DescreenEngine
-from descreen.printing import draw_printing, ground_truth, print_and_scan
+from descreen.inks import InkClassifier, colour_shares
+from descreen.picture_net import PictureNet
+from descreen.printing import Printing, draw_printing, ground_truth, print_and_scan
 from descreen.regions import find_regions
 from descreen.screen_finder import common_pitch
 from descreen.tone import ToneNet, statistics, tone_terms
@@ -46,6 +50,9 @@ EPOCHS, BATCH, RATE, DECAY, NOISE = 30, 64, 2e-3, 0.3, 0.1
 MIN_SCANS = 8
 
 
+Network = TypeVar("Network", bound=PictureNet)
+
+
 class Sample(NamedTuple):
     """Statistics of a restoration, and its mean squared error e + 2 v·a + a·G a as a function of the coefficients a.
 
@@ -58,15 +65,20 @@ class Sample(NamedTuple):
     curvature: np.ndarray
 
 
+class InkSample(NamedTuple):
+    """`colour_shares` of a scan, and 1 for process inks or 0 for ideal ones."""
+
+    shares: np.ndarray
+    kind: np.float32
+
+
 def samples(engine: DescreenEngine, photos: PhotoSet, screens: ScreensConfig, seed: int, index: int) -> list[Sample]:
     """Of scan number `index` and a crop of it; none unless the whole scan is one region with screens."""
     random = np.random.default_rng((seed, index))
-    bgr = photos.sample(int(random.integers(len(photos)))).colour.transpose(1, 2, 0)
-    bgr = np.ascontiguousarray(bgr[:, :: random.choice((-1, 1))])
-    printing = draw_printing(screens, random)
-    scan, truth = print_and_scan(bgr, printing), ground_truth(bgr, printing)
+    bgr, printing, scan = _scan(photos, screens, random)
+    truth = ground_truth(bgr, printing)
     regions = find_regions(scan)
-    if len(regions) != 1 or not regions[0].screens or regions[0].mask.shape != scan.shape[:2]:
+    if len(regions) != 1 or not regions[0].screens or not regions[0].covers(scan.shape):
         return []
     restored = engine.restore(scan, regions, tone=False)
     crops = ((slice(None), slice(None)), _random_crop(scan.shape[:2], random))
@@ -74,24 +86,42 @@ def samples(engine: DescreenEngine, photos: PhotoSet, screens: ScreensConfig, se
     return [_sample(scan[crop], restored[crop], truth[crop], pitch) for crop in crops]
 
 
-def fit(rows: list[Sample], seed: int) -> ToneNet:
-    """Train a ToneNet on `rows`; in evaluation mode."""
+def ink_samples(photos: PhotoSet, screens: ScreensConfig, seed: int, index: int) -> list[InkSample]:
+    """Of scan number `index` and a crop of it."""
+    random = np.random.default_rng((seed, 1, index))
+    _, printing, scan = _scan(photos, screens, random)
+    crop = np.ascontiguousarray(scan[_random_crop(scan.shape[:2], random)])
+    process = np.float32(printing.solids is not None)
+    return [InkSample(colour_shares(picture), process) for picture in (scan, crop)]
+
+
+def fit(network: Network, rows: list[Sample] | list[InkSample], loss: Callable[..., Tensor], seed: int) -> Network:
+    """Train a network with `loss` of its output and the other columns of `rows`; in evaluation mode."""
     torch.manual_seed(seed)
     columns = _columns(rows)
-    network = ToneNet()
     network.mean.copy_(columns[0].mean(dim=0))
     network.deviation.copy_(columns[0].std(dim=0).clamp_min(1e-3))
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     steps = EPOCHS * -(-len(rows) // BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for batch in progress(_batches(columns), "training", total=steps):
-        noise = NOISE * network.deviation * torch.randn_like(batch[0])
-        loss = corrected_error(network(batch[0] + noise), *batch[1:]).log().mean()
+    for found, *others in progress(_batches(columns), f"training {type(network).__name__}", total=steps):
+        noise = NOISE * network.deviation * torch.randn_like(found)
+        value = loss(network(found + noise), *others)
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         optimizer.step()
         schedule.step()
     return network.eval()
+
+
+def fit_tone(rows: list[Sample], seed: int) -> ToneNet:
+    """Train a ToneNet."""
+    return fit(ToneNet(), rows, lambda *columns: corrected_error(*columns).log().mean(), seed)
+
+
+def fit_inks(rows: list[InkSample], seed: int) -> InkClassifier:
+    """Train an InkClassifier."""
+    return fit(InkClassifier(), rows, lambda odds, kind: binary_cross_entropy_with_logits(odds[:, 0], kind), seed)
 
 
 def corrected_error(coefficients: Tensor, error: Tensor, slope: Tensor, curvature: Tensor) -> Tensor:
@@ -101,7 +131,17 @@ def corrected_error(coefficients: Tensor, error: Tensor, slope: Tensor, curvatur
     return (error + 2 * linear + square).clamp_min(1e-7)
 
 
-def _columns(rows: list[Sample]) -> list[Tensor]:
+def _scan(
+    photos: PhotoSet, screens: ScreensConfig, random: np.random.Generator
+) -> tuple[np.ndarray, Printing, np.ndarray]:
+    """A random photograph, how it is printed, and the scan of the print."""
+    bgr = photos.sample(int(random.integers(len(photos)))).colour.transpose(1, 2, 0)
+    bgr = np.ascontiguousarray(bgr[:, :: random.choice((-1, 1))])
+    printing = draw_printing(screens, random)
+    return bgr, printing, print_and_scan(bgr, printing)
+
+
+def _columns(rows: list[Sample] | list[InkSample]) -> list[Tensor]:
     return [torch.from_numpy(np.stack(column)).float() for column in zip(*rows, strict=True)]
 
 
@@ -130,8 +170,8 @@ def _random_crop(size: tuple[int, int], random: np.random.Generator) -> tuple[sl
     return tuple(window)
 
 
-def _collect(make: Callable[[int], list[Sample]], count: int, title: str) -> list[Sample]:
-    jobs = (partial(make, index) for index in range(count))
+def _collect(make: Callable, photos: PhotoSet, count: int, title: str) -> list:
+    jobs = (partial(make, photos, index=index) for index in range(count))
     with closing(prefetch(jobs, available_cores())) as results:
         rows = [row for found in progress(results, title, total=count) for row in found]
     if not rows:
@@ -145,6 +185,12 @@ def _validate(network: ToneNet, rows: list[Sample]) -> tuple[float, float]:
     found, *errors = _columns(rows)
     after = corrected_error(network(found), *errors)
     return tuple(float(-10 * error.log10().mean()) for error in (errors[0], after))
+
+
+@torch.no_grad()
+def _share_detected(network: InkClassifier, rows: list[InkSample]) -> float:
+    shares, kinds = _columns(rows)
+    return float(((network(shares)[:, 0] > 0) == (kinds > 0)).float().mean())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -161,13 +207,23 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.model}: screens of its config: {error}") from None
     train, validation = (PhotoSet.from_lists(args.data_dir, args.list, split) for split in ("train", "val"))
 
-    def collect(photos: PhotoSet, count: int, title: str) -> list[Sample]:
-        return _collect(partial(samples, engine, photos, screens, args.seed), count, title)
-
-    network = fit(collect(train, args.scans, "restoring scans"), args.seed)
-    before, after = _validate(network, collect(validation, max(MIN_SCANS, args.scans // 20), "validating"))
+    checked = max(MIN_SCANS, args.scans // 20)
+    trained = {}
+    if engine.network.inks is not None:
+        make = partial(ink_samples, screens=screens, seed=args.seed)
+        trained["inks"] = fit_inks(_collect(make, train, 3 * args.scans // 2, "scanning"), args.seed)
+        engine.network.inks.load_state_dict(trained["inks"].state_dict())
+        right = _share_detected(trained["inks"], _collect(make, validation, checked, "validating"))
+        print(f"scans of the validation photographs: the kind of inks is detected in {right:.1%}")
+    make = partial(samples, engine, screens=screens, seed=args.seed)
+    trained["tone"] = fit_tone(_collect(make, train, args.scans, "restoring scans"), args.seed)
+    before, after = _validate(trained["tone"], _collect(make, validation, checked, "validating"))
     print(f"scans of the validation photographs: {before:.2f} dB, with the tone network {after:.2f} dB")
-    weights = {f"tone.{name}": value.half() for name, value in network.state_dict().items()}
+    weights = {
+        f"{part}.{name}": value.half()
+        for part, network in trained.items()
+        for name, value in network.state_dict().items()
+    }
     changed = {"arch": checkpoint["arch"] | {"tone": True}, "state_dict": checkpoint["state_dict"] | weights}
     write_checkpoint(args.out, checkpoint | changed)
     return 0

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +11,10 @@ import cv2
 import numpy as np
 
 from descreen.baselines import BASELINES
-from descreen.command import IDEAL_INKS, load_trained
 from descreen.command import SHIPPED as DESCREENER
-from descreen.engine import Restorer, baseline_restorer
+from descreen.command import load_trained
+from descreen.engine import DescreenEngine, Restorer, baseline_restorer
+from descreen.inks import BELIEFS
 from descreen.regions import find_regions, overlay
 from descreen.scan_job import describe
 from descreen.screening import rescreen
@@ -33,7 +35,7 @@ from web.scratch import Scratch
 
 PHOTO, HALFTONE, RESTORED, SCAN, SCREENED = "photograph", "halftone", "restored", "scan", "new screen"
 REGIONS = "screened parts"
-NETWORK, IDEAL_NETWORK = "network", "network for screens drawn by programs"
+NETWORK = "network"
 FAST, AS_TRAINED, BEST = "fast: error diffusion", "as trained", "best: ten times slower"
 PAPER = "the paper's network"
 DETECT, MAKE_SHEET, READ_SHEET = "detect", "make a sheet", "read a sheet"
@@ -77,11 +79,7 @@ class Actions:
         others = {PAPER: paper} if paper else {}
         self.encoders = _searches(codec) | others
         self.decoders = {AS_TRAINED: codec} | others
-        trained = {
-            name: load_trained(path, str(codec.device)).restore
-            for name, path in ((NETWORK, DESCREENER), (IDEAL_NETWORK, IDEAL_INKS))
-            if path.exists()
-        }
+        trained = _descreeners(load_trained(DESCREENER, str(codec.device))) if DESCREENER.exists() else {}
         self.descreeners: dict[str, Restorer | None] = trained | dict.fromkeys(("bilateral", *BASELINES))  # best first
 
     def dither(self, path: str | Path, encoder: str = AS_TRAINED, progress: Progress = _ignore) -> Result:
@@ -282,6 +280,14 @@ class Actions:
 def _result(image, files, pairs, values, downloads, remarks=()) -> Result:
     remark = " ".join(f"{remark[:1].upper()}{remark[1:]}." for remark in remarks)
     return Result(image.shape[:2], files, pairs, values, {name: files[name] for name in downloads}, remark)
+
+
+def _descreeners(engine: DescreenEngine) -> dict[str, Restorer]:
+    """The network with detected and with given inks, by their label."""
+    found = {NETWORK: engine.restore}
+    if engine.network.inks is not None:
+        found |= {f"{NETWORK}, {kind} inks": partial(engine.restore, inks=kind) for kind in BELIEFS}
+    return found
 
 
 def _searches(codec: ResHalfCodec) -> dict[str, ResHalfCodec]:

@@ -65,7 +65,7 @@ def test_row_names_distinguish_checkpoints(tmp_path):
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_checkpoint(path, {"state_dict": network.state_dict(), "arch": network.arch()})
-    found = evaluate._networks(argparse.Namespace(model=paths, device="cpu", tile=None), evaluate.IDEAL_INKS)
+    found = evaluate._networks(argparse.Namespace(model=paths, device="cpu", tile=None, inks="auto"))
     rows = [str(paths[0]), str(paths[1]), "run/epoch_1.5", "run/epoch_1.6"]
     assert list(found) == [name for row in rows for name in (f"{row}, no notch", row)]
 

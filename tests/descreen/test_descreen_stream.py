@@ -65,6 +65,15 @@ def test_waves_follow_the_scan_channels_and_dropout_zeroes_them(photos):
     assert not next(make(photos, screens=none, waves="exact").batches(0))["scan"][:, 3:].any()
 
 
+def test_beliefs_are_the_last_channel_and_change_nothing_else(photos):
+    both = SCREENS.model_copy(update={"process_inks": 0.5, "clean": 0.0})
+    plain, told = (next(make(photos, screens=both, waves="exact", inks=inks).batches(0)) for inks in (False, True))
+    assert told["scan"].shape == (4, 8, 32, 32) and torch.equal(told["scan"][:, :7], plain["scan"])
+    beliefs = told["scan"][:, 7].flatten(1)
+    assert (beliefs == beliefs[:, :1]).all() and len(beliefs[:, 0].unique()) == 4
+    assert torch.equal(told["colour"], plain["colour"])
+
+
 def test_estimated_waves_match_the_exact_ones(photos):
     coarse = SCREENS.model_copy(update={"am": 1.0, "line": 0.0, "fm": 0.0, "gray": 1.0, "clean": 1.0, "pitch_min": 4.0})
     how = {"screens": coarse, "crop_size": 48}

@@ -8,8 +8,9 @@ import torch
 from descreen import restore, train_tone
 from descreen.command import load_trained
 from descreen.config import DescreenConfig
+from descreen.picture_net import WINDOW, windows
 from descreen.system import Descreener
-from descreen.tone import MAX_CHANGE, STATISTICS, WINDOW, ToneNet, _windows, statistics, tone_terms
+from descreen.tone import MAX_CHANGE, STATISTICS, ToneNet, statistics, tone_terms
 from halftone.screens import am_cmyk
 from training.initial import load_initial
 from utils.checkpoint import read_checkpoint, write_checkpoint
@@ -73,10 +74,10 @@ def test_statistics_are_quantiles_of_restoration_and_scan():
 
 @pytest.mark.parametrize(("size", "count"), [((20, 30), 1), ((256, 256), 1), ((257, 100), 2), ((5000, 700), 9)])
 def test_statistics_of_large_pictures_are_those_of_evenly_spaced_windows(size, count):
-    windows = _windows(*size)
-    assert len(windows) == count
+    found = windows(*size)
+    assert len(found) == count
     for axis, side in enumerate(size):
-        starts, stops = ([getattr(window[axis], end) for window in windows] for end in ("start", "stop"))
+        starts, stops = ([getattr(window[axis], end) for window in found] for end in ("start", "stop"))
         assert min(starts) == 0 and max(stops) == side
         assert {b - a for a, b in zip(starts, stops, strict=True)} == {min(side, WINDOW)}
 
@@ -98,7 +99,7 @@ def test_training_finds_a_gain_that_the_statistics_show():
         truth = cv2.resize(random.integers(0, 256, (6, 6, 3)).astype(np.uint8), (48, 48))
         restored = np.clip(truth * random.uniform(0.7, 1), 0, 255).astype(np.uint8)
         rows.append(train_tone._sample(restored, restored, truth, 4.0))
-    network = train_tone.fit(rows[:60], seed=0)
+    network = train_tone.fit_tone(rows[:60], seed=0)
     before, after = train_tone._validate(network, rows[60:])
     assert after > before + 3
 

@@ -70,7 +70,13 @@ DETAILS = {"model": "DetailsNet", "objects": "small", "trainer__epochs": 4}
 def stages(arguments, place):
     """Run folder with a trained coarse and edge stage."""
     quiet = {"trainer__validate_every": None, "trainer__epochs": 16}
-    own = {"coarse_net__kind": "residual", "coarse_net__deepest": 24, "coarse_net__waves": True, "coarse__psnr": 1}
+    own = {
+        "coarse_net__kind": "residual",
+        "coarse_net__deepest": 24,
+        "coarse_net__waves": True,
+        "coarse_net__inks": True,
+        "coarse__psnr": 1,
+    }
     assert train.main(arguments(**quiet, **own, name="coarse")) == 0
     coarse = str(place / "coarse" / BEST)
     assert train.main(arguments(**quiet, name="edge", model="EdgeNet", coarse_ckpt=coarse)) == 0
@@ -95,6 +101,7 @@ def test_every_stage_lowers_its_loss_and_keeps_the_earlier_parts(arguments, stag
         "deepest": 24,
         "blur": 0.0,
         "waves": True,
+        "inks": True,
         "down_blocks": [2, 2, 2],
         "up_blocks": [2, 1, 0],
     }
