@@ -111,7 +111,7 @@ def test_a_network_without_kinds_continues_as_one_that_is_told_them(tmp_path):
     nn.init.normal_(plain.coarse.leave[-1].weight, std=0.1)
     told = Descreener(4, kind="residual", deepest=8, waves=True, inks=True).eval()
     path = str(saved(plain, tmp_path / "plain.pth.tar"))
-    assert load_initial(told, path, DescreenConfig.excluded_from_initial) == []
+    assert load_initial(told, path, DescreenConfig.excluded_from_initial) == ["inks"]
     scan = torch.randn(2, 7, 24, 32)
     assert torch.equal(told.restore(torch.cat((scan, torch.ones(2, 1, 24, 32)), dim=1)), plain.restore(scan))
 
