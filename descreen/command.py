@@ -7,6 +7,7 @@ from pathlib import Path
 from descreen.baselines import BASELINES, MASKS
 from descreen.engine import DescreenEngine, baseline_restorer
 from descreen.inks import BELIEFS
+from descreen.regions import find_regions
 from descreen.scan_job import SCREENED, Rescreen, ScanJob
 from descreen.system import Descreener
 from images.transparency import BACKGROUND_HELP, WHITE
@@ -59,12 +60,13 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
     made_by = {"method": args.method, "rescreen": settings}
     if args.method == "network":
         engine = load_trained(args.model, args.device or shard.device(), args.tile)
-        restore = partial(engine.restore, tone=not args.keep_tones, inks=kind_of_inks(args.inks, engine, args.model))
+        restore = partial(engine.restore, tone=not args.keep_tones)
+        find = partial(engine.find, inks=kind_of_inks(args.inks, engine, args.model))
         made_by |= {"checkpoint": checksum_or_empty(args.model), "keep_tones": args.keep_tones, "inks": args.inks}
     else:
         if not 0 < args.strength <= 100:
             raise UserError(f"--strength {args.strength}: allowed: above 0, up to 100")
-        restore = baseline_restorer(args.method, args.strength, args.mask)
+        restore, find = baseline_restorer(args.method, args.strength, args.mask), find_regions
         made_by |= {"strength": args.strength, "mask": args.mask}
     if args.background:
         made_by["background"] = list(args.background)
@@ -75,6 +77,7 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
         max_pixels=args.max_pixels,
         skip_existing=args.skip_existing,
         background=args.background or WHITE,
+        find=find,
         restore=restore,
         rescreen=rescreen,
     )

@@ -12,7 +12,7 @@ from descreen.inks import BELIEFS, append_belief
 from descreen.networks import COARSE_STRIDE
 from descreen.notch import notch_screens
 from descreen.regions import Region, find_regions
-from descreen.screen_finder import Screen, common_pitch, shrink_for
+from descreen.screen_finder import common_pitch, shrink_for
 from descreen.system import Descreener
 from descreen.tone import MIN_PITCH
 from descreen.waves import EstimatedWaves, concat_waves
@@ -28,8 +28,10 @@ MIN_FILTERED_PITCH = 2.4
 
 Restorer = Callable[[np.ndarray, list[Region]], np.ndarray]
 """Scan (H, W, 3) BGR uint8 and its screened regions → restored image, same shape and dtype."""
-Filter = Callable[[np.ndarray, dict[str, Screen]], np.ndarray]
-"""The same for a scan that is screened everywhere, with its screens by ink."""
+Finder = Callable[[np.ndarray], list[Region]]
+"""Scan → its screened regions."""
+Filter = Callable[[np.ndarray, Region], np.ndarray]
+"""The same for the scan of a region with its context, screened everywhere; the box and the mask are not used."""
 
 
 class DescreenEngine(Tiler):
@@ -66,26 +68,34 @@ class DescreenEngine(Tiler):
         does not fit.
         """
         check_pixels("a scan", scan, 3)
-        if inks is not None and self.network.inks is None:
-            raise ValueError("the network does not know kinds of inks")
-        regions = find_regions(scan) if regions is None else regions
-        belief = None if inks is None else BELIEFS[inks]
-        restore = partial(self._restore, coarse=coarse, notch=notch, tone=tone and not coarse, belief=belief)
+        regions = self.find(scan, inks) if regions is None else self.with_inks(scan, regions, inks)
+        restore = partial(self._restore, coarse=coarse, notch=notch, tone=tone and not coarse)
         return apply_to_regions(partial(_restore_shrunk, restore), scan, regions)
 
-    def _restore(
-        self,
-        scan: np.ndarray,
-        screens: dict[str, Screen],
-        *,
-        coarse: bool,
-        notch: bool,
-        tone: bool,
-        belief: float | None,
-    ) -> np.ndarray:
+    def find(self, scan: np.ndarray, inks: str | None = None) -> list[Region]:
+        """The screened regions of a scan, as `with_inks` returns them."""
+        return self.with_inks(scan, find_regions(scan), inks)
+
+    def with_inks(self, scan: np.ndarray, regions: list[Region], inks: str | None = None) -> list[Region]:
+        """The regions, each with the belief in process inks that `restore` tells the network.
+
+        inks  as for `restore`; None: those that a region has, or else detected. Raises ValueError as `restore`
+        """
+        if self.network.inks is None:
+            if inks is not None:
+                raise ValueError("the network does not know kinds of inks")
+            return regions
+        if inks is not None:
+            return [region._replace(belief=BELIEFS[inks]) for region in regions]
+        detect = self.network.inks.belief
+        return [
+            region if region.belief is not None else region._replace(belief=detect(scan[region.box]))
+            for region in regions
+        ]
+
+    def _restore(self, scan: np.ndarray, region: Region, coarse: bool, notch: bool, tone: bool) -> np.ndarray:
+        screens, belief = region.screens, region.belief if self.network.inks is not None else None
         waves = EstimatedWaves(scan, screens) if self.network.settings["waves"] else None
-        if self.network.inks is not None and belief is None:
-            belief = self.network.inks.belief(scan)
 
         def inputs(window: tuple[slice, slice]) -> tuple[Tensor]:
             crop = to_tensor(scan[window])
@@ -114,8 +124,8 @@ def baseline_restorer(method: str, strength: float, mask: str) -> Restorer:
     if function is fft_notch:
         function = partial(function, mask=mask)
 
-    def at_pitch(scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
-        return function(scan, max(common_pitch(screens) or DEFAULT_PITCH, MIN_FILTERED_PITCH), strength)
+    def at_pitch(scan: np.ndarray, region: Region) -> np.ndarray:
+        return function(scan, max(common_pitch(region.screens) or DEFAULT_PITCH, MIN_FILTERED_PITCH), strength)
 
     def restore(scan: np.ndarray, regions: list[Region]) -> np.ndarray:
         try:
@@ -133,7 +143,7 @@ def apply_to_regions(function: Filter, image: np.ndarray, regions: list[Region])
     out = image.copy()
     for region in regions:
         near, inner = zip(*(_with_context(*pair) for pair in zip(region.box, image.shape, strict=False)), strict=True)
-        changed = function(np.ascontiguousarray(image[near]), region.screens)[inner]
+        changed = function(np.ascontiguousarray(image[near]), region)[inner]
         part = out[region.box]
         np.copyto(part, changed, where=(region.mask == 255)[..., None])
         edge = (region.mask > 0) & (region.mask < 255)  # the rest needs no arithmetic
@@ -148,14 +158,15 @@ def _with_context(part: slice, side: int) -> tuple[slice, slice]:
     return slice(start, stop), slice(part.start - start, part.stop - start)
 
 
-def _restore_shrunk(restore: Filter, scan: np.ndarray, screens: dict[str, Screen]) -> np.ndarray:
-    """Shrink `scan` by `shrink_for(screens)`, restore it, and enlarge the result to the original size."""
-    shrink = shrink_for(screens)
+def _restore_shrunk(restore: Filter, scan: np.ndarray, region: Region) -> np.ndarray:
+    """Shrink `scan` by `shrink_for(region.screens)`, restore it, and enlarge the result to the original size."""
+    shrink = shrink_for(region.screens)
     if shrink == 1:
-        return restore(scan, screens)
+        return restore(scan, region)
     height, width = scan.shape[:2]
     padded = cv2.copyMakeBorder(scan, 0, -height % shrink, 0, -width % shrink, cv2.BORDER_REPLICATE)
     small = cv2.resize(padded, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-    restored = restore(small, {ink: screen._replace(pitch=screen.pitch / shrink) for ink, screen in screens.items()})
+    screens = {ink: screen._replace(pitch=screen.pitch / shrink) for ink, screen in region.screens.items()}
+    restored = restore(small, region._replace(screens=screens))
     enlarged = cv2.resize(restored, padded.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return np.ascontiguousarray(enlarged[:height, :width])

@@ -61,6 +61,7 @@ class Region(NamedTuple):
     box: Box  # rows and columns
     mask: np.ndarray  # weight of the restoration inside the box, uint8 (h, w): 0 untouched, 255 restored
     screens: dict[str, Screen]  # by ink; empty for FM halftones
+    belief: float | None = None  # in process inks (descreen/inks.py); None: not asked
 
     def covers(self, shape: tuple[int, ...]) -> bool:
         """Whether its box is the whole scan, of this shape."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from descreen.engine import Restorer
-from descreen.regions import Region, find_regions
-from descreen.screen_finder import Screen, shrink_for
+from descreen.engine import Finder, Restorer
+from descreen.inks import describe_belief
+from descreen.regions import Region
+from descreen.screen_finder import shrink_for
 from jobs.job import Job, Outputs
 from jobs.manifest import FileResult
 from jobs.tasks import RESTORED
@@ -21,17 +22,19 @@ Rescreen = Callable[[np.ndarray, list[Region]], np.ndarray]
 class ScanJob(Job):
     """Writes OUT/restored/NAME.png and, with `rescreen`, OUT/screened/NAME.png.
 
-    restore   function of a scan and its screened regions
+    find      function of a scan: its screened regions
+    restore   function of a scan and these regions
     rescreen  function of the restored scan and the same regions
     """
 
     heading = "  screen found"
+    find: Finder
     restore: Restorer
     rescreen: Rescreen | None
 
     def convert(self, image: np.ndarray) -> tuple[Outputs, str]:
         """The restored scan, the new screen, and the screens found, as a note."""
-        regions = find_regions(image)
+        regions = self.find(image)
         outputs = {RESTORED: self.restore(image, regions)}
         if self.rescreen:
             outputs[SCREENED] = self.rescreen(outputs[RESTORED], regions)
@@ -43,22 +46,24 @@ class ScanJob(Job):
 
 
 def describe(regions: list[Region], shape: tuple[int, ...]) -> str:
-    """One line: where the screens of a scan of `shape` are, with pitch and angle of each ink."""
+    """One line: where the screens of a scan of `shape` are, with pitch and angle of each ink and the kind of inks."""
     if not regions:
         return "no screen: unchanged"
     if len(regions) == 1 and regions[0].covers(shape):
-        return _screens(regions[0].screens)
+        return _screens(regions[0])
     parts = []
     for region in regions:
         (height, width), (top, left) = region.mask.shape, (part.start for part in region.box)
-        parts.append(f"{width} x {height} at ({left}, {top}): {_screens(region.screens)}")
+        parts.append(f"{width} x {height} at ({left}, {top}): {_screens(region)}")
     return "; ".join(parts)
 
 
-def _screens(screens: dict[str, Screen]) -> str:
+def _screens(region: Region) -> str:
+    screens = region.screens
     inks = [
         f"{ink} {screen.pitch:.2f} px {screen.angle:.1f}°{' lines' if screen.is_line else ''}"
         for ink, screen in screens.items()
     ]
     size = {1: [], 2: ["restored at half size"], 4: ["restored at quarter size"]}[shrink_for(screens)]
-    return ", ".join(inks + size) or "no regular screen"
+    kind = [] if region.belief is None else [describe_belief(region.belief)]
+    return ", ".join((inks or ["no regular screen"]) + size + kind)

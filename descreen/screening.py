@@ -1,7 +1,5 @@
 """AM screening of a restored image, with given pitch and angles or those detected in the scan."""
 
-from functools import partial
-
 import numpy as np
 
 from descreen.baselines import DEFAULT_PITCH
@@ -30,7 +28,7 @@ def rescreen(
     options = {"pitch": pitch, "angles": angles, "dot": dot, "under_colour_removal": under_colour_removal}
     if not regions:
         return screen(image, {}, **options)
-    return apply_to_regions(partial(screen, **options), image, regions)
+    return apply_to_regions(lambda part, region: screen(part, region.screens, **options), image, regions)
 
 
 def screen(

@@ -13,7 +13,7 @@ import numpy as np
 from descreen.baselines import BASELINES
 from descreen.command import SHIPPED as DESCREENER
 from descreen.command import load_trained
-from descreen.engine import DescreenEngine, Restorer, baseline_restorer
+from descreen.engine import Finder, Restorer, baseline_restorer
 from descreen.inks import BELIEFS
 from descreen.regions import find_regions, overlay
 from descreen.scan_job import describe
@@ -79,8 +79,8 @@ class Actions:
         others = {PAPER: paper} if paper else {}
         self.encoders = _searches(codec) | others
         self.decoders = {AS_TRAINED: codec} | others
-        trained = _descreeners(load_trained(DESCREENER, str(codec.device))) if DESCREENER.exists() else {}
-        self.descreeners: dict[str, Restorer | None] = trained | dict.fromkeys(("bilateral", *BASELINES))  # best first
+        self.descreeners: dict[str, tuple[Finder, Restorer] | None] = _descreeners(DESCREENER, str(codec.device))
+        self.descreeners |= dict.fromkeys(("bilateral", *BASELINES))  # without learning; best first
 
     def dither(self, path: str | Path, encoder: str = AS_TRAINED, progress: Progress = _ignore) -> Result:
         """Halftone a photograph with one of `encoders`, then restore the colours from the halftone alone."""
@@ -151,9 +151,13 @@ class Actions:
             start = time.perf_counter()
             progress(0.1, "Detecting the screen")
             bgr = on_background(scan.bgr, scan.alpha)
-            regions = find_regions(bgr)
+            find, descreen = self.descreeners[method] or (
+                find_regions,
+                baseline_restorer(method, strength, "gaussian"),
+            )
+            regions = find(bgr)
             progress(0.2, "Descreening")
-            restored = (self.descreeners[method] or baseline_restorer(method, strength, "gaussian"))(bgr, regions)
+            restored = descreen(bgr, regions)
             progress(0.6, "Rescreening")
             screened = rescreen(restored, regions, pitch, None if pitch is None else STANDARD_ANGLES, dot)
             seconds = time.perf_counter() - start
@@ -282,12 +286,14 @@ def _result(image, files, pairs, values, downloads, remarks=()) -> Result:
     return Result(image.shape[:2], files, pairs, values, {name: files[name] for name in downloads}, remark)
 
 
-def _descreeners(engine: DescreenEngine) -> dict[str, Restorer]:
-    """The network with detected and with given inks, by their label."""
-    found = {NETWORK: engine.restore}
-    if engine.network.inks is not None:
-        found |= {f"{NETWORK}, {kind} inks": partial(engine.restore, inks=kind) for kind in BELIEFS}
-    return found
+def _descreeners(path: Path, device: str) -> dict[str, tuple[Finder, Restorer] | None]:
+    """The network of a checkpoint, if it exists, with detected inks and with those it can be told, by label."""
+    if not path.exists():
+        return {}
+    engine = load_trained(path, device)
+    kinds = BELIEFS if engine.network.inks is not None else {}
+    labels = {NETWORK: None} | {f"{NETWORK}, {kind} inks": kind for kind in kinds}
+    return {label: (partial(engine.find, inks=kind), engine.restore) for label, kind in labels.items()}
 
 
 def _searches(codec: ResHalfCodec) -> dict[str, ResHalfCodec]:

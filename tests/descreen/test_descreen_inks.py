@@ -12,7 +12,7 @@ from descreen import restore, train_tone
 from descreen.command import load_trained
 from descreen.config import DescreenConfig, ScreensConfig
 from descreen.engine import DescreenEngine
-from descreen.inks import BELIEFS, BLURS, COLOURS, FEATURES, InkClassifier, colour_shares, draw_belief
+from descreen.inks import BELIEFS, BLURS, COLOURS, FEATURES, InkClassifier, colour_shares, describe_belief, draw_belief
 from descreen.printing import draw_printing, print_and_scan
 from descreen.system import Descreener
 from halftone.screens import am_cmyk
@@ -86,6 +86,10 @@ def test_the_kind_is_detected_for_each_scan_unless_it_is_given(network, monkeypa
     for belief, expected in ((-1.0, ideal), (1.0, process)):
         monkeypatch.setattr(InkClassifier, "belief", lambda self, scan, belief=belief: belief)
         np.testing.assert_array_equal(engine.restore(scan), expected)
+        (region,) = engine.find(scan)
+        assert region.belief == belief
+        np.testing.assert_array_equal(engine.restore(scan, [region]), expected)
+    assert describe_belief(-0.95) == "ideal inks" and describe_belief(0.5) == "probably process inks"
 
 
 def test_networks_without_kinds_refuse_a_given_one(network, tmp_path, capsys):
@@ -101,6 +105,7 @@ def test_networks_without_kinds_refuse_a_given_one(network, tmp_path, capsys):
     assert restore.main([*call, str(saved(plain, tmp_path / "plain.pth.tar"))]) == 2
     assert capsys.readouterr().err.strip().endswith("plain.pth.tar was trained without kinds of inks, allowed: auto")
     assert restore.main([*call, str(saved(network, tmp_path / "told.pth.tar"))]) == 0
+    assert "black 4.0" in (said := capsys.readouterr().out) and "°, process inks" in said
     expected = DescreenEngine(network, "cpu").restore(scan, inks="process")
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "out/restored/a.png")), expected)
 
