@@ -26,7 +26,6 @@ SHIPPED = Path(__file__).parents[1] / "checkpoints/descreen_scans.pth.tar"
 IDEAL_INKS = SHIPPED.with_name("descreen_best.pth.tar")
 """For screens with ideal inks alone, as programs draw them (descreen/printing.py)."""
 DETECTED = "auto"
-INKS_HELP = "network: process inks of a press, ideal ones as programs draw, or auto, detected in each region (default)"
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -37,7 +36,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--save_dir", type=Path, default=Path("result"), help="output folder (default: %(default)s)")
     add("--method", choices=["network", *BASELINES], default="network", help="the network (default) or a baseline")
     add("--model", type=Path, default=SHIPPED, help="checkpoint (default: the shipped one)")
-    add("--inks", choices=[DETECTED, *BELIEFS], default=DETECTED, help=INKS_HELP)
+    add_inks_flag(parser)
     add("--strength", type=float, default=1.0, help="strength of the baseline (default: %(default)s)")
     add("--mask", choices=MASKS, default="gaussian", help="notch shape of fft_notch (default: %(default)s)")
     add("--keep_tones", action="store_true", help="network: do not correct the tones and colours of whole pictures")
@@ -82,6 +81,12 @@ def run(args: argparse.Namespace, rescreen: Rescreen | None = None, settings: di
         rescreen=rescreen,
     )
     return run_folder(plan, job, shard)
+
+
+def add_inks_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --inks, of which `kind_of_inks` says the meaning."""
+    text = "network: process inks of a press, ideal ones as programs draw, or auto, detected in each region (default)"
+    parser.add_argument("--inks", choices=[DETECTED, *BELIEFS], default=DETECTED, help=text)
 
 
 def kind_of_inks(option: str, engine: DescreenEngine, path: Path) -> str | None:

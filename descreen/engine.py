@@ -26,10 +26,10 @@ CONTEXT = 32
 MIN_FILTERED_PITCH = 2.4
 """Pixels, for the filters without learning: finer screens appear as aliases of up to this period."""
 
-Restorer = Callable[[np.ndarray, list[Region]], np.ndarray]
-"""Scan (H, W, 3) BGR uint8 and its screened regions → restored image, same shape and dtype."""
 Finder = Callable[[np.ndarray], list[Region]]
-"""Scan → its screened regions."""
+"""Scan (H, W, 3) BGR uint8 → its screened regions."""
+Restorer = Callable[[np.ndarray, list[Region]], np.ndarray]
+"""Scan and its screened regions → restored image, same shape and dtype."""
 Filter = Callable[[np.ndarray, Region], np.ndarray]
 """The same for the scan of a region with its context, screened everywhere; the box and the mask are not used."""
 
@@ -94,14 +94,16 @@ class DescreenEngine(Tiler):
         ]
 
     def _restore(self, scan: np.ndarray, region: Region, coarse: bool, notch: bool, tone: bool) -> np.ndarray:
-        screens, belief = region.screens, region.belief if self.network.inks is not None else None
+        screens = region.screens
         waves = EstimatedWaves(scan, screens) if self.network.settings["waves"] else None
 
         def inputs(window: tuple[slice, slice]) -> tuple[Tensor]:
             crop = to_tensor(scan[window])
             if waves is not None:
                 crop = concat_waves(crop, waves.crop(window))
-            return (crop if belief is None else append_belief(crop, belief),)
+            if self.network.inks is not None:
+                crop = append_belief(crop, region.belief)
+            return (crop,)
 
         with threads_for(scan[..., 0].size):
             restored = self.tiled(scan.shape[:2], self.network.coarse if coarse else self.network.restore, inputs)

@@ -30,10 +30,9 @@ import numpy as np
 
 from dataset.photo_set import PhotoSet
 from descreen.baselines import BASELINES, MASKS
-from descreen.command import DETECTED, INKS_HELP, SHIPPED, check_output_file, kind_of_inks, load_trained
+from descreen.command import SHIPPED, add_inks_flag, check_output_file, kind_of_inks, load_trained
 from descreen.config import ScreensConfig
 from descreen.engine import Restorer, baseline_restorer
-from descreen.inks import BELIEFS
 from descreen.printing import NEWSPRINT, draw_printing, ground_truth, print_and_scan
 from descreen.regions import Region, find_regions
 from descreen.screen_finder import find_screens
@@ -125,8 +124,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--seed must be 0 or more")
     if args.json:
         check_output_file(args.json)
-    table: dict[str, dict[str, Score]] = {}
     networks = _networks(args)
+    table: dict[str, dict[str, Score]] = {}
     for kind in args.kinds:
         tuning_scans = make_scans(tuning, TUNING_PHOTOS, kind)
         methods = dict(tune(method, tuning_scans) for method in progress(BASELINES, f"tuning for {kind}"))
@@ -188,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--data_dir", type=Path, default=Path("dataset"), help="folder of the list")
     add("--list", default="HalftoneVOC2012.json", help="photographs, as for training (default: %(default)s)")
     add("--model", type=Path, nargs="+", help="checkpoints (default: the shipped one)")
-    add("--inks", choices=[DETECTED, *BELIEFS], default=DETECTED, help=INKS_HELP)
+    add_inks_flag(parser)
     add("--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help="rows of the table (default: all)")
     add("--photos", type=int, default=100, help="number of validation photographs (default: 100)")
     add("--seed", type=int, default=0, help="seed of the printing parameters (default: 0)")

@@ -2,7 +2,7 @@
 
 The light of ideal inks, as programs draw them, is averaged in sRGB levels; that of process inks, on paper, in linear
 light (`solids` in descreen/printing.py). A belief is a number in [-1, 1]: twice the probability of
-process inks, less 1.
+process inks, minus one.
 """
 
 import cv2

@@ -42,12 +42,11 @@ def build(config: DescreenConfig) -> nn.Module:
 def scan_streams(config: DescreenConfig, network: Descreener, fabric: Fabric, photos: dict) -> dict:
     """The photographs of `photo_streams`, printed and scanned; validation scans are identical in every epoch."""
     edges, waves = config.model != "CoarseNet", network.settings["waves"]
-    inks = network.settings["inks"]
     scans = dict(photos)
     for name, kind in (("stream", "exact"), ("validation", "estimated")):
         if photos[name] is not None:
-            options = {"rotate": name == "stream", "edges": edges, "waves": kind if waves else None, "inks": inks}
-            scans[name] = ScanStream(photos[name], config.screens, **options)
+            options = {"rotate": name == "stream", "edges": edges, "waves": kind if waves else None}
+            scans[name] = ScanStream(photos[name], config.screens, inks=network.settings["inks"], **options)
     return scans
 
 
@@ -67,8 +66,9 @@ def _extend(config: DescreenConfig, parts: tuple[str, ...], path: str | None, ke
             f"needed: {', '.join(parts[:-1])} of width {config.width}"
         )
     network = Descreener(config.width, parts, config.objects, **trained.settings)
-    for part in (*parts[:-1], *(("inks",) if network.inks is not None else ())):
-        getattr(network, part).load_state_dict(getattr(trained, part).state_dict())
+    for part in (*parts[:-1], "inks"):
+        if (own := getattr(network, part)) is not None:
+            own.load_state_dict(getattr(trained, part).state_dict())
     return network
 
 

@@ -214,7 +214,7 @@ def run(args: argparse.Namespace) -> int:
         trained["inks"] = fit_inks(_collect(make, train, 3 * args.scans // 2, "scanning"), args.seed)
         engine.network.inks.load_state_dict(trained["inks"].state_dict())
         right = _share_detected(trained["inks"], _collect(make, validation, checked, "validating"))
-        print(f"scans of the validation photographs: the kind of inks is detected in {right:.1%}")
+        print(f"scans of the validation photographs, and crops: the kind of inks is detected in {right:.1%}")
     make = partial(samples, engine, screens=screens, seed=args.seed)
     trained["tone"] = fit_tone(_collect(make, train, args.scans, "restoring scans"), args.seed)
     before, after = _validate(trained["tone"], _collect(make, validation, checked, "validating"))
